@@ -1,0 +1,34 @@
+// 128-bit identifiers, as Kafka uses them for topics and clusters.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace millrace {
+
+struct Uuid {
+  std::array<std::byte, 16> bytes{};
+
+  // Makes a version 4 UUID of 128 random bits.
+  static Uuid from_random(uint64_t high, uint64_t low);
+  // Reads the 22 characters of base64url without padding that to_string writes; nothing for any other text.
+  static std::optional<Uuid> parse(std::string_view text);
+
+  std::string to_string() const;
+  // All zeros: on the wire, "none".
+  bool is_zero() const { return *this == Uuid{}; }
+
+  auto operator<=>(const Uuid&) const = default;
+};
+
+}  // namespace millrace
+
+template <>
+struct std::hash<millrace::Uuid> {
+  size_t operator()(const millrace::Uuid& id) const noexcept;
+};
