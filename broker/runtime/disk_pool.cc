@@ -1,0 +1,62 @@
+#include "broker/runtime/disk_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <string>
+
+namespace millrace::runtime {
+
+DiskPool::DiskPool(size_t threads, size_t shard_count) {
+  for (size_t i = 0; i < shard_count; ++i) {
+    places_.push_back(std::make_unique<MemoryBudget>(kMaxJobsPerShard));
+  }
+  for (size_t i = 0; i < std::max<size_t>(threads, 1); ++i) {
+    threads_.emplace_back([this] { work(); });
+    pthread_setname_np(threads_.back().native_handle(), ("disk-" + std::to_string(i)).c_str());
+  }
+}
+
+DiskPool::~DiskPool() { stop(); }
+
+void DiskPool::push(std::unique_ptr<Job> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    queue_.push_back(std::move(job));
+  }
+  wakeup_.notify_one();
+}
+
+void DiskPool::work() {
+  for (;;) {
+    std::unique_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      wakeup_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
+      if (stopped_) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    job->run();
+  }
+}
+
+void DiskPool::stop() {
+  std::deque<std::unique_ptr<Job>> unrun;
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    unrun.swap(queue_);
+  }
+  wakeup_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+size_t DiskPool::queued() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
+}  // namespace millrace::runtime

@@ -1,0 +1,85 @@
+// Bounded things that coroutines of one shard share: bytes for frames, places in a queue. Who asks for more
+// than is left waits in line; the connection that waits doesn't read, which is how back pressure reaches the
+// client.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "broker/runtime/suspension.h"
+
+namespace millrace::runtime {
+
+class MemoryBudget;
+
+// Units held from a budget; given back when destroyed. Stays on the budget's shard.
+class MemoryLease {
+ public:
+  MemoryLease() = default;
+  MemoryLease(MemoryLease&& other) noexcept { swap(other); }
+  MemoryLease& operator=(MemoryLease&& other) noexcept {
+    MemoryLease(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~MemoryLease() { release(); }
+
+  int64_t size() const { return size_; }
+  void release();
+  // Gives back what is above `size`.
+  void shrink_to(int64_t size);
+
+ private:
+  friend class MemoryBudget;
+  void swap(MemoryLease& other) noexcept {
+    std::swap(budget_, other.budget_);
+    std::swap(size_, other.size_);
+    std::swap(overdraws_, other.overdraws_);
+  }
+
+  MemoryBudget* budget_ = nullptr;
+  int64_t size_ = 0;
+  bool overdraws_ = false;
+};
+
+// Not thread safe: one per shard. Must outlive its leases.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(int64_t capacity) : capacity_(capacity) {}
+  MemoryBudget(const MemoryBudget&) = delete;
+  MemoryBudget& operator=(const MemoryBudget&) = delete;
+
+  // Adds `amount` to the lease, which is empty or of this budget; waits, first come first served, while less
+  // is left. The lease must outlive the wait.
+  //
+  // Holders of parts that all wait for more would wait for ever. So the first in line, if it holds something
+  // already (or asks for more than there is at all), may overdraw, one lease at a time: what is used stays
+  // under the capacity plus the largest single lease, and somebody always gets on.
+  Task<> acquire(MemoryLease& lease, int64_t amount);
+  // The same without waiting: false, and nothing added, when acquire would wait.
+  bool try_acquire(MemoryLease& lease, int64_t amount);
+
+  int64_t capacity() const { return capacity_; }
+  int64_t used() const { return used_; }
+  bool has_waiters() const { return !waiters_.empty(); }
+
+ private:
+  friend class MemoryLease;
+  struct Waiter;
+
+  bool grant(MemoryLease& lease, int64_t amount);
+  void give_back(MemoryLease& lease, int64_t amount);
+  void serve_waiters();
+
+  const int64_t capacity_;
+  int64_t used_ = 0;
+  bool overdrawn_ = false;
+  struct Waiter
+      : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+    Suspension suspension;
+    MemoryLease* lease;
+    int64_t amount;
+  };
+  boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>> waiters_;
+};
+
+}  // namespace millrace::runtime

@@ -1,0 +1,131 @@
+#include "broker/runtime/shard.h"
+
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/system/system_error.hpp>
+
+#include "broker/runtime/logging.h"
+
+namespace millrace::runtime {
+
+Suspension::Suspension() : shard_(*Shard::current()) {}
+
+Suspension::~Suspension() = default;
+
+Task<Suspension::Wake> Suspension::wait(int64_t deadline_ns) {
+  if (pending()) {
+    shard_.timers().arm(*this, deadline_ns);
+    auto suspend = [this](ResumeHandler handler) {
+      auto slot = asio::get_associated_cancellation_slot(handler);
+      if (slot.is_connected()) slot.assign([this](asio::cancellation_type) { wake(Wake::kCancelled); });
+      handler_.emplace(std::move(handler));
+      shard_.suspended_.push_back(*this);
+    };
+    co_await asio::async_initiate<const UseTask, void()>(suspend, kUseTask);
+  }
+  if (wake_ == Wake::kCancelled) {
+    throw boost::system::system_error(asio::error::operation_aborted, "the task was cancelled");
+  }
+  co_return wake_;
+}
+
+void Suspension::wake(Wake wake) {
+  if (!pending()) return;
+  wake_ = wake;
+  shard_.timers().disarm(*this);
+  queue_hook.unlink();
+  if (handler_) shard_.make_ready(*this);
+}
+
+Shard::Shard(Id id, const Clock& clock, uint64_t random_seed)
+    : id_(id),
+      clock_(clock),
+      context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO),
+      work_(context_.get_executor()),
+      alarm_(context_.get_executor()),
+      random_(random_seed),
+      timers_([this](int64_t deadline_ns) { set_alarm(deadline_ns); }) {}
+
+Shard::~Shard() { drain(); }
+
+Task<> Shard::sleep_ms(int64_t delay_ms) {
+  Suspension suspension;
+  co_await suspension.wait(clock_.deadline_in_ms(delay_ms));
+}
+
+void Shard::run_loop() {
+  const Scope scope(*this);
+  context_.run();
+}
+
+void Shard::stop() {
+  stopped_.store(true, std::memory_order_release);
+  context_.stop();
+}
+
+bool Shard::drain() {
+  const Scope scope(*this);
+  const bool found = !drained_ || left_over_ || !suspended_.empty();
+  left_over_ = false;
+  stopped_ = true;
+  drained_ = true;
+  work_.reset();
+  while (!suspended_.empty()) {
+    // Destroying the handler destroys the coroutine's frame, and the suspension with it.
+    const std::optional<ResumeHandler> handler = std::exchange(suspended_.front().handler_, std::nullopt);
+    suspended_.front().suspended_hook_.unlink();
+  }
+  context_.shutdown();
+  return found;
+}
+
+void Shard::report_failure(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const boost::system::system_error& error) {
+    if (error.code() != asio::error::operation_aborted) log_error("a task failed: {}", error.what());
+  } catch (const std::exception& error) {
+    log_error("a task failed: {}", error.what());
+  } catch (...) {
+    log_error("a task failed with an exception of unknown type");
+  }
+}
+
+void Shard::make_ready(Suspension& suspension) {
+  ready_.push_back(suspension);
+  if (ready_posted_) return;
+  ready_posted_ = true;
+  post([this] { resume_ready(); });
+}
+
+void Shard::resume_ready() {
+  ready_posted_ = false;
+  // Those that become ready meanwhile wait for the next turn: no coroutine keeps the loop from its sockets.
+  SuspensionQueue batch;
+  batch.swap(ready_);
+  while (!batch.empty()) {
+    Suspension& suspension = batch.front();
+    batch.pop_front();
+    suspension.suspended_hook_.unlink();
+    ResumeHandler handler = std::move(*suspension.handler_);
+    suspension.handler_.reset();
+    std::move(handler)();
+  }
+}
+
+void Shard::set_alarm(int64_t deadline_ns) {
+  const int64_t now_ns = clock_.monotonic_ns();
+  alarm_.expires_after(std::chrono::nanoseconds(deadline_ns > now_ns ? deadline_ns - now_ns : 0));
+  alarm_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) timers_.fire(clock_.monotonic_ns());
+  });
+}
+
+void Shard::resume(ResumeHandler handler) {
+  if (drained_) {
+    left_over_ = true;  // Asio destroys the coroutine through the queue of its context
+    return;
+  }
+  post(std::move(handler));
+}
+
+}  // namespace millrace::runtime
