@@ -1,0 +1,63 @@
+// Makes record batches: what a producer sends, what the coordinators write to their logs, what recompression
+// and compaction write back.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "protocol/bytes.h"
+#include "protocol/compression.h"
+#include "protocol/record_batch.h"
+#include "protocol/result.h"
+
+namespace millrace::protocol {
+
+struct BatchOptions {
+  int64_t base_offset = 0;
+  int32_t partition_leader_epoch = -1;
+  Compression compression = Compression::kNone;
+  std::optional<int> compression_level;  // the codec's default without
+  TimestampType timestamp_type = TimestampType::kCreateTime;
+  // With kLogAppendTime: the batch's max timestamp, which counts for all its records.
+  int64_t log_append_time_ms = kNoTimestamp;
+  int64_t producer_id = kNoProducerId;
+  int16_t producer_epoch = kNoProducerEpoch;
+  int32_t base_sequence = kNoSequence;
+  bool transactional = false;
+  bool control = false;
+};
+
+// One batch at a time: append records, then build, which also makes the builder ready for the next batch.
+class BatchBuilder {
+ public:
+  explicit BatchBuilder(const BatchOptions& options = {});
+
+  // Adds a record at the next offset. The bytes are copied. Together they must stay below 1 GiB.
+  void append(std::optional<Bytes> key, std::optional<Bytes> value, std::span<const RecordHeader> headers,
+              int64_t timestamp_ms);
+  // The same at an offset of one's own, which must be above all before it (compacted logs have gaps).
+  void append_at(int64_t offset, std::optional<Bytes> key, std::optional<Bytes> value,
+                 std::span<const RecordHeader> headers, int64_t timestamp_ms);
+
+  int32_t record_count() const { return record_count_; }
+  bool empty() const { return record_count_ == 0; }
+  // Of the batch as it would be without compression, header included.
+  size_t uncompressed_size_bytes() const { return BatchHeader::kSize + records_.size(); }
+
+  // The finished batch with its CRC. An empty one has last offset delta -1, as no validator takes it.
+  // Errors: those of compress.
+  Result<Buffer> build();
+
+  // Options of the next batch. Only while empty.
+  void set_options(const BatchOptions& options) { options_ = options; }
+
+ private:
+  BatchOptions options_;
+  Buffer records_;  // uncompressed
+  int32_t record_count_ = 0;
+  int32_t last_offset_delta_ = -1;
+  int64_t base_timestamp_ms_ = kNoTimestamp;
+  int64_t max_timestamp_ms_ = kNoTimestamp;
+};
+
+}  // namespace millrace::protocol
