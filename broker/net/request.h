@@ -1,0 +1,68 @@
+// One request as it came from the wire, and what is known about the connection that it came on.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <typeinfo>
+#include <utility>
+
+#include "broker/net/frame_buffer.h"
+#include "broker/runtime/shard.h"
+#include "protocol/bytes.h"
+
+namespace millrace::net {
+
+// Unique in the process, never reused.
+using ConnectionId = uint64_t;
+
+// A connection as handlers see it. Lives until the connection has ended and its last request was answered;
+// touched on the connection's shard only.
+class ConnectionInfo {
+ public:
+  ConnectionId id = 0;
+  std::string
+      client_host;  // numeric address, e.g. "127.0.0.1", "::1"; a mapped IPv4 address is shown as IPv4
+  uint16_t client_port = 0;
+  uint16_t listener_port = 0;
+  std::string listener_name;
+
+  // "127.0.0.1:45678", for the log.
+  std::string client() const;
+
+  // What the handler keeps with the connection (client software, SASL state, ...): one object of one type,
+  // made on first use, destroyed with the connection.
+  template <class T>
+  T& state() {
+    if (state_ == nullptr) state_ = std::make_unique<Slot<T>>();
+    return static_cast<Slot<T>&>(*state_).value;
+  }
+
+ private:
+  struct AnySlot {
+    virtual ~AnySlot() = default;
+  };
+  template <class T>
+  struct Slot final : AnySlot {
+    T value;
+  };
+  std::unique_ptr<AnySlot> state_;
+};
+
+// Owned by the connection, alive until the Task that handles it has ended. Views into `frame` live as long.
+struct Request {
+  // From the api key on (the 4-byte length is gone). At least kMinFrameBytes. Mutable: a batch may get its
+  // offsets in place.
+  MutableBytes frame;
+  int16_t api_key = 0;
+  int16_t api_version = 0;
+  ConnectionInfo* connection = nullptr;
+  runtime::Shard* shard = nullptr;  // the connection's, on which handle() runs
+  int64_t received_ms = 0;          // wall clock, when the last byte had come
+  int64_t received_ns = 0;          // monotonic, the same moment: for latencies
+
+  // The memory behind `frame`, charged to the shard's budget.
+  FrameBuffer memory;
+};
+
+}  // namespace millrace::net
