@@ -1,0 +1,79 @@
+// Memory for the arrays and texts of one message: handed out piece by piece, freed all at once.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "protocol/array.h"
+#include "protocol/bytes.h"
+
+namespace millrace {
+
+class Arena {
+ public:
+  // `limit` in bytes binds what a peer's input asks for (try_make_array); our own needs are never refused.
+  explicit Arena(size_t limit = SIZE_MAX) : limit_(limit) {}
+
+  Arena(Arena&&) = default;
+  Arena& operator=(Arena&&) = default;
+
+  // The limit that suits a frame of this many bytes: no honest message takes more memory per encoded byte
+  // than a list of empty nullable strings, which are one byte there and 24 here.
+  static constexpr size_t limit_for_frame(size_t frame_bytes) { return kFloor + kFactor * frame_bytes; }
+
+  // `count` elements with their default values; nothing when the limit doesn't allow them.
+  template <class T>
+  std::optional<Array<T>> try_make_array(size_t count) {
+    if (count > (limit_ - std::min(limit_, used_)) / sizeof(T)) return std::nullopt;
+    return make_array<T>(count);
+  }
+
+  // As above, for counts that are our own; counts towards the limit and ignores it.
+  template <class T>
+  Array<T> make_array(size_t count) {
+    static_assert(std::is_trivially_destructible_v<T>, "an arena frees memory without running destructors");
+    if (count == 0) return {};
+    T* elements = static_cast<T*>(allocate(count * sizeof(T), alignof(T)));
+    std::uninitialized_value_construct_n(elements, count);
+    return {elements, count};
+  }
+
+  // Copies that live as long as the arena.
+  std::string_view copy(std::string_view text);
+  Bytes copy(Bytes bytes);
+  template <class T>
+  Array<T> copy(const std::vector<T>& elements) {
+    static_assert(std::is_trivially_destructible_v<T>, "an arena frees memory without running destructors");
+    if (elements.empty()) return {};
+    T* copies = static_cast<T*>(allocate(elements.size() * sizeof(T), alignof(T)));
+    std::uninitialized_copy(elements.begin(), elements.end(), copies);
+    return {copies, elements.size()};
+  }
+
+  // Bytes handed out so far.
+  size_t used() const { return used_; }
+
+ private:
+  static constexpr size_t kFloor = 4096;
+  static constexpr size_t kFactor = 32;
+  static constexpr size_t kFirstBlock = 1024;
+  static constexpr size_t kLargestBlock = 64 * 1024;
+
+  void* allocate(size_t size, size_t alignment);
+
+  size_t limit_;
+  size_t used_ = 0;
+  size_t next_block_ = kFirstBlock;
+  std::byte* at_ = nullptr;
+  std::byte* end_ = nullptr;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+};
+
+}  // namespace millrace
