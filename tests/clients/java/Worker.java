@@ -1,0 +1,205 @@
+// Java's producer, consumer and admin client, driven by lines of JSON on standard input, so that many tests
+// share one JVM. Each request names an operation; each answer is one line; an error is {"error": ...}.
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+public class Worker {
+  static final ObjectMapper JSON = new ObjectMapper();
+  static final Duration TIMEOUT = Duration.ofSeconds(60);
+  static PrintStream answers;
+
+  public static void main(String[] arguments) throws Exception {
+    answers = System.out;
+    System.setOut(System.err);
+    BufferedReader requests =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = requests.readLine(); line != null; line = requests.readLine()) {
+      ObjectNode answer;
+      try {
+        answer = carryOut(JSON.readTree(line));
+      } catch (Exception e) {
+        Throwable cause = e instanceof ExecutionException ? e.getCause() : e;
+        answer = JSON.createObjectNode().put("error", cause.toString());
+      }
+      say(answer);
+    }
+    System.exit(0);
+  }
+
+  static synchronized void say(ObjectNode answer) {
+    answers.println(answer);
+    answers.flush();
+  }
+
+  static ObjectNode carryOut(JsonNode request) throws Exception {
+    switch (request.get("operation").asText()) {
+      case "produce":
+        return produce(request);
+      case "consume":
+        return consume(request);
+      case "produce_sequence":
+        return produceSequence(request);
+      default:
+        throw new IllegalArgumentException("unknown operation");
+    }
+  }
+
+  static byte[] bytes(JsonNode text) {
+    return text.isNull() ? null : Base64.getDecoder().decode(text.asText());
+  }
+
+  static String text(byte[] data) {
+    return data == null ? null : Base64.getEncoder().encodeToString(data);
+  }
+
+  static Map<String, Object> producerSettings(JsonNode request) {
+    Map<String, Object> settings = new HashMap<>();
+    settings.put("bootstrap.servers", request.get("address").asText());
+    settings.put("acks", request.get("acks").asText());
+    settings.put("compression.type", request.get("codec").asText());
+    settings.put("enable.idempotence", request.get("idempotent").asBoolean());
+    settings.put("linger.ms", 20);
+    settings.put("key.serializer", ByteArraySerializer.class);
+    settings.put("value.serializer", ByteArraySerializer.class);
+    request.get("options").fields().forEachRemaining(
+        option -> settings.put(
+            option.getKey().equals("message.max.bytes") ? "max.request.size" : option.getKey(),
+            option.getValue().asText()));
+    return settings;
+  }
+
+  static ObjectNode produce(JsonNode request) throws Exception {
+    List<Future<RecordMetadata>> sent = new ArrayList<>();
+    ObjectNode answer = JSON.createObjectNode();
+    try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(producerSettings(request))) {
+      for (JsonNode fields : request.get("records")) {
+        JsonNode timestamp = fields.get("timestamp");
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
+            request.get("topic").asText(), request.get("partition").asInt(),
+            timestamp.isNull() ? null : timestamp.asLong(), bytes(fields.get("key")),
+            bytes(fields.get("value")));
+        for (JsonNode header : fields.get("headers")) {
+          record.headers().add(header.get(0).asText(), bytes(header.get(1)));
+        }
+        sent.add(producer.send(record));
+      }
+      producer.flush();
+      ArrayNode offsets = answer.putArray("offsets");
+      for (Future<RecordMetadata> future : sent) {
+        offsets.add(future.get().offset());
+      }
+    }
+    return answer;
+  }
+
+  static ObjectNode consume(JsonNode request) {
+    Map<String, Object> settings = new HashMap<>();
+    settings.put("bootstrap.servers", request.get("address").asText());
+    settings.put("auto.offset.reset", "none");
+    settings.put("check.crcs", true);
+    TopicPartition partition =
+        new TopicPartition(request.get("topic").asText(), request.get("partition").asInt());
+    try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(
+             settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      consumer.assign(List.of(partition));
+      long end = consumer.endOffsets(List.of(partition)).get(partition);
+      long start = request.get("offset").isNull()
+          ? offsetOfTime(consumer, partition, request.get("timestamp").asLong(), end)
+          : request.get("offset").asLong();
+      consumer.seek(partition, start);
+      return readTo(consumer, partition, end);
+    }
+  }
+
+  static long offsetOfTime(
+      KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long timestamp, long end) {
+    OffsetAndTimestamp found = consumer.offsetsForTimes(Map.of(partition, timestamp)).get(partition);
+    return found == null ? end : found.offset();
+  }
+
+  static ObjectNode readTo(
+      KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long end) {
+    ObjectNode answer = JSON.createObjectNode();
+    ArrayNode records = answer.putArray("records");
+    long deadline = System.nanoTime() + TIMEOUT.toNanos();
+    while (consumer.position(partition) < end) {
+      if (System.nanoTime() > deadline) {
+        throw new IllegalStateException("at " + consumer.position(partition) + ", want " + end);
+      }
+      for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+        ObjectNode fields = records.addObject();
+        fields.put("key", text(record.key())).put("value", text(record.value()));
+        fields.put("timestamp", record.timestamp()).put("offset", record.offset());
+        ArrayNode headers = fields.putArray("headers");
+        for (Header header : record.headers()) {
+          headers.addArray().add(header.key()).add(text(header.value()));
+        }
+      }
+    }
+    return answer;
+  }
+
+  // Sends `count` numbered records over `partitions` partitions, number n to partition n % partitions, at most
+  // `rate` a second, and reports the number acknowledged after every `report_every`. The idempotent producer
+  // retries by itself; a record that fails for good is an error.
+  static ObjectNode produceSequence(JsonNode request) throws Exception {
+    int count = request.get("count").asInt();
+    int partitions = request.get("partitions").asInt();
+    int rate = request.get("rate").asInt();
+    int reportEvery = request.get("report_every").asInt();
+    String topic = request.get("topic").asText();
+    AtomicInteger acked = new AtomicInteger();
+    AtomicReference<Exception> failure = new AtomicReference<>();
+    long began = System.nanoTime();
+    try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(producerSettings(request))) {
+      for (int n = 0; n < count && failure.get() == null; n++) {
+        long ahead = n * 1_000_000_000L / rate - (System.nanoTime() - began);
+        if (ahead > 1_000_000L) {
+          Thread.sleep(ahead / 1_000_000L);
+        }
+        byte[] value = Integer.toString(n).getBytes(StandardCharsets.US_ASCII);
+        producer.send(
+            new ProducerRecord<>(topic, n % partitions, null, value),
+            (metadata, error) -> {
+              if (error != null) {
+                failure.compareAndSet(null, error);
+              } else if (acked.incrementAndGet() % reportEvery == 0) {
+                say(JSON.createObjectNode().put("progress", acked.get()));
+              }
+            });
+      }
+      producer.flush();
+    }
+    if (failure.get() != null) {
+      throw failure.get();
+    }
+    return JSON.createObjectNode().put("acknowledged", acked.get());
+  }
+}
