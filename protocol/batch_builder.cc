@@ -39,7 +39,7 @@ void BatchBuilder::append(std::optional<Bytes> key, std::optional<Bytes> value,
 
 void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::optional<Bytes> value,
                              std::span<const RecordHeader> headers, int64_t timestamp_ms) {
-  if (empty()) base_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
+  if (empty()) base_timestamp_ms_ = timestamp_ms;
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
   last_offset_delta_ = static_cast<int32_t>(offset - options_.base_offset);
   ++record_count_;

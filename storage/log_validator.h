@@ -61,8 +61,7 @@ struct AppendError : Error {
 
 // One batch with its offsets, leader epoch and timestamps, ready to be written.
 struct ValidatedBatch {
-  // What to write: a part of the memory that was given in, or `rewritten`. Empty (with a record count of 0
-  // in the header) if nothing was given in.
+  // What to write: a part of the memory that was given in, or `rewritten`.
   Bytes bytes;
   Buffer rewritten;                                     // empty if the batch could be used as it came
   protocol::BatchHeader header;                         // of `bytes`
