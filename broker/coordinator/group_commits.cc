@@ -1,0 +1,192 @@
+// OffsetCommit v2-10, OffsetFetch v1-10, OffsetDelete v0, and the end of positions by age or with their
+// topic.
+#include <algorithm>
+#include <utility>
+
+#include "broker/coordinator/group_coordinator.h"
+
+namespace millrace::coordinator {
+namespace {
+
+// Deletions and expiry write as much as they have to, in batches well below the log's limit for one (1 MiB).
+constexpr size_t kMaxWriteBytes = 256 * 1024;
+constexpr size_t kRecordOverheadBytes = 64;
+
+}  // namespace
+
+ErrorCode GroupCoordinator::check_commit(const OffsetCommit& request, Group* group, int64_t now_ms) {
+  if (group == nullptr) {
+    // A simple consumer or an administrator: the group comes to be with the commit.
+    if (request.generation < 0) return ErrorCode::kNone;
+    return request.reports_missing_group ? ErrorCode::kGroupIdNotFound : ErrorCode::kIllegalGeneration;
+  }
+  auto& classic = std::get<ClassicGroup>(group->kind);
+  const bool empty = classic.state == GroupState::kEmpty;
+  if (request.generation < 0 && empty) return ErrorCode::kNone;
+  if (request.generation < 0 && request.member.empty() && !request.instance)
+    return ErrorCode::kUnknownMemberId;
+  const ErrorCode error = check_member(classic, request.member, request.instance);
+  if (error != ErrorCode::kNone) return error;
+  if (request.generation != classic.generation) return ErrorCode::kIllegalGeneration;
+  // The member knows its generation from its join and has no assignment yet: it has nothing to commit.
+  if (classic.state == GroupState::kCompletingRebalance) return ErrorCode::kRebalanceInProgress;
+  ClassicMember& member = *classic.find(request.member);
+  start_session(*group, member, member.session_timeout_ms, now_ms);
+  return ErrorCode::kNone;
+}
+
+void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& request, int64_t now_ms) {
+  const ErrorCode error = check_commit(request, find(request.group), now_ms);
+  if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
+  OffsetCommitResult result;
+  std::vector<GroupRecord> records;
+  for (const OffsetCommit::Topic& topic : request.topics) {
+    auto& out = result.topics.emplace_back(OffsetCommitResult::Topic{std::string(topic.name), topic.id, {}});
+    out.partitions.reserve(topic.partitions.size());
+    for (const OffsetCommit::Partition& partition : topic.partitions) {
+      const std::string_view metadata = partition.metadata.value_or("");
+      if (metadata.size() > static_cast<size_t>(settings_.offset_metadata_max_bytes)) {
+        out.partitions.emplace_back(partition.partition, ErrorCode::kOffsetMetadataTooLarge);
+        continue;
+      }
+      out.partitions.emplace_back(partition.partition, ErrorCode::kNone);
+      CommittedOffset value;
+      value.offset = partition.offset;
+      value.commit_timestamp_ms = now_ms;
+      if (request.retention_ms != -1) value.expire_timestamp_ms = now_ms + request.retention_ms;
+      value.leader_epoch = partition.leader_epoch;
+      value.metadata = std::string(metadata);
+      value.topic_id = topic.id;
+      records.push_back(OffsetCommitRecord{std::string(request.group), std::string(topic.name),
+                                           partition.partition, std::move(value)});
+    }
+  }
+  if (records.empty()) return answer(ticket, std::move(result));
+  write(std::move(records), true, SendAnswer{ticket, std::move(result)});
+}
+
+void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& request, int64_t) {
+  const Group* group = find(request.group);
+  OffsetFetchResult result;
+  const auto position = [](int32_t partition, const CommittedOffset& at) {
+    return OffsetFetchResult::Partition{partition, at.offset, at.leader_epoch, at.metadata, ErrorCode::kNone};
+  };
+  if (request.topics) {
+    for (const OffsetFetch::Topic& topic : *request.topics) {
+      auto& out = result.topics.emplace_back(OffsetFetchResult::Topic{std::string(topic.name), topic.id, {}});
+      out.partitions.reserve(topic.partitions.size());
+      for (const int32_t partition : topic.partitions) {
+        const CommittedOffset* at = group == nullptr ? nullptr : group->offsets.find(topic.name, partition);
+        // A position in a former topic of the same name says nothing about this one.
+        const bool other_topic =
+            at != nullptr && !at->topic_id.is_zero() && !topic.id.is_zero() && at->topic_id != topic.id;
+        const bool none = at == nullptr || other_topic;
+        out.partitions.push_back(none ? OffsetFetchResult::Partition{.partition = partition}
+                                      : position(partition, *at));
+      }
+    }
+  } else if (group != nullptr) {
+    for (const auto& [topic, partitions] : group->offsets.topics()) {
+      auto& out = result.topics.emplace_back(OffsetFetchResult::Topic{topic, {}, {}});
+      for (const auto& [partition, at] : partitions) out.partitions.push_back(position(partition, at));
+    }
+  }
+  // A position that is not committed yet could be lost: whoever reads it waits for it, so that no reader ever
+  // sees a group go back.
+  const int64_t last_offset = group == nullptr ? -1 : group->last_offset;
+  if (last_offset < committed_end_) return answer(ticket, std::move(result));
+  uncommitted_.emplace(last_offset, SendAnswer{ticket, std::move(result)});
+}
+
+void GroupCoordinator::handle_request(uint64_t ticket, const OffsetDelete& request, int64_t) {
+  const auto refuse = [&](ErrorCode error) { answer(ticket, OffsetDeleteResult{error, {}}); };
+  if (request.group.empty()) return refuse(ErrorCode::kInvalidGroupId);
+  const Group* group = find(request.group);
+  if (group == nullptr) return refuse(ErrorCode::kGroupIdNotFound);
+  const auto& classic = std::get<ClassicGroup>(group->kind);
+  if (classic.state != GroupState::kEmpty && !classic.uses_consumer_protocol())
+    return refuse(ErrorCode::kNonEmptyGroup);
+  OffsetDeleteResult result;
+  std::vector<GroupRecord> records;
+  for (const OffsetDelete::Topic& topic : request.topics) {
+    auto& out = result.topics.emplace_back(OffsetDeleteResult::Topic{std::string(topic.name), {}});
+    const bool subscribed = classic.subscribes(topic.name);
+    for (const int32_t partition : topic.partitions) {
+      out.partitions.emplace_back(partition,
+                                  subscribed ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone);
+      if (subscribed || group->offsets.find(topic.name, partition) == nullptr) continue;
+      records.push_back(OffsetCommitRecord{group->id, std::string(topic.name), partition, std::nullopt});
+    }
+  }
+  if (records.empty()) return answer(ticket, std::move(result));
+  write(std::move(records), true, SendAnswer{ticket, std::move(result)});
+}
+
+void GroupCoordinator::write_removals(std::vector<GroupRecord> records, Continuation then) {
+  size_t bytes = 0;
+  std::vector<GroupRecord> batch;
+  for (GroupRecord& record : records) {
+    const auto* commit = std::get_if<OffsetCommitRecord>(&record);
+    const size_t size =
+        kRecordOverheadBytes + (commit == nullptr ? std::get<GroupMetadataRecord>(record).group.size()
+                                                  : commit->group.size() + commit->topic.size());
+    if (bytes + size > kMaxWriteBytes && !batch.empty()) {
+      write(std::exchange(batch, {}), true, {});
+      bytes = 0;
+    }
+    bytes += size;
+    batch.push_back(std::move(record));
+  }
+  write(std::move(batch), true, std::move(then));
+}
+
+bool GroupCoordinator::expired(const ClassicGroup& group, const CommittedOffset& offset,
+                               int64_t now_ms) const {
+  if (offset.expire_timestamp_ms != -1)
+    return now_ms >= offset.expire_timestamp_ms;  // as OffsetCommit v2-4 asked
+  int64_t base_ms = offset.commit_timestamp_ms;
+  // KIP-211: a group's positions live as long as it has members, and then offsets.retention.minutes.
+  if (group.protocol_type && group.state == GroupState::kEmpty && group.state_timestamp_ms != -1) {
+    base_ms = group.state_timestamp_ms;
+  }
+  return now_ms - base_ms >= settings_.offsets_retention_ms;
+}
+
+void GroupCoordinator::expire_offsets(int64_t now_ms) {
+  std::vector<GroupRecord> records;
+  for (const auto& [id, group] : groups_) {
+    const auto& classic = std::get<ClassicGroup>(group->kind);
+    const bool empty = classic.state == GroupState::kEmpty;
+    const bool knows_topics = classic.uses_consumer_protocol() && classic.knows_subscription() &&
+                              classic.state == GroupState::kStable;
+    bool all = true;
+    for (const auto& [topic, partitions] : group->offsets.topics()) {
+      const bool may_expire = (!classic.protocol_type || empty || knows_topics) && !classic.subscribes(topic);
+      for (const auto& [partition, offset] : partitions) {
+        const bool gone = may_expire && expired(classic, offset, now_ms);
+        all &= gone;
+        if (gone) records.push_back(OffsetCommitRecord{id, topic, partition, std::nullopt});
+      }
+    }
+    if (all && empty && classic.pending.empty()) records.push_back(GroupMetadataRecord{id, std::nullopt});
+  }
+  if (!records.empty()) write_removals(std::move(records), {});
+  expiry_timer_.arm(deadlines_, now_ms + std::max<int64_t>(settings_.offsets_retention_check_interval_ms, 1),
+                    {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
+}
+
+Effects GroupCoordinator::topic_deleted(std::string_view topic, const Uuid& topic_id, int64_t) {
+  std::vector<GroupRecord> records;
+  for (const auto& [id, group] : groups_) {
+    const auto found = group->offsets.topics().find(topic);
+    if (found == group->offsets.topics().end()) continue;
+    for (const auto& [partition, offset] : found->second) {
+      if (!offset.topic_id.is_zero() && offset.topic_id != topic_id) continue;
+      records.push_back(OffsetCommitRecord{id, std::string(topic), partition, std::nullopt});
+    }
+  }
+  if (!records.empty()) write_removals(std::move(records), {});
+  return take_effects();
+}
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,240 @@
+#include "broker/coordinator/group_coordinator.h"
+
+#include <cassert>
+#include <utility>
+
+namespace millrace::coordinator {
+namespace {
+
+// What a failure of the log means to a client of the group.
+ErrorCode to_group_error(ErrorCode error, ErrorCode too_large) {
+  switch (error) {
+    case ErrorCode::kUnknownTopicOrPartition:
+    case ErrorCode::kNotEnoughReplicas:
+    case ErrorCode::kRequestTimedOut:
+      return ErrorCode::kCoordinatorNotAvailable;
+    case ErrorCode::kNotLeaderOrFollower:
+    case ErrorCode::kKafkaStorageError:
+      return ErrorCode::kNotCoordinator;
+    case ErrorCode::kMessageTooLarge:
+    case ErrorCode::kRecordListTooLarge:
+    case ErrorCode::kInvalidFetchSize:
+      return too_large;
+    default:
+      return error;
+  }
+}
+
+// Turns an answer that promised success into one that says `error`, in the shape that its API has for it.
+void set_error(GroupResponse& response, ErrorCode error) {
+  if (auto* commit = std::get_if<OffsetCommitResult>(&response)) {
+    for (auto& topic : commit->topics) {
+      for (auto& partition : topic.partitions) partition.second = error;
+    }
+  } else if (auto* removal = std::get_if<OffsetDeleteResult>(&response)) {
+    *removal = {error, {}};
+  } else if (auto* deletion = std::get_if<DeleteGroupResult>(&response)) {
+    deletion->error = error;
+  } else if (auto* fetch = std::get_if<OffsetFetchResult>(&response)) {
+    *fetch = {error, {}};
+  }
+}
+
+}  // namespace
+
+GroupCoordinator::GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid)
+    : settings_(settings), random_uuid_(std::move(random_uuid)) {}
+
+GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? nullptr : found->second.get();
+}
+
+GroupCoordinator::Group& GroupCoordinator::create(std::string_view id, int64_t now_ms) {
+  auto group = std::make_unique<Group>(std::string(id), now_ms);
+  return *groups_.emplace(group->id, std::move(group)).first->second;
+}
+
+void GroupCoordinator::erase(std::string_view id) {
+  if (const auto found = groups_.find(id); found != groups_.end()) groups_.erase(found);
+}
+
+void GroupCoordinator::replay(const GroupRecord& record, int64_t offset) { apply(record, offset, -1); }
+
+void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t now_ms) {
+  if (const auto* commit = std::get_if<OffsetCommitRecord>(&record)) {
+    Group* group = find(commit->group);
+    if (!commit->value) {
+      if (group != nullptr) group->offsets.erase(commit->topic, commit->partition);
+    } else {
+      if (group == nullptr) group = &create(commit->group, now_ms);
+      group->offsets.put(commit->topic, commit->partition, *commit->value);
+    }
+    if (group != nullptr) group->last_offset = offset;
+    return;
+  }
+  const auto& stored = std::get<GroupMetadataRecord>(record);
+  Group* group = find(stored.group);
+  if (stored.value) {
+    if (group == nullptr) group = &create(stored.group, now_ms);
+    group->kind.emplace<ClassicGroup>(*stored.value);
+  } else if (group != nullptr) {
+    if (group->offsets.empty()) {
+      erase(stored.group);
+    } else {
+      group->kind.emplace<ClassicGroup>(now_ms);
+    }
+  }
+}
+
+Effects GroupCoordinator::loaded(int64_t end_offset, int64_t now_ms) {
+  committed_end_ = end_offset;
+  for (const auto& [id, group] : groups_) {
+    auto& classic = std::get<ClassicGroup>(group->kind);
+    for (const auto& [member_id, member] : classic.members()) {
+      start_session(*group, *member, member->session_timeout_ms, now_ms);
+    }
+    // group.max.size may have been lowered: give its members the chance to commit before some are turned
+    // away.
+    if (classic.members().size() > static_cast<size_t>(settings_.max_size)) prepare_rebalance(*group, now_ms);
+  }
+  expiry_timer_.arm(deadlines_, now_ms + settings_.offsets_retention_check_interval_ms,
+                    {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
+  return take_effects();
+}
+
+Effects GroupCoordinator::handle(uint64_t ticket, const GroupRequest& request, int64_t now_ms) {
+  std::visit([&](const auto& typed) { handle_request(ticket, typed, now_ms); }, request);
+  return take_effects();
+}
+
+Effects GroupCoordinator::expire(int64_t now_ms) {
+  while (const auto due = deadlines_.pop_due(now_ms)) fire(*due, now_ms);
+  return take_effects();
+}
+
+void GroupCoordinator::fire(const DeadlineTarget& due, int64_t now_ms) {
+  auto* group = static_cast<Group*>(due.group);
+  switch (due.kind) {
+    case DeadlineTarget::Kind::kSession:
+      return expire_session(*group, *static_cast<ClassicMember*>(due.member), now_ms);
+    case DeadlineTarget::Kind::kPendingMember:
+      return expire_pending(*group, static_cast<PendingMember*>(due.member)->id, now_ms);
+    case DeadlineTarget::Kind::kJoin:
+      return end_initial_delay(*group, now_ms);
+    case DeadlineTarget::Kind::kSync:
+      return expire_sync(*group, now_ms);
+    case DeadlineTarget::Kind::kOffsetExpiry:
+      return expire_offsets(now_ms);
+  }
+}
+
+void GroupCoordinator::answer(uint64_t ticket, GroupResponse response) {
+  effects_.answers.push_back({ticket, std::move(response)});
+}
+
+void GroupCoordinator::write(std::vector<GroupRecord> records, bool apply, Continuation then) {
+  const uint64_t id = next_write_++;
+  unappended_.emplace(id, std::move(then));
+  effects_.writes.push_back({id, std::move(records), apply});
+}
+
+void GroupCoordinator::write_group(Group& group, Continuation then) {
+  std::vector<GroupRecord> records;
+  records.push_back(GroupMetadataRecord{group.id, std::get<ClassicGroup>(group.kind).stored()});
+  write(std::move(records), false, std::move(then));
+}
+
+void GroupCoordinator::appended(Write write, int64_t base_offset, int64_t now_ms) {
+  int64_t offset = base_offset;
+  for (const GroupRecord& record : write.records) {
+    if (write.apply) apply(record, offset, now_ms);
+    ++offset;
+  }
+  auto found = unappended_.extract(write.id);
+  assert(!found.empty());
+  if (std::holds_alternative<std::monostate>(found.mapped())) return;
+  uncommitted_.emplace(offset - 1, std::move(found.mapped()));
+}
+
+Effects GroupCoordinator::committed(int64_t end_offset, int64_t now_ms) {
+  committed_end_ = std::max(committed_end_, end_offset);
+  while (!uncommitted_.empty() && uncommitted_.begin()->first < committed_end_) {
+    auto node = uncommitted_.extract(uncommitted_.begin());
+    resume(node.mapped(), now_ms);
+  }
+  return take_effects();
+}
+
+void GroupCoordinator::resume(Continuation& then, int64_t now_ms) {
+  if (auto* send = std::get_if<SendAnswer>(&then)) {
+    answer(send->ticket, std::move(send->response));
+  } else if (auto* stored = std::get_if<AssignmentStored>(&then)) {
+    assignment_stored(*stored, now_ms);
+  } else if (auto* replaced = std::get_if<StaticMemberReplaced>(&then)) {
+    static_member_stored(*replaced, now_ms);
+  }
+}
+
+Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t now_ms) {
+  auto found = unappended_.extract(write.id);
+  assert(!found.empty());
+  Continuation& then = found.mapped();
+  const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
+  if (auto* send = std::get_if<SendAnswer>(&then)) {
+    const bool commit = std::holds_alternative<OffsetCommitResult>(send->response);
+    set_error(send->response,
+              commit ? to_group_error(error, ErrorCode::kInvalidCommitOffsetSize) : group_error);
+    answer(send->ticket, std::move(send->response));
+  } else if (const auto* created = std::get_if<GroupCreated>(&then)) {
+    if (Group* group = find(created->group)) {
+      auto& classic = std::get<ClassicGroup>(group->kind);
+      for (const auto& [id, member] : classic.members())
+        answer_join(classic, *member, {.error = group_error});
+      erase(created->group);
+    }
+  } else if (auto* stored = std::get_if<AssignmentStored>(&then)) {
+    assignment_failed(*stored, group_error, now_ms);
+  } else if (auto* replaced = std::get_if<StaticMemberReplaced>(&then)) {
+    static_member_failed(*replaced, group_error, now_ms);
+  }
+  return take_effects();
+}
+
+Effects GroupCoordinator::unload(ErrorCode error) {
+  for (const auto& [id, group] : groups_) {
+    auto& classic = std::get<ClassicGroup>(group->kind);
+    for (const auto& [member_id, member] : classic.members()) {
+      answer_join(classic, *member, {.error = error, .member = member_id});
+      answer_sync(*member, {.error = error});
+    }
+  }
+  const auto drop = [&](Continuation& then) {
+    auto* send = std::get_if<SendAnswer>(&then);
+    if (send == nullptr) return;
+    set_error(send->response, error);
+    answer(send->ticket, std::move(send->response));
+  };
+  for (auto& [id, then] : unappended_) drop(then);
+  for (auto& [offset, then] : uncommitted_) drop(then);
+  unappended_.clear();
+  uncommitted_.clear();
+  groups_.clear();
+  expiry_timer_.cancel();
+  return take_effects();
+}
+
+size_t GroupCoordinator::open_tickets() const {
+  size_t open = 0;
+  for (const auto& [id, group] : groups_) {
+    for (const auto& [member_id, member] : std::get<ClassicGroup>(group->kind).members()) {
+      open += member->join_ticket.has_value();
+      open += member->sync_ticket.has_value();
+    }
+  }
+  for (const auto& [id, then] : unappended_) open += std::holds_alternative<SendAnswer>(then);
+  for (const auto& [offset, then] : uncommitted_) open += std::holds_alternative<SendAnswer>(then);
+  return open;
+}
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,251 @@
+// JoinGroup v0-9.
+#include <algorithm>
+#include <utility>
+
+#include "broker/coordinator/group_coordinator.h"
+
+namespace millrace::coordinator {
+namespace {
+
+// A protocol named twice counts once, as first named.
+std::vector<ClassicMember::Protocol> owned(const std::vector<JoinGroup::Protocol>& protocols) {
+  std::vector<ClassicMember::Protocol> out;
+  out.reserve(protocols.size());
+  for (const JoinGroup::Protocol& protocol : protocols) {
+    const auto same_name = [&](const auto& known) { return known.name == protocol.name; };
+    if (std::ranges::any_of(out, same_name)) continue;
+    out.push_back({std::string(protocol.name), Buffer(protocol.metadata.begin(), protocol.metadata.end())});
+  }
+  return out;
+}
+
+// In the form of Java's UUID, as Kafka's member ids have it.
+std::string member_id(std::string_view prefix, const Uuid& uuid) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string id(prefix);
+  id += '-';
+  for (size_t i = 0; i < uuid.bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) id += '-';
+    const auto byte = std::to_integer<unsigned>(uuid.bytes[i]);
+    id += kDigits[byte >> 4];
+    id += kDigits[byte & 15];
+  }
+  return id;
+}
+
+}  // namespace
+
+void GroupCoordinator::refuse_join(uint64_t ticket, std::string_view member, ErrorCode error) {
+  JoinGroupResult result;
+  result.error = error;
+  result.member = std::string(member);
+  answer(ticket, std::move(result));
+}
+
+void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request, int64_t now_ms) {
+  if (request.group.empty()) return refuse_join(ticket, request.member, ErrorCode::kInvalidGroupId);
+  if (request.session_timeout_ms < settings_.min_session_timeout_ms ||
+      request.session_timeout_ms > settings_.max_session_timeout_ms) {
+    return refuse_join(ticket, request.member, ErrorCode::kInvalidSessionTimeout);
+  }
+  Group* group = find(request.group);
+  if (group == nullptr) {
+    if (!request.member.empty()) return refuse_join(ticket, request.member, ErrorCode::kUnknownMemberId);
+    if (request.protocol_type.empty() || request.protocols.empty()) {
+      return refuse_join(ticket, {}, ErrorCode::kInconsistentGroupProtocol);
+    }
+    group = &create(request.group, now_ms);
+    write_group(*group, GroupCreated{group->id});
+  }
+  auto& classic = std::get<ClassicGroup>(group->kind);
+  if (!accepts(classic, request.member)) {
+    refuse_join(ticket, {}, ErrorCode::kGroupMaxSizeReached);
+    ClassicMember* member = classic.find(request.member);
+    if (member != nullptr) remove_member(*group, *member);
+    return maybe_complete_join(*group, now_ms);
+  }
+  if (!classic.supports(request.protocol_type, request.protocols)) {
+    return refuse_join(ticket, request.member, ErrorCode::kInconsistentGroupProtocol);
+  }
+  request.member.empty() ? join_unknown(ticket, request, *group, now_ms)
+                         : join_known(ticket, request, *group, now_ms);
+}
+
+bool GroupCoordinator::accepts(const ClassicGroup& group, std::string_view member_id) const {
+  const auto max_size = static_cast<size_t>(std::max(settings_.max_size, 0));
+  const ClassicMember* member = group.find(member_id);
+  switch (group.state) {
+    case GroupState::kEmpty:
+      return true;
+    case GroupState::kPreparingRebalance:
+      // Counted by who waits: the group may still be larger than group.max.size, and the last to rejoin are
+      // turned away.
+      return (member != nullptr && member->join_ticket) || group.awaiting_join() < max_size;
+    case GroupState::kCompletingRebalance:
+    case GroupState::kStable:
+      return member != nullptr || group.members().size() < max_size;
+  }
+  return false;
+}
+
+void GroupCoordinator::join_unknown(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  std::string id = member_id(request.instance.value_or(request.client_id), random_uuid_());
+  if (request.instance) {
+    ClassicMember* existing = classic.find_static(*request.instance);
+    if (existing != nullptr)
+      return replace_static_member(ticket, request, group, *existing, std::move(id), now_ms);
+    return add_member(ticket, request, group, std::move(id), now_ms);
+  }
+  if (!request.member_id_required) return add_member(ticket, request, group, std::move(id), now_ms);
+  if (classic.pending.size() >= static_cast<size_t>(settings_.max_pending_members)) {
+    return refuse_join(ticket, {}, ErrorCode::kGroupMaxSizeReached);
+  }
+  PendingMember& pending = classic.pending[id];
+  pending.id = id;
+  pending.session.arm(deadlines_, now_ms + request.session_timeout_ms,
+                      {DeadlineTarget::Kind::kPendingMember, &group, &pending});
+  refuse_join(ticket, id, ErrorCode::kMemberIdRequired);
+}
+
+void GroupCoordinator::join_known(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  if (classic.pending.contains(request.member) && !request.instance) {
+    return add_member(ticket, request, group, std::string(request.member), now_ms);
+  }
+  const ErrorCode error = check_member(classic, request.member, request.instance);
+  if (error != ErrorCode::kNone) return refuse_join(ticket, request.member, error);
+  rejoin(ticket, request, group, *classic.find(request.member), now_ms);
+}
+
+void GroupCoordinator::rejoin(uint64_t ticket, const JoinGroup& request, Group& group, ClassicMember& member,
+                              int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  switch (classic.state) {
+    case GroupState::kEmpty:  // has no members
+      return refuse_join(ticket, request.member, ErrorCode::kUnknownMemberId);
+    case GroupState::kPreparingRebalance:
+      return update_member(ticket, request, group, member, now_ms);
+    case GroupState::kCompletingRebalance:
+      // It probably missed the answer to its first join.
+      if (member.matches(request.protocols)) return answer(ticket, joined(classic, member));
+      return update_member(ticket, request, group, member, now_ms);
+    case GroupState::kStable: {
+      // The leader asks for a rebalance by joining again: for a change that its metadata doesn't show (a new
+      // partition).
+      const bool unchanged = member.matches(request.protocols);
+      if (classic.is_leader(member.id) || !unchanged)
+        return update_member(ticket, request, group, member, now_ms);
+      return answer(ticket, joined(classic, member));
+    }
+  }
+}
+
+void GroupCoordinator::add_member(uint64_t ticket, const JoinGroup& request, Group& group, std::string id,
+                                  int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  auto member = std::make_unique<ClassicMember>();
+  member->id = std::move(id);
+  if (request.instance) member->instance = std::string(*request.instance);
+  member->client_id = std::string(request.client_id);
+  member->client_host = std::string(request.client_host);
+  member->session_timeout_ms = request.session_timeout_ms;
+  member->rebalance_timeout_ms = request.rebalance_timeout_ms;
+  member->protocols = owned(request.protocols);
+  member->is_new = true;
+  member->join_ticket = ticket;
+  const bool initial =
+      classic.state == GroupState::kPreparingRebalance && classic.previous_state == GroupState::kEmpty;
+  if (initial) classic.member_added = true;
+  if (classic.members().empty()) classic.protocol_type = std::string(request.protocol_type);
+  ClassicMember& added = classic.add(std::move(member));
+  // It has no id to heartbeat with while it waits, and its connection tells us nothing: a join that was given
+  // up and repeated would leave a dead member behind each time.
+  start_session(group, added, settings_.new_member_join_timeout_ms, now_ms);
+  rebalance_or_complete_join(group, now_ms);
+}
+
+void GroupCoordinator::update_member(uint64_t ticket, const JoinGroup& request, Group& group,
+                                     ClassicMember& member, int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
+  answer_join(classic, member, {.error = ErrorCode::kRebalanceInProgress, .member = member.id});
+  classic.set_join_ticket(member, ticket);
+  rebalance_or_complete_join(group, now_ms);
+}
+
+void GroupCoordinator::replace_static_member(uint64_t ticket, const JoinGroup& request, Group& group,
+                                             ClassicMember& member, std::string new_id, int64_t now_ms) {
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  // The process that had this instance's name before is fenced.
+  answer_join(classic, member, {.error = ErrorCode::kFencedInstanceId, .member = member.id});
+  answer_sync(member, {.error = ErrorCode::kFencedInstanceId});
+  StaticMemberReplaced replaced{group.id,
+                                *member.instance,
+                                member.id,
+                                new_id,
+                                member.protocols,
+                                member.rebalance_timeout_ms,
+                                member.session_timeout_ms,
+                                classic.leader.value_or(""),
+                                request.can_skip_assignment};
+  classic.rename(*request.instance, std::move(new_id));
+  classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
+  classic.set_join_ticket(member, ticket);
+  start_session(group, member, member.session_timeout_ms, now_ms);
+  if (classic.state == GroupState::kCompletingRebalance) return prepare_rebalance(group, now_ms);
+  if (classic.state != GroupState::kStable) return maybe_complete_join(group, now_ms);
+  // Same protocol: the member takes its old assignment back and nobody else notices.
+  if (classic.protocol == classic.select_protocol()) return write_group(group, std::move(replaced));
+  prepare_rebalance(group, now_ms);
+}
+
+void GroupCoordinator::static_member_stored(StaticMemberReplaced& replaced, int64_t now_ms) {
+  Group* group = find(replaced.group);
+  if (group == nullptr) return;
+  auto& classic = std::get<ClassicGroup>(group->kind);
+  ClassicMember* member = classic.find(replaced.new_id);
+  // A rebalance that began in the meantime answers the join when it completes.
+  if (member == nullptr || !member->join_ticket || classic.state != GroupState::kStable) return;
+  JoinGroupResult result = joined(classic, *member);
+  if (replaced.can_skip_assignment) {
+    result.skip_assignment = classic.is_leader(member->id);
+  } else {
+    // Clients that can't be told to skip the assignment must not think that they lead.
+    result.leader = replaced.old_leader;
+    result.members.clear();
+  }
+  answer_join(classic, *member, std::move(result));
+  start_session(*group, *member, member->session_timeout_ms, now_ms);
+}
+
+void GroupCoordinator::static_member_failed(StaticMemberReplaced& replaced, ErrorCode error, int64_t now_ms) {
+  Group* group = find(replaced.group);
+  if (group == nullptr) return;
+  auto& classic = std::get<ClassicGroup>(group->kind);
+  ClassicMember* member = classic.find(replaced.new_id);
+  if (member == nullptr) return;
+  answer_join(classic, *member, {.error = error});
+  classic.update(*member, std::move(replaced.old_protocols), replaced.old_rebalance_timeout_ms,
+                 replaced.old_session_timeout_ms);
+  classic.rename(replaced.instance, std::move(replaced.old_id));
+  start_session(*group, *member, member->session_timeout_ms, now_ms);
+}
+
+JoinGroupResult GroupCoordinator::joined(const ClassicGroup& group, const ClassicMember& member) const {
+  JoinGroupResult result;
+  result.generation = group.generation;
+  result.protocol_type = group.protocol_type;
+  result.protocol = group.protocol;
+  result.leader = group.leader.value_or("");
+  result.member = member.id;
+  if (!group.is_leader(member.id)) return result;
+  result.members.reserve(group.members().size());
+  for (const auto& [id, other] : group.members()) {
+    const Bytes metadata = other->metadata(group.protocol.value_or(""));
+    result.members.push_back({id, other->instance, Buffer(metadata.begin(), metadata.end())});
+  }
+  return result;
+}
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,27 @@
+// The settings that a group coordinator works by. Kafka's names stand beside each; the settings table fills
+// them.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace millrace::coordinator {
+
+struct GroupSettings {
+  int32_t min_session_timeout_ms = 6'000;                    // group.min.session.timeout.ms
+  int32_t max_session_timeout_ms = 1'800'000;                // group.max.session.timeout.ms
+  int32_t initial_rebalance_delay_ms = 3'000;                // group.initial.rebalance.delay.ms
+  int32_t max_size = std::numeric_limits<int32_t>::max();    // group.max.size
+  int32_t offset_metadata_max_bytes = 4'096;                 // offset.metadata.max.bytes
+  int64_t offsets_retention_ms = 7LL * 24 * 60 * 60 * 1000;  // offsets.retention.minutes
+  int64_t offsets_retention_check_interval_ms = 600'000;     // offsets.retention.check.interval.ms
+
+  // How long a member that knows its id only from an answer it still waits for may wait; Kafka has no setting
+  // for it.
+  int32_t new_member_join_timeout_ms = 5 * 60 * 1000;
+  // Members of one group that were given an id and have not joined with it yet. A client that asks for ids
+  // without ever using one can't fill the memory; Kafka has no such limit.
+  int32_t max_pending_members = 10'000;
+};
+
+}  // namespace millrace::coordinator
