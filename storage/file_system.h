@@ -1,0 +1,93 @@
+// Files and directories as the storage module sees them: an interface, so that tests can lose, tear and refuse
+// writes, and its implementation on POSIX.
+//
+// Every error is kKafkaStorageError, with the path, the operation and the system's reason in its message.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+
+namespace millrace::storage {
+
+// An open file. Reads, writes and syncs may run on different threads at once; it closes with its last owner, so a
+// slice under way to a socket outlives the deletion of its segment.
+class File {
+ public:
+  virtual ~File() = default;
+
+  // Reads at `position` until `out` is full or the file ends; returns the bytes read.
+  virtual Result<size_t> read_at(MutableBytes out, int64_t position) const = 0;
+  // Writes all pieces, one after the other, from `position` on. On an error some of the bytes may stand in the file.
+  virtual Result<> write_at(std::span<const Bytes> pieces, int64_t position) = 0;
+  virtual Result<> truncate(int64_t size) = 0;
+  // Returns once the content, and the size needed to read it, are on disk (fdatasync).
+  virtual Result<> sync_data() = 0;
+  virtual Result<int64_t> size() const = 0;
+  // Sets disk space aside without changing the size; file systems that can't are no error.
+  virtual Result<> reserve(int64_t bytes) = 0;
+
+  // The descriptor for sendfile; -1 where there is none (files in memory).
+  virtual int fd() const = 0;
+  virtual const std::string& path() const = 0;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  bool is_directory = false;
+  auto operator<=>(const DirectoryEntry&) const = default;
+};
+
+struct FileStatus {
+  int64_t size = 0;
+  int64_t modified_ms = 0;
+};
+
+enum class OpenMode { kRead, kReadWrite, kCreate };
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // kRead and kReadWrite need the file to exist; kCreate makes an empty one if there is none (sync_directory makes
+  // its name durable).
+  virtual Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
+  virtual Result<bool> exists(const std::string& path) = 0;
+  virtual Result<FileStatus> status(const std::string& path) = 0;
+  // Entries in order of their names, without "." and "..".
+  virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;
+  // Replaces `to` where it exists.
+  virtual Result<> rename(const std::string& from, const std::string& to) = 0;
+  // Removes a file, or a directory with all that is in it; what isn't there is no error.
+  virtual Result<> remove(const std::string& path) = 0;
+  // Makes the directory and its parents; one that is there is no error.
+  virtual Result<> create_directory(const std::string& path) = 0;
+  // Returns once the names in the directory are on disk.
+  virtual Result<> sync_directory(const std::string& path) = 0;
+};
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
+  Result<bool> exists(const std::string& path) override;
+  Result<FileStatus> status(const std::string& path) override;
+  Result<std::vector<DirectoryEntry>> list(const std::string& directory) override;
+  Result<> rename(const std::string& from, const std::string& to) override;
+  Result<> remove(const std::string& path) override;
+  Result<> create_directory(const std::string& path) override;
+  Result<> sync_directory(const std::string& path) override;
+};
+
+// The whole content of a file; kKafkaStorageError when it is larger than `limit` bytes.
+Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limit);
+
+// Replaces a file so that after a crash either the old or the new content is there (temporary file, sync, rename,
+// directory sync).
+Result<> replace_file(FileSystem& files, const std::string& path, Bytes content);
+
+}  // namespace millrace::storage
