@@ -22,14 +22,20 @@ constexpr mode_t kFileMode = 0644;
 std::string advice(int error) {
   switch (error) {
     case ENOSPC:
-    case EDQUOT: return "; free disk space or lower the topics' retention";
+    case EDQUOT:
+      return "; free disk space or lower the topics' retention";
     case EMFILE:
-    case ENFILE: return "; raise the limit of open files (ulimit -n)";
+    case ENFILE:
+      return "; raise the limit of open files (ulimit -n)";
     case EACCES:
-    case EPERM: return "; check the owner and the mode of the data directory";
-    case EROFS: return "; the file system is mounted read-only, often after a disk error: see the kernel's log";
-    case EIO: return "; the disk failed: see the kernel's log";
-    default: return "";
+    case EPERM:
+      return "; check the owner and the mode of the data directory";
+    case EROFS:
+      return "; the file system is mounted read-only, often after a disk error: see the kernel's log";
+    case EIO:
+      return "; the disk failed: see the kernel's log";
+    default:
+      return "";
   }
 }
 
@@ -48,7 +54,8 @@ class PosixFile final : public File {
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, position + static_cast<int64_t>(done));
+      const ssize_t n =
+          ::pread(fd_, out.data() + done, out.size() - done, position + static_cast<int64_t>(done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return system_failure("can't read", path_, errno);
       if (n == 0) break;
@@ -133,7 +140,8 @@ Result<bool> PosixFileSystem::exists(const std::string& path) {
 Result<FileStatus> PosixFileSystem::status(const std::string& path) {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0) return system_failure("can't look up", path, errno);
-  return FileStatus{status.st_size, int64_t{status.st_mtim.tv_sec} * 1000 + status.st_mtim.tv_nsec / 1'000'000};
+  return FileStatus{status.st_size,
+                    int64_t{status.st_mtim.tv_sec} * 1000 + status.st_mtim.tv_nsec / 1'000'000};
 }
 
 Result<std::vector<DirectoryEntry>> PosixFileSystem::list(const std::string& directory) {
@@ -160,7 +168,8 @@ Result<std::vector<DirectoryEntry>> PosixFileSystem::list(const std::string& dir
 }
 
 Result<> PosixFileSystem::rename(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) return system_failure("can't rename to " + to + " from", from, errno);
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    return system_failure("can't rename to " + to + " from", from, errno);
   return {};
 }
 
@@ -193,7 +202,8 @@ Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limi
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
   if (static_cast<uint64_t>(*size) > limit) {
-    return fail(ErrorCode::kKafkaStorageError, fmt::format("{} has {} bytes, more than the {} it may have", path, *size, limit));
+    return fail(ErrorCode::kKafkaStorageError,
+                fmt::format("{} has {} bytes, more than the {} it may have", path, *size, limit));
   }
   Buffer content(static_cast<size_t>(*size));
   const auto read = (*file)->read_at(content, 0);

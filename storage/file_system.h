@@ -1,5 +1,5 @@
-// Files and directories as the storage module sees them: an interface, so that tests can lose, tear and refuse
-// writes, and its implementation on POSIX.
+// Files and directories as the storage module sees them: an interface, so that tests can lose, tear and
+// refuse writes, and its implementation on POSIX.
 //
 // Every error is kKafkaStorageError, with the path, the operation and the system's reason in its message.
 #pragma once
@@ -15,15 +15,16 @@
 
 namespace millrace::storage {
 
-// An open file. Reads, writes and syncs may run on different threads at once; it closes with its last owner, so a
-// slice under way to a socket outlives the deletion of its segment.
+// An open file. Reads, writes and syncs may run on different threads at once; it closes with its last owner,
+// so a slice under way to a socket outlives the deletion of its segment.
 class File {
  public:
   virtual ~File() = default;
 
   // Reads at `position` until `out` is full or the file ends; returns the bytes read.
   virtual Result<size_t> read_at(MutableBytes out, int64_t position) const = 0;
-  // Writes all pieces, one after the other, from `position` on. On an error some of the bytes may stand in the file.
+  // Writes all pieces, one after the other, from `position` on. On an error some of the bytes may stand in
+  // the file.
   virtual Result<> write_at(std::span<const Bytes> pieces, int64_t position) = 0;
   virtual Result<> truncate(int64_t size) = 0;
   // Returns once the content, and the size needed to read it, are on disk (fdatasync).
@@ -54,8 +55,8 @@ class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
-  // kRead and kReadWrite need the file to exist; kCreate makes an empty one if there is none (sync_directory makes
-  // its name durable).
+  // kRead and kReadWrite need the file to exist; kCreate makes an empty one if there is none (sync_directory
+  // makes its name durable).
   virtual Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<bool> exists(const std::string& path) = 0;
   virtual Result<FileStatus> status(const std::string& path) = 0;
@@ -86,8 +87,8 @@ class PosixFileSystem final : public FileSystem {
 // The whole content of a file; kKafkaStorageError when it is larger than `limit` bytes.
 Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limit);
 
-// Replaces a file so that after a crash either the old or the new content is there (temporary file, sync, rename,
-// directory sync).
+// Replaces a file so that after a crash either the old or the new content is there (temporary file, sync,
+// rename, directory sync).
 Result<> replace_file(FileSystem& files, const std::string& path, Bytes content);
 
 }  // namespace millrace::storage

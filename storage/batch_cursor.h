@@ -1,0 +1,48 @@
+// Walks the batch headers of a segment file, without reading the records.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "protocol/record_batch.h"
+#include "protocol/result.h"
+#include "storage/file_system.h"
+
+namespace millrace::storage {
+
+// A batch and where in its file it begins.
+struct BatchAt {
+  protocol::BatchHeader header;
+  int64_t position = 0;
+
+  int64_t end_position() const { return position + static_cast<int64_t>(header.size_bytes()); }
+};
+
+class BatchCursor {
+ public:
+  // Goes from `position` to `end`, the length of the sound part of the file. `file` outlives the cursor.
+  BatchCursor(const File& file, int64_t position, int64_t end)
+      : file_(&file), position_(position), end_(end) {}
+
+  // The next batch; nullopt at the end. Errors: kCorruptMessage, with file and position, for what isn't a
+  // whole batch; kKafkaStorageError.
+  Result<std::optional<BatchAt>> next();
+  // Where the next batch begins.
+  int64_t position() const { return position_; }
+
+ private:
+  // A header and a few small batches: most lookups end within an index interval of 4 KiB.
+  static constexpr size_t kWindow = 8192;
+
+  const File* file_;
+  int64_t position_;
+  int64_t end_;
+  Buffer window_;
+  int64_t window_position_ = 0;
+};
+
+// Reads a whole batch. Errors: kCorruptMessage when its CRC isn't right or the file is too short,
+// kKafkaStorageError.
+Result<Buffer> read_batch(const File& file, const BatchAt& at);
+
+}  // namespace millrace::storage

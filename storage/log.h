@@ -1,0 +1,206 @@
+// A partition's log: segment files of record batches, byte for byte as on the wire, and what is derived from
+// them (index, producer state, leader epochs).
+//
+// One thread at a time uses a Log (the partition's shard). Time is an argument. The high watermark is kept by
+// the replication above; the log only learns it where it must not go beyond it.
+//
+// A failed write leaves nothing half-visible: the segment is cut back to its former end. If that fails too,
+// the log goes offline and every further change is answered with kKafkaStorageError until it is opened again.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+#include "storage/file_system.h"
+#include "storage/leader_epochs.h"
+#include "storage/log_config.h"
+#include "storage/log_validator.h"
+#include "storage/offset_index.h"
+#include "storage/producer_state.h"
+#include "storage/recovery.h"
+#include "storage/retention.h"
+#include "storage/segment_list.h"
+
+namespace millrace::storage {
+
+struct LogOptions {
+  std::string directory;  // of the partition; exists
+  TopicIdPartition id;
+  std::string topic;
+  LogConfig config;
+  int64_t now_ms = 0;
+  // Whether the data directory was closed cleanly (LogDirectory::clean_shutdown): the index is then believed.
+  bool clean_shutdown = false;
+  int64_t producer_expiration_ms = 86'400'000;  // producer.id.expiration.ms
+};
+
+struct FileSlice {
+  std::shared_ptr<const File> file;
+  int64_t position = 0;
+  size_t size = 0;
+};
+
+struct LogSlice {
+  FileSlice slice;            // size 0 (and no file) when there is nothing to read
+  int64_t first_offset = -1;  // base offset of the first batch
+};
+
+struct AppendInfo {
+  int64_t base_offset = -1;
+  int64_t last_offset = -1;
+  int64_t log_append_time_ms = -1;  // -1 for CreateTime
+  int64_t log_start_offset = 0;
+  bool duplicate = false;  // was in the log already: the offsets are those of the first time
+};
+
+struct TimestampOffset {
+  int64_t timestamp_ms = -1;
+  int64_t offset = -1;
+  int32_t leader_epoch = -1;
+  auto operator<=>(const TimestampOffset&) const = default;
+};
+
+// What stands between the recovery point and the log's end: sync the files (any thread), then call
+// Log::mark_synced with end_offset.
+struct DirtyFiles {
+  std::vector<std::shared_ptr<File>> files;
+  int64_t end_offset = 0;
+};
+
+class Log {
+ public:
+  // Opens the log in options.directory, or makes a new one in an empty directory. Segments that the index
+  // covers aren't read; the others are scanned, and a torn tail of the last is cut. `report` (may be null)
+  // says what was scanned, cut and rebuilt. Errors: kKafkaStorageError, also for damage in the middle of data
+  // that had been synced: that isn't cut, because a person should decide.
+  static Result<std::unique_ptr<Log>> open(FileSystem& files, OffsetIndex& index, LogOptions options,
+                                           RecoveryReport* report);
+  ~Log();
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  // Appends the one batch in `records`, as Kafka's leader does: validated, checked against the producer's
+  // sequence, given offsets and `leader_epoch` in place. In the page cache on return, not synced. Errors:
+  // those of validate_for_append and ProducerState::check, kKafkaStorageError.
+  std::expected<AppendInfo, AppendError> append_as_leader(MutableBytes records, int32_t leader_epoch,
+                                                          int64_t now_ms,
+                                                          AppendOrigin origin = AppendOrigin::kClient);
+  // Appends batches that have offsets already, from a leader; an incomplete one at the end is ignored.
+  // Errors: kCorruptMessage (nothing was appended), kOffsetOutOfRange when they don't follow the log's end,
+  // kKafkaStorageError. base_offset is -1 when there was no whole batch.
+  Result<AppendInfo> append_as_follower(Bytes records, int64_t now_ms);
+
+  // A part of one segment, from the batch that holds `offset` (which may begin before it) to the last batch
+  // that ends before `end_offset` (the high watermark or the log's end; exclusive), at most `max_bytes` of
+  // it, so that the last batch may be incomplete. With `at_least_one_batch` the first batch is whole even
+  // above max_bytes; without, a first batch that doesn't fit gives an empty slice. `offset` equal to the
+  // log's end, or at or beyond end_offset, gives an empty slice. Errors: kOffsetOutOfRange outside [log
+  // start, log end], kKafkaStorageError.
+  Result<LogSlice> read(int64_t offset, int64_t end_offset, size_t max_bytes, bool at_least_one_batch) const;
+
+  // The first record with a timestamp of at least `timestamp_ms`, at or above the log's start; nullopt if
+  // there is none. Errors: kKafkaStorageError, kCorruptMessage.
+  Result<std::optional<TimestampOffset>> offset_for_timestamp(int64_t timestamp_ms) const;
+  // The record with the largest timestamp, the first of equals (ListOffsets -3); nullopt in a log without
+  // any.
+  Result<std::optional<TimestampOffset>> max_timestamp() const;
+
+  int64_t log_start_offset() const { return log_start_offset_; }
+  int64_t log_end_offset() const { return log_end_offset_; }
+  // All records below are synced.
+  int64_t recovery_point() const { return recovery_point_; }
+  int64_t size_bytes() const { return segments_.size_bytes(); }
+  size_t segment_count() const { return segments_.count(); }
+  // Where the oldest open transaction begins; nullopt without one.
+  std::optional<int64_t> first_unstable_offset() const { return std::nullopt; }
+  bool is_offline() const { return !offline_because_.empty(); }
+  const std::string& offline_because() const { return offline_because_; }
+  const TopicIdPartition& id() const { return options_.id; }
+  const std::string& topic() const { return options_.topic; }
+  // "topic-0"
+  const std::string& name() const { return name_; }
+  const std::string& directory() const { return options_.directory; }
+  const LogConfig& config() const { return options_.config; }
+  void set_config(const LogConfig& config) { options_.config = config; }
+  LeaderEpochs& leader_epochs() { return epochs_; }
+  const LeaderEpochs& leader_epochs() const { return epochs_; }
+  ProducerState& producers() { return producers_; }
+  const ProducerState& producers() const { return producers_; }
+
+  // Drops the batches that reach `offset` or lie beyond it, and what was derived from them. Nothing happens
+  // when offset is at or above the end.
+  Result<> truncate_to(int64_t offset);
+  // Drops everything; the log goes on, empty, at `offset`.
+  Result<> truncate_fully_and_start_at(int64_t offset);
+  // Moves the log start offset up to `before_offset` (never down), durably; returns it. Segments wholly below
+  // go with the next retention run. Errors: kOffsetOutOfRange beyond the log's end (the caller has checked
+  // the high watermark), kKafkaStorageError.
+  Result<int64_t> delete_records(int64_t before_offset);
+
+  // Syncs everything up to the log's end, on this thread.
+  Result<> flush();
+  // The same in three steps: take, sync each file on another thread, then mark_synced(end_offset); or
+  // mark_failed when a sync failed, after which the log is offline (what the page cache still holds is then
+  // unknown).
+  DirtyFiles dirty_files() const;
+  void mark_synced(int64_t end_offset);
+  void mark_failed(const Error& error);
+
+  // Deletes segments by retention.ms (delete policy only), retention.bytes and log start offset, from the
+  // oldest on, never one that reaches `high_watermark`. Also unlinks files deleted file.delete.delay.ms ago.
+  // A segment whose largest timestamp lies in the future ages by its file's modification time.
+  Result<RetentionReport> apply_retention(int64_t now_ms, int64_t high_watermark);
+  // Starts a new segment when the active one has records and is older than segment.ms.
+  Result<> roll_if_due(int64_t now_ms);
+  Result<> roll(int64_t now_ms);
+
+  // Syncs, and writes the index and a producer snapshot: the next open after a clean shutdown reads no
+  // segment. The log can't be used afterwards.
+  Result<> close(int64_t now_ms);
+
+ private:
+  struct DeletedFile {
+    std::string path;
+    int64_t due_ms;
+  };
+
+  Log(FileSystem& files, OffsetIndex& index, LogOptions options);
+
+  Result<> load(RecoveryReport& report);
+  Result<> load_producers(RecoveryReport& report);
+  std::string segment_path(int64_t base_offset) const;
+  ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
+  bool must_roll(const protocol::BatchHeader& first, int64_t last_offset, int64_t max_timestamp_ms,
+                 size_t bytes, int64_t now_ms) const;
+  Result<> write(std::span<const BatchAt> batches, Bytes bytes, int64_t now_ms);
+  Result<> add_segment(int64_t base_offset, int64_t now_ms);
+  Result<> drop_segment_file(Segment& segment, int64_t now_ms);
+  Result<> store_checkpoint();
+  Result<> check_online() const;
+  void go_offline(std::string why);
+  Result<> remove_due_files(int64_t now_ms);
+  int64_t roll_jitter_ms(int64_t base_offset) const;
+
+  FileSystem& files_;
+  OffsetIndex& index_;
+  LogOptions options_;
+  std::string name_;
+  SegmentList segments_;
+  LeaderEpochs epochs_;
+  ProducerState producers_;
+  int64_t log_start_offset_ = 0;
+  int64_t log_end_offset_ = 0;
+  int64_t recovery_point_ = 0;
+  int64_t checkpointed_recovery_point_ = 0;
+  std::string offline_because_;
+  std::vector<DeletedFile> deleted_files_;
+};
+
+}  // namespace millrace::storage

@@ -1,0 +1,94 @@
+// The offset and time index of all partitions of a data directory, in one RocksDB.
+//
+// It is a cache: it has no write-ahead log, it is rebuilt from the segments where it is missing or damaged,
+// and no answer of it is believed without a look at the batch it points to. Writes become durable in the
+// order in which they were made, so what is there is the state of some earlier moment.
+//
+// A segment's entries are stored in blocks; a segment is covered once it has a summary. Any thread may call
+// any function.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+
+namespace rocksdb {
+class DB;
+class Env;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace millrace::storage {
+
+struct IndexEntry {
+  int64_t offset = 0;             // base offset of a batch
+  int64_t position = 0;           // where it begins in the segment file
+  int64_t max_timestamp_ms = -1;  // the largest of all batches before it in the segment
+  auto operator<=>(const IndexEntry&) const = default;
+};
+
+struct SegmentSummary {
+  int64_t base_offset = 0;
+  int64_t size = 0;
+  int64_t next_offset = 0;  // last offset + 1
+  int64_t max_timestamp_ms = -1;
+  int64_t max_timestamp_offset = -1;  // base offset of the first batch that has it
+  int64_t first_timestamp_ms = -1;    // max timestamp of the first batch: segment.ms counts from it
+  bool synced = false;                // the segment file was synced up to its size
+  auto operator<=>(const SegmentSummary&) const = default;
+};
+
+struct SegmentKey {
+  TopicIdPartition partition;
+  int64_t base_offset = 0;
+};
+
+class OffsetIndex {
+ public:
+  // Opens the database in `directory`, or makes a new one. One that can't be opened is removed and begun
+  // anew; rebuilt_because() then says why. Errors: kKafkaStorageError when not even that works.
+  static Result<std::unique_ptr<OffsetIndex>> open(const std::string& directory);
+  // Without a directory, for tests: lives as long as the object.
+  static Result<std::unique_ptr<OffsetIndex>> open_in_memory();
+  ~OffsetIndex();
+
+  const std::string& rebuilt_because() const { return rebuilt_because_; }
+
+  // All errors of the functions below: kKafkaStorageError.
+
+  // Adds entries of a segment, in order of their offsets.
+  Result<> add_block(const SegmentKey& key, std::span<const IndexEntry> entries);
+  // Adds the rest of a segment's entries and its summary at once.
+  Result<> seal(const SegmentKey& key, std::span<const IndexEntry> entries, const SegmentSummary& summary);
+  // The segment is no longer covered; its entries stay.
+  Result<> remove_summary(const SegmentKey& key);
+  Result<> remove_segment(const SegmentKey& key);
+  Result<> remove_partition(const TopicIdPartition& partition);
+
+  // The last entry with an offset of at most `offset`.
+  Result<std::optional<IndexEntry>> floor_offset(const SegmentKey& key, int64_t offset) const;
+  // The last entry before which all timestamps are below `timestamp_ms`.
+  Result<std::optional<IndexEntry>> floor_timestamp(const SegmentKey& key, int64_t timestamp_ms) const;
+  Result<std::vector<SegmentSummary>> summaries(const TopicIdPartition& partition) const;
+  Result<std::vector<IndexEntry>> entries(const SegmentKey& key) const;
+
+  // Returns once everything written so far is on disk.
+  Result<> flush();
+
+ private:
+  OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db,
+              std::string rebuilt_because);
+  Result<> write(rocksdb::WriteBatch& batch);
+
+  std::unique_ptr<rocksdb::Env> env_;  // outlives db_
+  std::unique_ptr<rocksdb::DB> db_;
+  std::string rebuilt_because_;
+};
+
+}  // namespace millrace::storage

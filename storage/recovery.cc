@@ -1,0 +1,117 @@
+#include "storage/recovery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace millrace::storage {
+namespace {
+
+using protocol::BatchHeader;
+
+constexpr size_t kScanWindow = size_t{1} << 20;
+constexpr size_t kCheckpointLimit = 4096;
+
+// A window over the file that moves forward only.
+class ForwardReader {
+ public:
+  ForwardReader(const File& file, int64_t size) : file_(file), size_(size) {}
+
+  // `bytes` bytes at `position`, or fewer at the end of the file.
+  Result<Bytes> at(int64_t position, size_t bytes) {
+    bytes = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(bytes), size_ - position));
+    const int64_t window_end = window_position_ + static_cast<int64_t>(window_.size());
+    if (position < window_position_ || position + static_cast<int64_t>(bytes) > window_end) {
+      const auto wanted = std::min<int64_t>(std::max<int64_t>(kScanWindow, bytes), size_ - position);
+      window_.resize(static_cast<size_t>(wanted));
+      const auto read = file_.read_at(window_, position);
+      if (!read) return std::unexpected(read.error());
+      window_.resize(*read);
+      window_position_ = position;
+      bytes = std::min(bytes, *read);
+    }
+    return Bytes(window_).subspan(static_cast<size_t>(position - window_position_), bytes);
+  }
+
+ private:
+  const File& file_;
+  const int64_t size_;
+  Buffer window_;
+  int64_t window_position_ = 0;
+};
+
+// What is wrong with a header; empty if nothing is.
+std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int64_t bytes_left) {
+  const auto size = static_cast<int64_t>(header.size_bytes());
+  if (size > bytes_left) return fmt::format("a batch of {} bytes where only {} are left", size, bytes_left);
+  if (header.base_offset < lowest_offset) {
+    return fmt::format("a batch with base offset {} where {} or more was due", header.base_offset,
+                       lowest_offset);
+  }
+  if (header.last_offset_delta < 0 || header.last_offset() < header.base_offset) {
+    return fmt::format("a batch with a last offset delta of {}", header.last_offset_delta);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ScanResult> scan_segment(const File& file, int64_t base_offset,
+                                const std::function<void(const BatchHeader&)>& visit) {
+  const auto size = file.size();
+  if (!size) return std::unexpected(size.error());
+  ForwardReader reader(file, *size);
+  ScanResult result;
+  int64_t lowest_offset = base_offset;
+  while (result.valid_bytes < *size) {
+    const auto start = reader.at(result.valid_bytes, BatchHeader::kSize);
+    if (!start) return std::unexpected(start.error());
+    const auto header = protocol::peek_batch_header(*start);
+    if (!header) {
+      result.damage = header.error().message;
+      break;
+    }
+    result.damage = header_damage(*header, lowest_offset, *size - result.valid_bytes);
+    if (!result.damage.empty()) break;
+    const auto batch = reader.at(result.valid_bytes, header->size_bytes());
+    if (!batch) return std::unexpected(batch.error());
+    if (batch->size() < header->size_bytes() || !protocol::crc_matches(*batch)) {
+      result.damage = fmt::format("the CRC of the batch with base offset {} isn't that of its contents",
+                                  header->base_offset);
+      break;
+    }
+    visit(*header);
+    result.valid_bytes += static_cast<int64_t>(header->size_bytes());
+    lowest_offset = header->last_offset() + 1;
+  }
+  return result;
+}
+
+Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const std::string& directory) {
+  const std::string path = fmt::format("{}/{}", directory, LogCheckpoint::kFileName);
+  const auto exists = files.exists(path);
+  if (!exists) return std::unexpected(exists.error());
+  if (!*exists) return std::nullopt;
+  const auto content = read_file(files, path, kCheckpointLimit);
+  if (!content) return std::unexpected(content.error());
+  const std::string text(as_text(*content));
+  LogCheckpoint checkpoint;
+  long long start = 0;
+  long long recovery_point = 0;
+  int end = 0;
+  const int fields = std::sscanf(text.c_str(), "version 0\nlog_start_offset %lld\nrecovery_point %lld\nend%n",
+                                 &start, &recovery_point, &end);
+  if (fields != 2 || end == 0 || start < 0 || recovery_point < 0) {
+    return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
+  }
+  return LogCheckpoint{start, recovery_point};
+}
+
+Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint) {
+  const std::string text = fmt::format("version 0\nlog_start_offset {}\nrecovery_point {}\nend\n",
+                                       checkpoint.log_start_offset, checkpoint.recovery_point);
+  return replace_file(files, fmt::format("{}/{}", directory, LogCheckpoint::kFileName), as_bytes(text));
+}
+
+}  // namespace millrace::storage

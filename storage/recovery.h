@@ -1,0 +1,58 @@
+// What a start finds in segment files that the index doesn't cover.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/record_batch.h"
+#include "protocol/result.h"
+#include "storage/file_system.h"
+
+namespace millrace::storage {
+
+// What opening a log did beyond reading the index; empty after a clean shutdown.
+struct RecoveryReport {
+  struct Cut {
+    std::string file;
+    int64_t position = 0;  // where the sound part ends
+    int64_t bytes = 0;     // how much was cut off
+    std::string reason;
+  };
+  size_t segments_covered = 0;  // taken from the index, not read
+  size_t segments_scanned = 0;
+  int64_t bytes_scanned = 0;
+  int64_t batches_replayed = 0;  // for the producer state
+  std::vector<Cut> cuts;
+  // Everything else worth a line in the log: files removed, checkpoints rebuilt.
+  std::vector<std::string> notes;
+};
+
+struct ScanResult {
+  int64_t valid_bytes = 0;
+  // Why the scan ended before the file did; empty when all of it is sound.
+  std::string damage;
+};
+
+// Goes through the batches of a segment file from its start: sizes, magic, CRC, ascending offsets (the first
+// at least `base_offset`). Calls `visit` for each sound batch, up to the first that isn't. Errors:
+// kKafkaStorageError when the file can't be read.
+Result<ScanResult> scan_segment(const File& file, int64_t base_offset,
+                                const std::function<void(const protocol::BatchHeader&)>& visit);
+
+// What a log keeps in the small file "log-checkpoint".
+struct LogCheckpoint {
+  static constexpr std::string_view kFileName = "log-checkpoint";
+
+  int64_t log_start_offset = 0;
+  // Records below were synced when this was written.
+  int64_t recovery_point = 0;
+};
+
+// nullopt when there is no checkpoint; kCorruptMessage when it doesn't parse.
+Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const std::string& directory);
+Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint);
+
+}  // namespace millrace::storage

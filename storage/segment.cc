@@ -1,0 +1,155 @@
+#include "storage/segment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+namespace millrace::storage {
+namespace {
+
+constexpr int64_t kEntryDue = std::numeric_limits<int32_t>::max();
+constexpr size_t kOffsetDigits = 20;
+
+}  // namespace
+
+Segment::Segment(FileSystem& files, OffsetIndex& index, SegmentKey key, std::string path, int64_t now_ms)
+    : files_(files),
+      index_(index),
+      key_(key),
+      path_(std::move(path)),
+      created_ms_(now_ms),
+      bytes_since_entry_(kEntryDue) {
+  summary_.base_offset = summary_.next_offset = key.base_offset;
+}
+
+std::string Segment::file_name(int64_t base_offset) { return fmt::format("{:020}{}", base_offset, kSuffix); }
+
+std::optional<int64_t> Segment::base_offset_of(std::string_view file_name) {
+  if (file_name.size() != kOffsetDigits + kSuffix.size() || !file_name.ends_with(kSuffix))
+    return std::nullopt;
+  int64_t offset = 0;
+  const char* end = file_name.data() + kOffsetDigits;
+  const auto parsed = std::from_chars(file_name.data(), end, offset);
+  if (parsed.ec != std::errc() || parsed.ptr != end || offset < 0) return std::nullopt;
+  return offset;
+}
+
+Result<std::shared_ptr<File>> Segment::file() const {
+  if (!file_) {
+    auto opened = files_.open(path_, OpenMode::kReadWrite);
+    if (!opened) return opened;
+    file_ = std::move(*opened);
+  }
+  return file_;
+}
+
+Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
+                         int32_t index_interval_bytes) {
+  const auto file = this->file();
+  if (!file) return std::unexpected(file.error());
+  const Bytes pieces[] = {batch};
+  if (const auto written = (*file)->write_at(pieces, size()); !written) {
+    // A part of the batch may be there; a later batch must not stand behind it.
+    if (const auto cut = (*file)->truncate(size()); !cut) {
+      torn_ = true;
+      return fail(ErrorCode::kKafkaStorageError,
+                  written.error().message + "; and then: " + cut.error().message);
+    }
+    return written;
+  }
+  if (sealed_) {
+    // A failure leaves a summary of another size than the file's, which the next start doesn't believe.
+    (void)index_.remove_summary(key_);
+    sealed_ = false;
+  }
+  if (size() == 0) created_ms_ = now_ms;
+  last_append_ms_ = now_ms;
+  note_batch(header, index_interval_bytes);
+  return {};
+}
+
+void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes) {
+  if (bytes_since_entry_ > index_interval_bytes) {
+    if (entries_.size() == kBlockEntries) {
+      // Entries that the index doesn't take make lookups longer, nothing else.
+      (void)index_.add_block(key_, entries_);
+      entries_.clear();
+    }
+    entries_.push_back({header.base_offset, size(), max_timestamp_ms()});
+    bytes_since_entry_ = 0;
+  }
+  const auto bytes = static_cast<int64_t>(header.size_bytes());
+  bytes_since_entry_ += bytes;
+  if (size() == 0) summary_.first_timestamp_ms = header.max_timestamp_ms;
+  if (header.max_timestamp_ms > summary_.max_timestamp_ms) {
+    summary_.max_timestamp_ms = header.max_timestamp_ms;
+    summary_.max_timestamp_offset = header.base_offset;
+  }
+  summary_.size += bytes;
+  summary_.next_offset = header.last_offset() + 1;
+}
+
+void Segment::adopt(const SegmentSummary& summary) {
+  summary_ = summary;
+  sealed_ = true;
+  bytes_since_entry_ = kEntryDue;
+}
+
+void Segment::forget_batches() {
+  (void)index_.remove_segment(key_);
+  // Without this a crash could bring the old summary back, and it would be believed if the file happened to
+  // get its old size again.
+  if (sealed_) (void)index_.flush();
+  sealed_ = false;
+  entries_.clear();
+  bytes_since_entry_ = kEntryDue;
+  summary_ = SegmentSummary{};
+  summary_.base_offset = summary_.next_offset = key_.base_offset;
+}
+
+void Segment::seal(bool synced) {
+  if (sealed_ && summary_.synced == synced) return;
+  summary_.synced = synced;
+  if (!index_.seal(key_, entries_, summary_)) return;  // the next start scans this segment
+  sealed_ = true;
+  entries_.clear();
+  entries_.shrink_to_fit();
+  bytes_since_entry_ = kEntryDue;
+}
+
+bool Segment::points_to_batch(const IndexEntry& entry) const {
+  if (entry.position < 0 || entry.position >= size()) return false;
+  const auto file = this->file();
+  if (!file) return false;
+  BatchCursor cursor(**file, entry.position, size());
+  const auto batch = cursor.next();
+  return batch && *batch && (*batch)->header.base_offset == entry.offset;
+}
+
+IndexEntry Segment::floor_offset(int64_t offset) const {
+  if (!entries_.empty() && entries_.front().offset <= offset) {
+    const auto above =
+        std::upper_bound(entries_.begin(), entries_.end(), offset,
+                         [](int64_t wanted, const IndexEntry& entry) { return wanted < entry.offset; });
+    return *std::prev(above);
+  }
+  const auto stored = index_.floor_offset(key_, offset);
+  if (!stored || !*stored || !points_to_batch(**stored)) return start();
+  return **stored;
+}
+
+IndexEntry Segment::floor_timestamp(int64_t timestamp_ms) const {
+  if (!entries_.empty() && entries_.front().max_timestamp_ms < timestamp_ms) {
+    const auto not_below = std::lower_bound(
+        entries_.begin(), entries_.end(), timestamp_ms,
+        [](const IndexEntry& entry, int64_t wanted) { return entry.max_timestamp_ms < wanted; });
+    return *std::prev(not_below);
+  }
+  const auto stored = index_.floor_timestamp(key_, timestamp_ms);
+  if (!stored || !*stored || !points_to_batch(**stored)) return start();
+  return **stored;
+}
+
+}  // namespace millrace::storage

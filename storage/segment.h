@@ -1,0 +1,89 @@
+// One segment of a log: a file "<base offset>.log" of whole batches, what is known about them, and the part
+// of the index that isn't in the OffsetIndex yet.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "storage/batch_cursor.h"
+#include "storage/file_system.h"
+#include "storage/offset_index.h"
+
+namespace millrace::storage {
+
+class Segment {
+ public:
+  static constexpr std::string_view kSuffix = ".log";
+  // Index entries in memory at most; a full block goes to the OffsetIndex, so that neither a large active
+  // segment nor many small ones take much memory.
+  static constexpr size_t kBlockEntries = 256;
+
+  // An empty segment; `path` is its file, which exists by the time of the first access.
+  Segment(FileSystem& files, OffsetIndex& index, SegmentKey key, std::string path, int64_t now_ms);
+
+  // "00000000000000000042.log"
+  static std::string file_name(int64_t base_offset);
+  static std::optional<int64_t> base_offset_of(std::string_view file_name);
+
+  int64_t base_offset() const { return summary_.base_offset; }
+  int64_t next_offset() const { return summary_.next_offset; }
+  int64_t size() const { return summary_.size; }
+  int64_t max_timestamp_ms() const { return summary_.max_timestamp_ms; }
+  int64_t max_timestamp_offset() const { return summary_.max_timestamp_offset; }
+  int64_t first_timestamp_ms() const { return summary_.first_timestamp_ms; }
+  // When this object was made or, if later, got its first batch.
+  int64_t created_ms() const { return created_ms_; }
+  // 0 when nothing was appended since the log was opened.
+  int64_t last_append_ms() const { return last_append_ms_; }
+  const std::string& path() const { return path_; }
+
+  // The file, opened at the first call after release_file.
+  Result<std::shared_ptr<File>> file() const;
+  bool has_open_file() const { return file_ != nullptr; }
+  void release_file() const { file_.reset(); }
+
+  // Writes one whole batch at the end. On an error the file is cut back to its former end; when even that
+  // fails, is_torn() is true from then on, and nothing may be appended any more.
+  Result<> append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
+                  int32_t index_interval_bytes);
+  // Takes note of a batch that stands at the end (size()), as a scan finds it.
+  void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
+  // Believes the index for all that is in the file.
+  void adopt(const SegmentSummary& summary);
+  // Forgets all batches, in the index too; the file stays as it is.
+  void forget_batches();
+  // Stores the rest of the entries and the summary in the index.
+  void seal(bool synced);
+  bool is_sealed() const { return sealed_; }
+  bool is_torn() const { return torn_; }
+
+  // Where to begin the search for `offset`, or for the first batch with a timestamp of at least
+  // `timestamp_ms`. Never fails: without a sound index it is the start of the segment.
+  IndexEntry floor_offset(int64_t offset) const;
+  IndexEntry floor_timestamp(int64_t timestamp_ms) const;
+  const std::vector<IndexEntry>& entries_in_memory() const { return entries_; }
+
+ private:
+  bool points_to_batch(const IndexEntry& entry) const;
+  IndexEntry start() const { return {base_offset(), 0, -1}; }
+
+  FileSystem& files_;
+  OffsetIndex& index_;
+  const SegmentKey key_;
+  const std::string path_;
+  SegmentSummary summary_;
+  int64_t created_ms_;
+  int64_t last_append_ms_ = 0;
+  // Begins high, so that the first batch gets an entry.
+  int64_t bytes_since_entry_;
+  bool sealed_ = false;  // the index has a summary
+  bool torn_ = false;
+  std::vector<IndexEntry> entries_;
+  mutable std::shared_ptr<File> file_;
+};
+
+}  // namespace millrace::storage
