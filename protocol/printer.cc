@@ -35,12 +35,20 @@ void Printer::name(std::string_view name) {
   first_ = false;
   out_ += '"';
   out_ += name;
-  out_ += "\":";
+  out_ += '"';
+}
+
+void Printer::rename_records(const Records& value) {
+  if (value.is_null()) return;
+  out_.pop_back();
+  out_ += "SizeInBytes\"";
 }
 
 void Printer::print(double value) {
   if (std::isfinite(value)) {
-    out_ += fmt::format("{}", value);
+    const std::string digits = fmt::format("{}", value);
+    out_ += digits;
+    if (digits.find_first_of(".e") == std::string::npos) out_ += ".0";
   } else {
     out_ += std::isnan(value) ? "\"NaN\"" : value > 0 ? "\"Infinity\"" : "\"-Infinity\"";
   }

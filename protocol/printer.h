@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "protocol/defaults.h"
 #include "protocol/field.h"
@@ -31,6 +32,8 @@ class Printer {
   void field(const T& value, const Field& field, const Default&) {
     if (!field.versions.contains(version_)) return;
     name(field.name);
+    if constexpr (std::is_same_v<T, Records>) rename_records(value);
+    out_ += ':';
     print(value);
   }
   template <class T, class Default>
@@ -44,6 +47,8 @@ class Printer {
 
  private:
   void name(std::string_view name);
+  // Kafka prints "recordsSizeInBytes":N, but "records":null.
+  void rename_records(const Records& value);
   void print(bool value) { out_ += value ? "true" : "false"; }
   template <class Integer>
   requires std::is_integral_v<Integer>

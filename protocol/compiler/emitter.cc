@@ -116,6 +116,10 @@ std::vector<const Schema*> apis_by_key(const std::vector<Schema>& schemas) {
 
 }  // namespace
 
+std::string file_stem(const Schema& schema) {
+  return snake_case(schema.name) + (schema.is_api ? "" : "_record");
+}
+
 std::string emit_header(const Schema& schema) {
   std::string out = origin(schema) + "#pragma once\n\n";
   if (schema.is_api) out += "#include \"protocol/api.h\"\n";
@@ -126,7 +130,7 @@ std::string emit_header(const Schema& schema) {
 }
 
 std::string emit_source(const Schema& schema) {
-  std::string out = origin(schema) + "#include \"protocol/messages/" + snake_case(schema.name) + ".h\"\n\n";
+  std::string out = origin(schema) + "#include \"protocol/messages/" + file_stem(schema) + ".h\"\n\n";
   out += "#include \"protocol/codec.h\"\n\nnamespace millrace::protocol {\n\n";
   for (const Message& message : schema.messages) {
     emit_visits(message.body, message, out);
@@ -156,19 +160,29 @@ std::string emit_table(const std::vector<Schema>& schemas) {
 
 std::string emit_all(const std::vector<Schema>& schemas) {
   std::string out =
-      "// Generated from all schemas: every message, and the way from a key to its types.\n#pragma once\n\n";
-  for (const Schema& schema : schemas)
-    out += "#include \"protocol/messages/" + snake_case(schema.name) + ".h\"\n";
+      "// Generated from all schemas: every message, and the ways from a key or a name to its types.\n"
+      "#pragma once\n\n";
+  for (const Schema& schema : schemas) {
+    out += "#include \"protocol/messages/" + file_stem(schema) + ".h\"\n";
+  }
   out += "\nnamespace millrace::protocol {\n\n";
-  out +=
-      "// Calls f.operator()<Request, Response>() for the API; returns false for a key without "
-      "description.\n";
+  out += "// Calls f.operator()<Request, Response>() for the API; false for a key without description.\n";
   out += "template <class F>\nbool with_api(ApiKey key, F&& f) {\n  switch (key) {\n";
   for (const Schema* api : apis_by_key(schemas)) {
     out += "    case ApiKey::k" + api->name + ":\n      f.template operator()<" + api->name + "Request, " +
            api->name + "Response>();\n      return true;\n";
   }
-  out += "  }\n  return false;\n}\n\n}  // namespace millrace::protocol\n";
+  out += "  }\n  return false;\n}\n\n";
+  out += "// Calls f.operator()<Record>() for a struct of a .record file; false for a name that isn't one.\n";
+  out += "template <class F>\nbool with_record(std::string_view name, F&& f) {\n";
+  for (const Schema& schema : schemas) {
+    for (const Message& message : schema.messages) {
+      if (schema.is_api) continue;
+      out += "  if (name == \"" + message.body.name + "\") return f.template operator()<" +
+             message.body.name + ">(), true;\n";
+    }
+  }
+  out += "  return false;\n}\n\n}  // namespace millrace::protocol\n";
   return out;
 }
 

@@ -8,6 +8,9 @@
 
 namespace millrace::compiler {
 
+// The name of the generated files without their ending: "list_offsets", "offset_commit_record".
+std::string file_stem(const Schema& schema);
+
 // The structs and the declarations of their functions: protocol/messages/NAME.h.
 std::string emit_header(const Schema& schema);
 // The visiting functions, and the functions made of them: NAME.cc beside it.

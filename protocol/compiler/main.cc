@@ -14,7 +14,6 @@
 
 #include "checker.h"
 #include "emitter.h"
-#include "names.h"
 #include "parser.h"
 
 namespace millrace::compiler {
@@ -59,7 +58,7 @@ std::optional<Schema> load(const std::string& path) {
 bool compile(const std::string& path, const std::string& out_dir) {
   const auto schema = load(path);
   if (!schema) return false;
-  const std::string base = out_dir + "/" + snake_case(schema->name);
+  const std::string base = out_dir + "/" + file_stem(*schema);
   return write_if_changed(base + ".h", emit_header(*schema)) &&
          write_if_changed(base + ".cc", emit_source(*schema));
 }
