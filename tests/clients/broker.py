@@ -93,9 +93,9 @@ class Broker:
     def _start_millrace(self) -> None:
         command = [BINARY, "broker"]
         settings = {
-            "listeners": self.address,
-            "http.listener": "127.0.0.1:0",
-            "data.directory": str(self.directory / "data"),
+            "listeners": f"PLAINTEXT://{self.address}",
+            "http.listener": "",
+            "log.dirs": str(self.directory / "data"),
             **self.settings,
         }
         for key, value in settings.items():
