@@ -126,7 +126,7 @@ class RecordChecker {
   void check(const RecordView& record) {
     if (options_.compacted && !record.key) {
       refuse(ErrorCode::kInvalidRecord, [&] {
-        return fmt::format("Compacted topic cannot accept message without key in topic partition {}.",
+        return fmt::format("Compacted topic cannot accept message without key in topic partition {}",
                            options_.partition_name);
       });
     } else {
@@ -190,9 +190,11 @@ class RecordChecker {
     } else if (header_.timestamp_type() == TimestampType::kLogAppendTime) {
       refuse(ErrorCode::kInvalidTimestamp, [&] {
         return fmt::format(
-            "Invalid timestamp type in message with offset {}. Producer should not set timestamp type "
-            "to LogAppendTime.",
-            record.offset);
+            "Invalid timestamp type in message DefaultRecord(offset={}, timestamp={}, key={} bytes, value={} "
+            "bytes). "
+            "Producer should not set timestamp type to LogAppendTime.",
+            record.offset, record.timestamp_ms, record.key.value_or(Bytes{}).size(),
+            record.value.value_or(Bytes{}).size());
       });
     }
   }

@@ -158,7 +158,12 @@ TEST_CASE("LogAppendTime topics don't mind the client's timestamps, but its LogA
   BatchOptions append_time;
   append_time.timestamp_type = TimestampType::kLogAppendTime;
   append_time.log_append_time_ms = kNow;
-  CHECK(refused(batch_of({kNow}, append_time), options).code == ErrorCode::kInvalidTimestamp);
+  const auto error = refused(batch_of({kNow}, append_time), options);
+  CHECK(error.code == ErrorCode::kInvalidTimestamp);
+  REQUIRE(error.record_errors.size() == 1);
+  CHECK(error.record_errors[0].message ==
+        "Invalid timestamp type in message DefaultRecord(offset=0, timestamp=1700000000000, key=2 bytes, value=22 "
+        "bytes). Producer should not set timestamp type to LogAppendTime.");
 }
 
 TEST_CASE("compacted topics need keys") {
@@ -172,7 +177,7 @@ TEST_CASE("compacted topics need keys") {
   CHECK(error.record_errors.size() == 5);
   CHECK(error.record_errors[0].batch_index == 1);
   CHECK(error.record_errors[0].message ==
-        "Compacted topic cannot accept message without key in topic partition t-0.");
+        "Compacted topic cannot accept message without key in topic partition t-0");
   CHECK_THAT(error.message, Catch::Contains("due to 5 record errors") && !Catch::Contains("batchIndex=4"));
 }
 
