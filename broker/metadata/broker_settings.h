@@ -11,20 +11,21 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "broker/metadata/cluster_image.h"
 #include "broker/metadata/setting.h"
 #include "broker/metadata/topic_settings.h"
 
 namespace millrace::metadata {
-
-class ClusterImage;
 
 // The settings as values. Members are named as their rows, with _ for the dots.
 struct BrokerConfig {
   int32_t node_id = 0;
   std::vector<std::string> listeners;
   std::vector<std::string> advertised_listeners;
+  std::vector<std::string> listener_security_protocol_map;
   std::string log_dirs;            // exactly one directory
   std::string broker_rack;         // empty: none
   int32_t shards = 0;              // 0: one per core
@@ -34,8 +35,6 @@ struct BrokerConfig {
   int32_t default_replication_factor = 0;
   bool auto_create_topics_enable = false;
   bool delete_topic_enable = false;
-  int32_t message_max_bytes = 0;
-  int32_t min_insync_replicas = 0;
 
   int32_t socket_request_max_bytes = 0;
   int32_t socket_listen_backlog_size = 0;
@@ -60,6 +59,12 @@ std::span<const Setting> broker_settings();
 // The rows that are Millrace's own or have an effect of their own: broker_settings() without the defaults of
 // topics.
 std::span<const Setting> own_broker_settings();
+
+// A listener as its settings write it, NAME://host:port. The host may be empty; [::1] loses its brackets.
+// Nothing for any other text. The security protocol is left empty.
+std::optional<Endpoint> parse_listener(std::string_view text);
+// host:port, as http.listener has it.
+std::optional<std::pair<std::string, int32_t>> parse_host_port(std::string_view text);
 
 // What the configuration file, the environment and the command line gave, under the rows' names.
 struct StaticConfig {

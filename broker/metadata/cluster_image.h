@@ -22,6 +22,8 @@
 namespace millrace::metadata {
 
 constexpr int32_t kNoBroker = -1;
+// More partitions than this in one topic are damage, not metadata.
+constexpr int32_t kMaxPartitions = 1'000'000;
 
 struct PartitionImage {
   std::vector<int32_t> replicas;

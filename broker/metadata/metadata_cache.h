@@ -59,6 +59,7 @@ class MetadataCache {
   runtime::Task<> follow();
   runtime::Task<> publish_all();
   runtime::Task<> publish();
+  runtime::Task<> call_listeners(size_t shard, ImagePtr before, ImagePtr after, const ImageDelta& delta);
   runtime::Task<bool> wait_applied(int64_t revision);
 
   runtime::ShardGroup& shards_;
@@ -67,6 +68,8 @@ class MetadataCache {
   std::unique_ptr<Watch> watch_;
   ImagePtr newest_;
   ImagePtr published_;
+  // From the image last handed to the shards (or on its way there) to newest_.
+  ImageBuilder builder_;
   runtime::Notifier folded_;
   runtime::Notifier applied_;
   bool stopping_ = false;
