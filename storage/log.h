@@ -55,7 +55,8 @@ struct LogSlice {
 struct AppendInfo {
   int64_t base_offset = -1;
   int64_t last_offset = -1;
-  int64_t log_append_time_ms = -1;  // -1 for CreateTime
+  // -1 for CreateTime. Of a duplicate: the first one's max timestamp, whatever the type (as Kafka answers).
+  int64_t log_append_time_ms = -1;
   int64_t log_start_offset = 0;
   bool duplicate = false;  // was in the log already: the offsets are those of the first time
 };
@@ -76,10 +77,10 @@ struct DirtyFiles {
 
 class Log {
  public:
-  // Opens the log in options.directory, or makes a new one in an empty directory. Segments that the index
-  // covers aren't read; the others are scanned, and a torn tail of the last is cut. `report` (may be null)
-  // says what was scanned, cut and rebuilt. Errors: kKafkaStorageError, also for damage in the middle of data
-  // that had been synced: that isn't cut, because a person should decide.
+  // Opens the log in options.directory, or makes a new one in an empty directory (which must exist). Segments
+  // that the index covers aren't read; the others are scanned, and a torn tail of the last is cut. `report`
+  // (may be null) says what was scanned, cut and rebuilt. Errors: kKafkaStorageError, also for damage in the
+  // middle of data that had been synced: that isn't cut, because a person should decide.
   static Result<std::unique_ptr<Log>> open(FileSystem& files, OffsetIndex& index, LogOptions options,
                                            RecoveryReport* report);
   ~Log();
@@ -136,9 +137,9 @@ class Log {
 
   // Drops the batches that reach `offset` or lie beyond it, and what was derived from them. Nothing happens
   // when offset is at or above the end.
-  Result<> truncate_to(int64_t offset);
+  Result<> truncate_to(int64_t offset, int64_t now_ms);
   // Drops everything; the log goes on, empty, at `offset`.
-  Result<> truncate_fully_and_start_at(int64_t offset);
+  Result<> truncate_fully_and_start_at(int64_t offset, int64_t now_ms);
   // Moves the log start offset up to `before_offset` (never down), durably; returns it. Segments wholly below
   // go with the next retention run. Errors: kOffsetOutOfRange beyond the log's end (the caller has checked
   // the high watermark), kKafkaStorageError.
@@ -170,23 +171,42 @@ class Log {
     std::string path;
     int64_t due_ms;
   };
+  struct FoundSegment {
+    int64_t base_offset;
+    int64_t size;
+  };
 
   Log(FileSystem& files, OffsetIndex& index, LogOptions options);
 
+  // Opening (log_recovery.cc).
   Result<> load(RecoveryReport& report);
-  Result<> load_producers(RecoveryReport& report);
-  std::string segment_path(int64_t base_offset) const;
+  Result<std::vector<FoundSegment>> find_segments(RecoveryReport& report);
+  Result<> load_segment(const FoundSegment& found, bool is_last, const std::vector<SegmentSummary>& summaries,
+                        RecoveryReport& report, bool& cut);
+  Result<> scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut);
+  Result<> remove_beyond(int64_t base_offset, RecoveryReport& report);
+  Result<> load_epochs(RecoveryReport& report);
+  Result<> replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches);
+
+  // Appending (log.cc).
   ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
-  bool must_roll(const protocol::BatchHeader& first, int64_t last_offset, int64_t max_timestamp_ms,
-                 size_t bytes, int64_t now_ms) const;
-  Result<> write(std::span<const BatchAt> batches, Bytes bytes, int64_t now_ms);
+  bool must_roll(const protocol::BatchHeader& next, int64_t now_ms) const;
+  Result<> write(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);
+  Result<> roll_at(int64_t base_offset, int64_t now_ms);
   Result<> add_segment(int64_t base_offset, int64_t now_ms);
-  Result<> drop_segment_file(Segment& segment, int64_t now_ms);
-  Result<> store_checkpoint();
+  int64_t age_limit_ms() const;
   Result<> check_online() const;
   void go_offline(std::string why);
+
+  // Taking away (log_removal.cc).
+  Result<> cut_active(int64_t offset, int64_t& end_offset);
+  Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> remove_due_files(int64_t now_ms);
-  int64_t roll_jitter_ms(int64_t base_offset) const;
+  Result<> move_start(int64_t offset);
+  Result<> store_checkpoint();
+
+  // Reading (log_reading.cc).
+  Result<int64_t> end_position(const Segment& segment, const File& file, int64_t end_offset) const;
 
   FileSystem& files_;
   OffsetIndex& index_;

@@ -99,9 +99,6 @@ void Segment::adopt(const SegmentSummary& summary) {
 
 void Segment::forget_batches() {
   (void)index_.remove_segment(key_);
-  // Without this a crash could bring the old summary back, and it would be believed if the file happened to
-  // get its old size again.
-  if (sealed_) (void)index_.flush();
   sealed_ = false;
   entries_.clear();
   bytes_since_entry_ = kEntryDue;

@@ -18,6 +18,8 @@ namespace millrace::storage {
 class Segment {
  public:
   static constexpr std::string_view kSuffix = ".log";
+  // Added to the name of a file that is to be removed after file.delete.delay.ms, or at the next start.
+  static constexpr std::string_view kDeletedSuffix = ".deleted";
   // Index entries in memory at most; a full block goes to the OffsetIndex, so that neither a large active
   // segment nor many small ones take much memory.
   static constexpr size_t kBlockEntries = 256;
@@ -54,7 +56,9 @@ class Segment {
   void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
   // Believes the index for all that is in the file.
   void adopt(const SegmentSummary& summary);
-  // Forgets all batches, in the index too; the file stays as it is.
+  // Forgets all batches, in the index too; the file stays as it is. If it is to be written again, flush the
+  // index first: after a crash the old summary would be back, and believed if the file happened to have its
+  // old size.
   void forget_batches();
   // Stores the rest of the entries and the summary in the index.
   void seal(bool synced);

@@ -1,0 +1,284 @@
+// Appending, rolling and syncing. Opening is in log_recovery.cc, reading in log_reading.cc, taking away in
+// log_removal.cc.
+#include "storage/log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace millrace::storage {
+namespace {
+
+using protocol::BatchHeader;
+
+// How much synced data may precede the recovery point in the checkpoint file before it is written again.
+constexpr int64_t kCheckpointEveryBytes = int64_t{64} << 20;
+
+// Whether `later - earlier > limit`, for any timestamps.
+bool apart_by_more(int64_t later, int64_t earlier, int64_t limit) {
+  int64_t difference = 0;
+  if (__builtin_sub_overflow(later, earlier, &difference)) return later > earlier;
+  return difference > limit;
+}
+
+std::optional<int> level_of(const LogConfig& config) {
+  if (!config.compression) return std::nullopt;
+  switch (*config.compression) {
+    case protocol::Compression::kGzip:
+      return config.gzip_level;
+    case protocol::Compression::kLz4:
+      return config.lz4_level;
+    case protocol::Compression::kZstd:
+      return config.zstd_level;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Log::Log(FileSystem& files, OffsetIndex& index, LogOptions options)
+    : files_(files),
+      index_(index),
+      options_(std::move(options)),
+      name_(fmt::format("{}-{}", options_.topic, options_.id.partition)),
+      epochs_(files, options_.directory),
+      producers_(files, options_.directory, name_, options_.producer_expiration_ms) {}
+
+Log::~Log() = default;
+
+ValidationOptions Log::validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const {
+  const LogConfig& config = options_.config;
+  ValidationOptions options;
+  options.now_ms = now_ms;
+  options.base_offset = log_end_offset_;
+  options.leader_epoch = leader_epoch;
+  options.origin = origin;
+  options.partition_name = name_;
+  options.timestamp_type = config.timestamp_type;
+  options.timestamp_before_max_ms = config.timestamp_before_max_ms;
+  options.timestamp_after_max_ms = config.timestamp_after_max_ms;
+  options.compression = config.compression;
+  options.compression_level = level_of(config);
+  options.max_message_bytes = static_cast<size_t>(config.max_message_bytes);
+  options.segment_bytes = static_cast<size_t>(config.segment_bytes);
+  options.compacted = config.compact;
+  return options;
+}
+
+std::expected<AppendInfo, AppendError> Log::append_as_leader(MutableBytes records, int32_t leader_epoch,
+                                                             int64_t now_ms, AppendOrigin origin) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  const auto batch = validate_for_append(records, validation_options(leader_epoch, now_ms, origin));
+  if (!batch) return std::unexpected(batch.error());
+  AppendInfo info;
+  info.log_start_offset = log_start_offset_;
+  if (batch->bytes.empty()) return info;
+  if (origin == AppendOrigin::kClient) {
+    if (const auto first = producers_.find_duplicate(batch->header)) {
+      info.base_offset = first->first_offset;
+      info.last_offset = first->last_offset;
+      info.log_append_time_ms = first->max_timestamp_ms;
+      info.duplicate = true;
+      return info;
+    }
+    if (auto checked = producers_.check(batch->header); !checked) return std::unexpected(checked.error());
+  }
+  if (auto assigned = epochs_.assign(leader_epoch, batch->header.base_offset); !assigned) {
+    return std::unexpected(assigned.error());
+  }
+  if (auto written = write(batch->header, batch->bytes, now_ms); !written)
+    return std::unexpected(written.error());
+  info.base_offset = batch->header.base_offset;
+  info.last_offset = batch->header.last_offset();
+  info.log_append_time_ms = batch->log_append_time_ms;
+  return info;
+}
+
+Result<AppendInfo> Log::append_as_follower(Bytes records, int64_t now_ms) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  // All is checked before anything is written.
+  std::vector<std::pair<BatchHeader, Bytes>> batches;
+  int64_t lowest_offset = log_end_offset_;
+  Result<> sound;
+  const auto walked = protocol::for_each_batch(records, [&](const BatchHeader& header, Bytes batch) {
+    if (!protocol::crc_matches(batch)) {
+      sound = fail(
+          ErrorCode::kCorruptMessage,
+          fmt::format("a batch for {} with base offset {} came with a wrong CRC", name_, header.base_offset));
+    } else if (header.base_offset < lowest_offset || header.last_offset_delta < 0) {
+      sound = fail(ErrorCode::kOffsetOutOfRange,
+                   fmt::format("a batch for {} with base offset {} came where {} was due", name_,
+                               header.base_offset, lowest_offset));
+    }
+    if (!sound) return false;
+    lowest_offset = header.last_offset() + 1;
+    batches.emplace_back(header, batch);
+    return true;
+  });
+  if (!walked) return std::unexpected(walked.error());
+  if (!sound) return std::unexpected(sound.error());
+  AppendInfo info;
+  info.log_start_offset = log_start_offset_;
+  for (const auto& [header, batch] : batches) {
+    if (auto assigned = epochs_.assign(header.partition_leader_epoch, header.base_offset); !assigned) {
+      return std::unexpected(assigned.error());
+    }
+    if (auto written = write(header, batch, now_ms); !written) return std::unexpected(written.error());
+    if (info.base_offset < 0) info.base_offset = header.base_offset;
+    info.last_offset = header.last_offset();
+  }
+  return info;
+}
+
+Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
+  if (must_roll(header, now_ms)) {
+    if (auto rolled = roll_at(header.base_offset, now_ms); !rolled) return rolled;
+  }
+  Segment& active = segments_.active();
+  if (auto appended = active.append(header, batch, now_ms, options_.config.index_interval_bytes); !appended) {
+    if (active.is_torn()) go_offline(appended.error().message);
+    return appended;
+  }
+  producers_.append(header, now_ms);
+  log_end_offset_ = header.last_offset() + 1;
+  return {};
+}
+
+int64_t Log::age_limit_ms() const {
+  const LogConfig& config = options_.config;
+  if (config.segment_jitter_ms <= 0) return config.segment_ms;
+  // By chance, but the same at each call for a segment.
+  const size_t chance =
+      (std::hash<TopicIdPartition>()(options_.id) + static_cast<size_t>(segments_.active().base_offset())) *
+          0x9e3779b97f4a7c15u >>
+      16;
+  const int64_t jitter = static_cast<int64_t>(chance % static_cast<size_t>(config.segment_jitter_ms));
+  return config.segment_ms - std::min(jitter, config.segment_ms);
+}
+
+bool Log::must_roll(const BatchHeader& next, int64_t now_ms) const {
+  const Segment& active = segments_.active();
+  // Kafka stores offsets in a segment as 32-bit differences; its tools expect no more.
+  if (next.last_offset() - active.base_offset() > std::numeric_limits<int32_t>::max()) return true;
+  if (active.size() == 0) return false;
+  if (active.size() > options_.config.segment_bytes - static_cast<int64_t>(next.size_bytes())) return true;
+  // Kafka's rule: the age of a segment is how far the records' own timestamps have advanced since its first
+  // batch.
+  if (active.first_timestamp_ms() >= 0) {
+    return apart_by_more(next.max_timestamp_ms, active.first_timestamp_ms(), age_limit_ms());
+  }
+  return apart_by_more(now_ms, active.created_ms(), age_limit_ms());
+}
+
+Result<> Log::roll_if_due(int64_t now_ms) {
+  if (auto online = check_online(); !online) return online;
+  const Segment& active = segments_.active();
+  if (active.size() == 0 || !apart_by_more(now_ms, active.created_ms(), age_limit_ms())) return {};
+  return roll(now_ms);
+}
+
+Result<> Log::roll(int64_t now_ms) {
+  if (auto online = check_online(); !online) return online;
+  return roll_at(log_end_offset_, now_ms);
+}
+
+Result<> Log::roll_at(int64_t base_offset, int64_t now_ms) {
+  Segment& active = segments_.active();
+  if (active.size() == 0) {
+    if (active.base_offset() == base_offset) return {};
+    // Empty, and its base offset is too far from the batch to come: replaced.
+    if (auto added = add_segment(base_offset, now_ms); !added) return added;
+    auto new_active = segments_.take_active();
+    auto empty = segments_.take_active();
+    segments_.add(std::move(new_active));
+    return drop_file(std::move(empty), now_ms);
+  }
+  if (auto added = add_segment(base_offset, now_ms); !added) return added;
+  active.seal(active.next_offset() <= recovery_point_);
+  // It only shortens the replay at the next start.
+  (void)producers_.take_snapshot();
+  if (active.next_offset() <= recovery_point_) active.release_file();
+  return {};
+}
+
+Result<> Log::add_segment(int64_t base_offset, int64_t now_ms) {
+  const std::string path = options_.directory + "/" + Segment::file_name(base_offset);
+  auto segment =
+      std::make_unique<Segment>(files_, index_, SegmentKey{options_.id, base_offset}, path, now_ms);
+  const auto file = files_.open(path, OpenMode::kCreate);
+  if (!file) return std::unexpected(file.error());
+  if (auto emptied = (*file)->truncate(0); !emptied) return emptied;
+  if (options_.config.preallocate) {
+    if (auto reserved = (*file)->reserve(options_.config.segment_bytes); !reserved) return reserved;
+  }
+  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  segments_.add(std::move(segment));
+  return {};
+}
+
+DirtyFiles Log::dirty_files() const {
+  DirtyFiles dirty;
+  dirty.end_offset = log_end_offset_;
+  for (size_t i = segments_.floor(recovery_point_); i < segments_.count(); ++i) {
+    const Segment& segment = segments_.at(i);
+    if (segment.next_offset() <= recovery_point_ || segment.size() == 0) continue;
+    if (auto file = segment.file()) dirty.files.push_back(std::move(*file));
+  }
+  return dirty;
+}
+
+Result<> Log::flush() {
+  if (auto online = check_online(); !online) return online;
+  const DirtyFiles dirty = dirty_files();
+  for (const auto& file : dirty.files) {
+    if (auto synced = file->sync_data(); !synced) {
+      mark_failed(synced.error());
+      return synced;
+    }
+  }
+  mark_synced(dirty.end_offset);
+  return {};
+}
+
+void Log::mark_synced(int64_t end_offset) {
+  end_offset = std::min(end_offset, log_end_offset_);
+  if (end_offset <= recovery_point_) return;
+  const size_t first = segments_.floor(recovery_point_);
+  recovery_point_ = end_offset;
+  for (size_t i = first; i + 1 < segments_.count(); ++i) {
+    if (segments_.at(i).next_offset() <= recovery_point_) segments_.at(i).seal(true);
+  }
+  segments_.release_synced(recovery_point_);
+  int64_t bytes = 0;
+  for (size_t i = segments_.floor(checkpointed_recovery_point_); i + 1 < segments_.count(); ++i)
+    bytes += segments_.at(i).size();
+  // An old recovery point is no loss: more is scanned, and less of it is beyond doubt.
+  if (bytes >= kCheckpointEveryBytes) (void)store_checkpoint();
+}
+
+void Log::mark_failed(const Error& error) { go_offline(error.message); }
+
+Result<> Log::check_online() const {
+  if (offline_because_.empty()) return {};
+  return fail(ErrorCode::kKafkaStorageError, fmt::format("{} is offline since: {}", name_, offline_because_));
+}
+
+void Log::go_offline(std::string why) {
+  if (offline_because_.empty()) offline_because_ = std::move(why);
+}
+
+Result<> Log::close(int64_t now_ms) {
+  if (auto online = check_online(); !online) return online;
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (auto removed = remove_due_files(now_ms); !removed) return removed;
+  segments_.active().seal(true);
+  if (log_end_offset_ > 0) {
+    if (auto stored = producers_.take_snapshot(); !stored) return stored;
+  }
+  go_offline("it was closed");
+  return {};
+}
+
+}  // namespace millrace::storage

@@ -1,0 +1,225 @@
+// The part of Log that opens it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "storage/log.h"
+
+namespace millrace::storage {
+namespace {
+
+using protocol::BatchHeader;
+
+constexpr std::string_view kTemporarySuffix = ".tmp";
+
+}  // namespace
+
+Result<std::unique_ptr<Log>> Log::open(FileSystem& files, OffsetIndex& index, LogOptions options,
+                                       RecoveryReport* report) {
+  RecoveryReport unread;
+  std::unique_ptr<Log> log(new Log(files, index, std::move(options)));
+  if (auto loaded = log->load(report == nullptr ? unread : *report); !loaded)
+    return std::unexpected(loaded.error());
+  return log;
+}
+
+Result<> Log::load(RecoveryReport& report) {
+  const auto checkpoint = load_checkpoint(files_, options_.directory);
+  if (!checkpoint && checkpoint.error().code != ErrorCode::kCorruptMessage)
+    return std::unexpected(checkpoint.error());
+  if (!checkpoint) {
+    report.notes.push_back(checkpoint.error().message + ": records that were deleted may be back");
+  } else if (*checkpoint) {
+    log_start_offset_ = (*checkpoint)->log_start_offset;
+    checkpointed_recovery_point_ = (*checkpoint)->recovery_point;
+  }
+  const auto found = find_segments(report);
+  if (!found) return std::unexpected(found.error());
+  // Without them everything is scanned.
+  const auto summaries = index_.summaries(options_.id);
+  if (!summaries) report.notes.push_back(summaries.error().message);
+  bool cut = false;
+  for (size_t i = 0; i < found->size() && !cut; ++i) {
+    const bool is_last = i + 1 == found->size();
+    if (auto loaded = load_segment((*found)[i], is_last, summaries.value_or(std::vector<SegmentSummary>{}),
+                                   report, cut);
+        !loaded) {
+      return loaded;
+    }
+  }
+  if (segments_.empty()) {
+    if (auto added = add_segment(log_start_offset_, options_.now_ms); !added) return added;
+  }
+  log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
+  log_end_offset_ = recovery_point_ = segments_.active().next_offset();
+  if (log_start_offset_ > log_end_offset_) {
+    report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
+                                       log_end_offset_, log_start_offset_));
+    return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
+  }
+  if (auto loaded = load_epochs(report); !loaded) return loaded;
+  const auto from = producers_.load(log_start_offset_, log_end_offset_, options_.now_ms);
+  if (!from) return std::unexpected(from.error());
+  return replay_producers(*from, options_.now_ms, report.batches_replayed);
+}
+
+// The segment files in order; removes what an earlier life meant to remove.
+Result<std::vector<Log::FoundSegment>> Log::find_segments(RecoveryReport& report) {
+  const auto entries = files_.list(options_.directory);
+  if (!entries) return std::unexpected(entries.error());
+  std::vector<FoundSegment> found;
+  for (const DirectoryEntry& entry : *entries) {
+    const std::string path = options_.directory + "/" + entry.name;
+    if (entry.name.ends_with(Segment::kDeletedSuffix) || entry.name.ends_with(kTemporarySuffix)) {
+      if (auto removed = files_.remove(path); !removed) return std::unexpected(removed.error());
+      continue;
+    }
+    const auto base_offset = Segment::base_offset_of(entry.name);
+    if (!base_offset) {
+      if (entry.name.ends_with(Segment::kSuffix))
+        report.notes.push_back(path + " has no offset as its name: left alone");
+      continue;
+    }
+    const auto status = files_.status(path);
+    if (!status) return std::unexpected(status.error());
+    found.push_back({*base_offset, status->size});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.base_offset < b.base_offset; });
+  return found;
+}
+
+Result<> Log::load_segment(const FoundSegment& found, bool is_last,
+                           const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut) {
+  if (!segments_.empty() && segments_.active().next_offset() > found.base_offset) {
+    return fail(ErrorCode::kKafkaStorageError,
+                fmt::format("{} begins within {}, which ends at offset {}: move one of them away",
+                            Segment::file_name(found.base_offset), segments_.active().path(),
+                            segments_.active().next_offset()));
+  }
+  auto segment = std::make_unique<Segment>(files_, index_, SegmentKey{options_.id, found.base_offset},
+                                           options_.directory + "/" + Segment::file_name(found.base_offset),
+                                           options_.now_ms);
+  const auto summary = std::find_if(summaries.begin(), summaries.end(), [&](const SegmentSummary& s) {
+    return s.base_offset == found.base_offset;
+  });
+  // Data that wasn't synced when the index said so last may be lost, unless all of it was closed in order.
+  if (summary != summaries.end() && summary->size == found.size &&
+      (summary->synced || options_.clean_shutdown)) {
+    segment->adopt(*summary);
+    ++report.segments_covered;
+  } else {
+    if (auto scanned = scan(*segment, found.size, is_last, report, cut); !scanned) return scanned;
+    if (!is_last && !cut) {
+      segment->seal(true);
+      segment->release_file();
+    }
+  }
+  segments_.add(std::move(segment));
+  return {};
+}
+
+// Reads all of a segment, ends it before the first damage, and syncs it.
+Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut) {
+  auto file = segment.file();
+  if (!file) return std::unexpected(file.error());
+  segment.forget_batches();
+  const auto scanned = scan_segment(**file, segment.base_offset(), [&](const BatchHeader& header) {
+    segment.note_batch(header, options_.config.index_interval_bytes);
+  });
+  if (!scanned) return std::unexpected(scanned.error());
+  ++report.segments_scanned;
+  report.bytes_scanned += file_size;
+  if (!scanned->damage.empty()) {
+    if (!is_last && segment.next_offset() < checkpointed_recovery_point_) {
+      return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format(
+              "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
+              "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
+              "what is before the damage, move this file and the later ones away",
+              segment.path(), scanned->valid_bytes, segment.next_offset(), checkpointed_recovery_point_,
+              scanned->damage, options_.directory));
+    }
+    cut = true;
+    if (auto shortened = (*file)->truncate(scanned->valid_bytes); !shortened) return shortened;
+    report.cuts.push_back(
+        {segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes, scanned->damage});
+    if (!is_last) {
+      if (auto removed = remove_beyond(segment.base_offset(), report); !removed) return removed;
+    }
+  }
+  // What was only in the page cache may be read from now on, so it must not vanish any more.
+  if (file_size > 0) return (*file)->sync_data();
+  return {};
+}
+
+// Removes the segments behind a damaged one: they would leave a hole.
+Result<> Log::remove_beyond(int64_t base_offset, RecoveryReport& report) {
+  const auto entries = files_.list(options_.directory);
+  if (!entries) return std::unexpected(entries.error());
+  for (const DirectoryEntry& entry : *entries) {
+    const auto base = Segment::base_offset_of(entry.name);
+    if (!base || *base <= base_offset) continue;
+    const std::string path = options_.directory + "/" + entry.name;
+    const auto status = files_.status(path);
+    if (!status) return std::unexpected(status.error());
+    if (auto removed = files_.remove(path); !removed) return removed;
+    (void)index_.remove_segment({options_.id, *base});
+    report.cuts.push_back({path, 0, status->size, "it follows a damaged segment"});
+  }
+  (void)index_.flush();
+  return files_.sync_directory(options_.directory);
+}
+
+// Epochs beyond the checkpoint are in the batches that were scanned; without a checkpoint all batches are
+// asked.
+Result<> Log::load_epochs(RecoveryReport& report) {
+  const bool missing = epochs_.entries().empty() && log_end_offset_ > log_start_offset_;
+  if (missing || !epochs_.load_problem().empty()) {
+    std::vector<EpochEntry> entries;
+    for (size_t i = 0; i < segments_.count(); ++i) {
+      const auto file = segments_.file(i, recovery_point_);
+      if (!file) return std::unexpected(file.error());
+      BatchCursor cursor(**file, 0, segments_.at(i).size());
+      while (true) {
+        const auto batch = cursor.next();
+        if (!batch) return std::unexpected(batch.error());
+        if (!*batch) break;
+        const int32_t epoch = (*batch)->header.partition_leader_epoch;
+        if (epoch >= 0 && (entries.empty() || epoch > entries.back().epoch)) {
+          entries.push_back({epoch, (*batch)->header.base_offset});
+        }
+      }
+    }
+    if (!entries.empty()) {
+      report.notes.push_back(fmt::format("{}: leader epochs rebuilt from the batches{}{}", name_,
+                                         epochs_.load_problem().empty() ? "" : ", since ",
+                                         epochs_.load_problem()));
+    }
+    if (auto rebuilt = epochs_.rebuild(std::move(entries)); !rebuilt) return rebuilt;
+  }
+  if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
+  return epochs_.truncate_from_start(log_start_offset_);
+}
+
+Result<> Log::replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches) {
+  for (size_t i = segments_.floor(from_offset); i < segments_.count(); ++i) {
+    const Segment& segment = segments_.at(i);
+    if (segment.next_offset() <= from_offset) continue;
+    const auto file = segments_.file(i, recovery_point_);
+    if (!file) return std::unexpected(file.error());
+    BatchCursor cursor(**file, segment.floor_offset(from_offset).position, segment.size());
+    while (true) {
+      const auto batch = cursor.next();
+      if (!batch) return std::unexpected(batch.error());
+      if (!*batch) break;
+      if ((*batch)->header.last_offset() < from_offset) continue;
+      producers_.append((*batch)->header, now_ms);
+      ++batches;
+    }
+  }
+  return {};
+}
+
+}  // namespace millrace::storage

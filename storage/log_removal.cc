@@ -1,0 +1,174 @@
+// The part of Log that takes records away: truncation, deletion up to an offset, retention.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "storage/log.h"
+
+namespace millrace::storage {
+Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
+  if (auto online = check_online(); !online) return online;
+  if (offset >= log_end_offset_) return {};
+  if (offset < log_start_offset_) return truncate_fully_and_start_at(offset, now_ms);
+  while (segments_.count() > 1 && segments_.active().base_offset() >= offset) {
+    if (auto dropped = drop_file(segments_.take_active(), now_ms); !dropped) {
+      go_offline(dropped.error().message);
+      return dropped;
+    }
+  }
+  int64_t end_offset = offset;
+  if (auto cut = cut_active(offset, end_offset); !cut) {
+    go_offline(cut.error().message);
+    return cut;
+  }
+  // Or a crash could bring a summary back that is believed once the file has its old size again.
+  (void)index_.flush();
+  log_end_offset_ = end_offset;
+  recovery_point_ = std::min(recovery_point_, log_end_offset_);
+  if (checkpointed_recovery_point_ > recovery_point_) {
+    if (auto stored = store_checkpoint(); !stored) return stored;
+  }
+  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
+  const auto from = producers_.load(log_start_offset_, log_end_offset_, now_ms);
+  if (!from) return std::unexpected(from.error());
+  int64_t replayed = 0;
+  return replay_producers(*from, now_ms, replayed);
+}
+
+// Cuts the active segment before the batch that holds `offset`; end_offset becomes that batch's base offset
+// if it begins below `offset`.
+Result<> Log::cut_active(int64_t offset, int64_t& end_offset) {
+  Segment& active = segments_.active();
+  auto file = active.file();
+  if (!file) return std::unexpected(file.error());
+  std::vector<protocol::BatchHeader> kept;
+  BatchCursor cursor(**file, 0, active.size());
+  while (true) {
+    const auto batch = cursor.next();
+    if (!batch) return std::unexpected(batch.error());
+    if (!*batch) break;
+    if ((*batch)->header.last_offset() >= offset) {
+      end_offset = std::min(end_offset, (*batch)->header.base_offset);
+      if (auto cut = (*file)->truncate((*batch)->position); !cut) return cut;
+      break;
+    }
+    kept.push_back((*batch)->header);
+  }
+  active.forget_batches();
+  for (const auto& header : kept) active.note_batch(header, options_.config.index_interval_bytes);
+  return {};
+}
+
+Result<> Log::truncate_fully_and_start_at(int64_t offset, int64_t now_ms) {
+  if (auto online = check_online(); !online) return online;
+  while (!segments_.empty()) {
+    if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
+      go_offline(dropped.error().message);
+      return dropped;
+    }
+  }
+  // The old names must be gone for good before the new start counts: old segments would stand beside the new
+  // one.
+  if (auto synced = files_.sync_directory(options_.directory); !synced) {
+    go_offline(synced.error().message);
+    return synced;
+  }
+  (void)index_.flush();
+  log_start_offset_ = log_end_offset_ = recovery_point_ = offset;
+  if (auto added = add_segment(offset, now_ms); !added) {
+    go_offline(added.error().message);
+    return added;
+  }
+  if (auto stored = store_checkpoint(); !stored) return stored;
+  if (auto cleared = epochs_.clear(); !cleared) return cleared;
+  return producers_.reset(offset);
+}
+
+Result<int64_t> Log::delete_records(int64_t before_offset) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  if (before_offset > log_end_offset_) {
+    return fail(ErrorCode::kOffsetOutOfRange,
+                fmt::format("{} ends at offset {}; records before {} can't be deleted", name_,
+                            log_end_offset_, before_offset));
+  }
+  if (before_offset <= log_start_offset_) return log_start_offset_;
+  const int64_t old_start = log_start_offset_;
+  log_start_offset_ = before_offset;
+  if (auto stored = store_checkpoint(); !stored) {
+    log_start_offset_ = old_start;
+    return std::unexpected(stored.error());
+  }
+  if (auto moved = move_start(before_offset); !moved) return std::unexpected(moved.error());
+  return log_start_offset_;
+}
+
+// What follows from a log start offset that moved up.
+Result<> Log::move_start(int64_t offset) {
+  log_start_offset_ = std::max(log_start_offset_, offset);
+  if (auto truncated = epochs_.truncate_from_start(log_start_offset_); !truncated) return truncated;
+  // Producers whose batches are all gone now are in no segment any more.
+  return producers_.take_snapshot();
+}
+
+Result<> Log::store_checkpoint() {
+  const auto stored =
+      storage::store_checkpoint(files_, options_.directory, {log_start_offset_, recovery_point_});
+  if (stored) checkpointed_recovery_point_ = recovery_point_;
+  return stored;
+}
+
+Result<> Log::drop_file(std::unique_ptr<Segment> segment, int64_t now_ms) {
+  segment->forget_batches();
+  segment->release_file();
+  const std::string deleted = segment->path() + std::string(Segment::kDeletedSuffix);
+  if (auto renamed = files_.rename(segment->path(), deleted); !renamed) return renamed;
+  deleted_files_.push_back({deleted, now_ms + options_.config.file_delete_delay_ms});
+  return {};
+}
+
+Result<> Log::remove_due_files(int64_t now_ms) {
+  while (!deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms) {
+    // The same name may have been deleted twice (a log truncated to its start): gone is gone.
+    if (auto removed = files_.remove(deleted_files_.front().path); !removed) return removed;
+    deleted_files_.erase(deleted_files_.begin());
+  }
+  return {};
+}
+
+Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_watermark) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  std::vector<SegmentFacts> facts;
+  for (size_t i = 0; i < segments_.count(); ++i) {
+    const Segment& segment = segments_.at(i);
+    const bool last = i + 1 == segments_.count();
+    int64_t last_written_ms = segment.last_append_ms();
+    if (last_written_ms == 0 && (segment.max_timestamp_ms() < 0 || segment.max_timestamp_ms() > now_ms)) {
+      const auto status = files_.status(segment.path());
+      if (!status) return std::unexpected(status.error());
+      last_written_ms = status->modified_ms;
+    }
+    facts.push_back({segment.base_offset(), last ? log_end_offset_ : segments_.at(i + 1).base_offset(),
+                     segment.size(),
+                     retention_timestamp_ms(segment.max_timestamp_ms(), last_written_ms, now_ms)});
+  }
+  const auto report = choose_expired(facts, options_.config, log_start_offset_, high_watermark, now_ms);
+  // A log has an active segment at all times.
+  if (report.count() == segments_.count()) {
+    if (auto rolled = roll(now_ms); !rolled) return std::unexpected(rolled.error());
+  }
+  for (size_t i = 0; i < report.count(); ++i) {
+    if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
+      go_offline(dropped.error().message);
+      return std::unexpected(dropped.error());
+    }
+  }
+  if (segments_.oldest().base_offset() > log_start_offset_) {
+    if (auto moved = move_start(segments_.oldest().base_offset()); !moved)
+      return std::unexpected(moved.error());
+  }
+  if (auto removed = remove_due_files(now_ms); !removed) return std::unexpected(removed.error());
+  return report;
+}
+
+}  // namespace millrace::storage

@@ -1,0 +1,325 @@
+#include "storage/offset_index.h"
+
+#include <fmt/format.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+
+namespace millrace::storage {
+namespace {
+
+// Keys: topic id (16), partition (4), kind (1), base offset (8), and then, by kind, nothing (summary), the
+// block's first offset (8), or the block's first timestamp and offset (8 + 8). All big-endian, so that they
+// sort as numbers.
+enum class Kind : char { kBlock = 'o', kSummary = 's', kTime = 't' };
+
+constexpr size_t kPartitionSize = 20;
+constexpr size_t kSegmentSize = kPartitionSize + 1 + sizeof(int64_t);
+constexpr size_t kEntrySize = 3 * sizeof(int64_t);
+constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
+constexpr size_t kWriteBufferBytes = size_t{8} << 20;
+constexpr size_t kCacheBytes = size_t{16} << 20;
+constexpr int kOpenFiles = 256;
+
+// Flips the sign bit, so that negative timestamps come first.
+constexpr uint64_t ordered(int64_t value) {
+  return static_cast<uint64_t>(value) ^ uint64_t { 1 } << 63;
+}
+
+void put_u64(std::string& out, uint64_t value) {
+  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xff);
+}
+
+uint64_t get_u64(const char* at) {
+  uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | static_cast<uint8_t>(at[i]);
+  return value;
+}
+
+int64_t get_i64(const char* at) { return static_cast<int64_t>(get_u64(at)); }
+
+std::string partition_prefix(const TopicIdPartition& id) {
+  std::string key(reinterpret_cast<const char*>(id.topic_id.bytes.data()), id.topic_id.bytes.size());
+  for (int shift = 24; shift >= 0; shift -= 8)
+    key += static_cast<char>(static_cast<uint32_t>(id.partition) >> shift & 0xff);
+  return key;
+}
+
+std::string segment_prefix(const SegmentKey& key, Kind kind) {
+  std::string prefix = partition_prefix(key.partition);
+  prefix += static_cast<char>(kind);
+  put_u64(prefix, static_cast<uint64_t>(key.base_offset));
+  return prefix;
+}
+
+// The first key behind all that begin with `prefix`.
+std::string after(std::string prefix) {
+  while (!prefix.empty() && static_cast<uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
+  if (!prefix.empty()) prefix.back() = static_cast<char>(prefix.back() + 1);
+  return prefix;
+}
+
+std::string encode_entries(std::span<const IndexEntry> entries) {
+  std::string value;
+  value.reserve(entries.size() * kEntrySize);
+  for (const IndexEntry& entry : entries) {
+    put_u64(value, static_cast<uint64_t>(entry.offset));
+    put_u64(value, static_cast<uint64_t>(entry.position));
+    put_u64(value, static_cast<uint64_t>(entry.max_timestamp_ms));
+  }
+  return value;
+}
+
+IndexEntry entry_at(rocksdb::Slice value, size_t i) {
+  const char* at = value.data() + i * kEntrySize;
+  return {get_i64(at), get_i64(at + 8), get_i64(at + 16)};
+}
+
+std::string encode_summary(const SegmentSummary& summary) {
+  std::string value;
+  for (const int64_t number :
+       {summary.base_offset, summary.size, summary.next_offset, summary.max_timestamp_ms,
+        summary.max_timestamp_offset, summary.first_timestamp_ms}) {
+    put_u64(value, static_cast<uint64_t>(number));
+  }
+  value += summary.synced ? '\1' : '\0';
+  return value;
+}
+
+SegmentSummary decode_summary(rocksdb::Slice value) {
+  const char* at = value.data();
+  return {get_i64(at),      get_i64(at + 8),  get_i64(at + 16), get_i64(at + 24),
+          get_i64(at + 32), get_i64(at + 40), at[48] != '\0'};
+}
+
+Result<> checked(const rocksdb::Status& status) {
+  if (status.ok()) return {};
+  return fail(ErrorCode::kKafkaStorageError, "the offset index: " + status.ToString());
+}
+
+rocksdb::Options database_options(rocksdb::Env* env) {
+  rocksdb::Options options;
+  if (env != nullptr) options.env = env;
+  options.create_if_missing = true;
+  options.write_buffer_size = kWriteBufferBytes;
+  options.max_write_buffer_number = 2;
+  options.max_open_files = kOpenFiles;
+  options.max_background_jobs = 2;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.keep_log_file_num = 1;
+  options.stats_dump_period_sec = 0;
+  options.compression = rocksdb::kLZ4Compression;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(kCacheBytes);
+  table.cache_index_and_filter_blocks = true;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+// Reads every block of the database: damage that opening doesn't see is found now and not in the middle of a
+// fetch. A database of sparse entries is small (about 1/200 of a percent of the data).
+rocksdb::Status open_database(const rocksdb::Options& options, const std::string& directory,
+                              rocksdb::DB** db) {
+  auto status = rocksdb::DB::Open(options, directory, db);
+  if (!status.ok()) return status;
+  status = (*db)->VerifyFileChecksums(rocksdb::ReadOptions());
+  if (status.IsInvalidArgument()) status = (*db)->VerifyChecksum();
+  if (!status.ok()) {
+    delete *db;
+    *db = nullptr;
+  }
+  return status;
+}
+
+}  // namespace
+
+OffsetIndex::OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db,
+                         std::string rebuilt_because)
+    : env_(std::move(env)), db_(std::move(db)), rebuilt_because_(std::move(rebuilt_because)) {}
+
+OffsetIndex::~OffsetIndex() { (void)flush(); }
+
+Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open(const std::string& directory) {
+  rocksdb::DB* db = nullptr;
+  std::string reason;
+  const auto options = database_options(nullptr);
+  auto status = open_database(options, directory, &db);
+  if (!status.ok() && !status.IsIOError()) {
+    reason = status.ToString();
+  } else if (status.IsIOError()) {
+    // A missing file of the database is an I/O error too; a lock held by another process stays one after all.
+    reason = status.ToString();
+    if (reason.find("lock") != std::string::npos) return std::unexpected(checked(status).error());
+  }
+  if (!reason.empty()) {
+    std::error_code error;
+    std::filesystem::remove_all(directory, error);
+    status = open_database(options, directory, &db);
+  }
+  if (!status.ok()) return std::unexpected(checked(status).error());
+  return std::unique_ptr<OffsetIndex>(new OffsetIndex(nullptr, std::unique_ptr<rocksdb::DB>(db), reason));
+}
+
+Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_in_memory() {
+  std::unique_ptr<rocksdb::Env> env(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+  rocksdb::DB* db = nullptr;
+  const auto status = rocksdb::DB::Open(database_options(env.get()), "/index", &db);
+  if (!status.ok()) return std::unexpected(checked(status).error());
+  return std::unique_ptr<OffsetIndex>(new OffsetIndex(std::move(env), std::unique_ptr<rocksdb::DB>(db), {}));
+}
+
+Result<> OffsetIndex::write(rocksdb::WriteBatch& batch) {
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  return checked(db_->Write(options, &batch));
+}
+
+namespace {
+
+void put_block(rocksdb::WriteBatch& batch, const SegmentKey& key, std::span<const IndexEntry> entries) {
+  if (entries.empty()) return;
+  std::string block_key = segment_prefix(key, Kind::kBlock);
+  put_u64(block_key, static_cast<uint64_t>(entries.front().offset));
+  batch.Put(block_key, encode_entries(entries));
+  std::string time_key = segment_prefix(key, Kind::kTime);
+  put_u64(time_key, ordered(entries.front().max_timestamp_ms));
+  put_u64(time_key, static_cast<uint64_t>(entries.front().offset));
+  batch.Put(time_key, rocksdb::Slice());
+}
+
+void remove_all(rocksdb::WriteBatch& batch, const std::string& prefix) {
+  batch.DeleteRange(prefix, after(prefix));
+}
+
+// The last key that begins with `prefix` and is at most `key`.
+std::unique_ptr<rocksdb::Iterator> floor_key(rocksdb::DB& db, const std::string& prefix,
+                                             const std::string& key) {
+  std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(rocksdb::ReadOptions()));
+  iterator->SeekForPrev(key);
+  if (iterator->Valid() && !iterator->key().starts_with(prefix)) return nullptr;
+  return iterator;
+}
+
+}  // namespace
+
+Result<> OffsetIndex::add_block(const SegmentKey& key, std::span<const IndexEntry> entries) {
+  rocksdb::WriteBatch batch;
+  put_block(batch, key, entries);
+  return write(batch);
+}
+
+Result<> OffsetIndex::seal(const SegmentKey& key, std::span<const IndexEntry> entries,
+                           const SegmentSummary& summary) {
+  rocksdb::WriteBatch batch;
+  put_block(batch, key, entries);
+  batch.Put(segment_prefix(key, Kind::kSummary), encode_summary(summary));
+  return write(batch);
+}
+
+Result<> OffsetIndex::remove_summary(const SegmentKey& key) {
+  rocksdb::WriteBatch batch;
+  batch.Delete(segment_prefix(key, Kind::kSummary));
+  return write(batch);
+}
+
+Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
+  rocksdb::WriteBatch batch;
+  batch.Delete(segment_prefix(key, Kind::kSummary));
+  remove_all(batch, segment_prefix(key, Kind::kBlock));
+  remove_all(batch, segment_prefix(key, Kind::kTime));
+  return write(batch);
+}
+
+Result<> OffsetIndex::remove_partition(const TopicIdPartition& partition) {
+  rocksdb::WriteBatch batch;
+  remove_all(batch, partition_prefix(partition));
+  return write(batch);
+}
+
+Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& key, int64_t offset) const {
+  const std::string prefix = segment_prefix(key, Kind::kBlock);
+  std::string wanted = prefix;
+  put_u64(wanted, static_cast<uint64_t>(offset));
+  const auto found = floor_key(*db_, prefix, wanted);
+  if (!found) return std::nullopt;
+  if (!found->Valid()) {
+    if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
+    return std::nullopt;
+  }
+  const rocksdb::Slice block = found->value();
+  std::optional<IndexEntry> floor;
+  size_t low = 0;
+  size_t high = block.size() / kEntrySize;
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    const IndexEntry entry = entry_at(block, middle);
+    if (entry.offset <= offset) {
+      floor = entry;
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return floor;
+}
+
+Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey& key,
+                                                               int64_t timestamp_ms) const {
+  const std::string prefix = segment_prefix(key, Kind::kTime);
+  std::string wanted = prefix;
+  put_u64(wanted, ordered(timestamp_ms));  // before all keys of this timestamp: they go on with an offset
+  const auto found = floor_key(*db_, prefix, wanted);
+  if (!found) return std::nullopt;
+  if (!found->Valid()) {
+    if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
+    return std::nullopt;
+  }
+  std::string block_key = segment_prefix(key, Kind::kBlock);
+  block_key.append(found->key().data() + kSegmentSize + sizeof(int64_t), sizeof(int64_t));
+  std::string block;
+  const auto status = db_->Get(rocksdb::ReadOptions(), block_key, &block);
+  if (status.IsNotFound()) return std::nullopt;
+  if (auto ok = checked(status); !ok) return std::unexpected(ok.error());
+  std::optional<IndexEntry> floor;
+  for (size_t i = 0; i < block.size() / kEntrySize; ++i) {
+    const IndexEntry entry = entry_at(block, i);
+    if (entry.max_timestamp_ms >= timestamp_ms) break;
+    floor = entry;
+  }
+  return floor;
+}
+
+Result<std::vector<SegmentSummary>> OffsetIndex::summaries(const TopicIdPartition& partition) const {
+  const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kSummary);
+  std::vector<SegmentSummary> found;
+  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
+  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+    if (iterator->value().size() == kSummarySize) found.push_back(decode_summary(iterator->value()));
+  }
+  if (auto status = checked(iterator->status()); !status) return std::unexpected(status.error());
+  return found;
+}
+
+Result<std::vector<IndexEntry>> OffsetIndex::entries(const SegmentKey& key) const {
+  const std::string prefix = segment_prefix(key, Kind::kBlock);
+  std::vector<IndexEntry> found;
+  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
+  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+    for (size_t i = 0; i < iterator->value().size() / kEntrySize; ++i)
+      found.push_back(entry_at(iterator->value(), i));
+  }
+  if (auto status = checked(iterator->status()); !status) return std::unexpected(status.error());
+  return found;
+}
+
+Result<> OffsetIndex::flush() { return checked(db_->Flush(rocksdb::FlushOptions())); }
+
+}  // namespace millrace::storage

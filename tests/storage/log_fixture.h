@@ -1,0 +1,114 @@
+// A log on the fault file system, and the batches that tests append to it.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+
+#include "protocol/batch_builder.h"
+#include "storage/log.h"
+#include "tests/storage/fault_file_system.h"
+
+namespace millrace::storage::test {
+
+inline constexpr int64_t kNow = 1'700'000'000'000;
+
+// A batch of records with these timestamps, as a producer sends it.
+inline Buffer batch_of(const std::vector<int64_t>& timestamps, size_t value_size = 20,
+                       protocol::BatchOptions options = {}) {
+  protocol::BatchBuilder builder(options);
+  const std::string value(value_size, 'v');
+  for (const int64_t timestamp : timestamps) builder.append(std::nullopt, as_bytes(value), {}, timestamp);
+  auto batch = builder.build();
+  REQUIRE(batch);
+  return std::move(*batch);
+}
+
+inline Buffer batch_of(int records, int64_t timestamp_ms = kNow) {
+  return batch_of(std::vector<int64_t>(static_cast<size_t>(records), timestamp_ms));
+}
+
+inline Buffer idempotent_batch(int64_t producer_id, int16_t epoch, int32_t sequence, int records = 1,
+                               int64_t timestamp_ms = kNow) {
+  protocol::BatchOptions options;
+  options.producer_id = producer_id;
+  options.producer_epoch = epoch;
+  options.base_sequence = sequence;
+  return batch_of(std::vector<int64_t>(static_cast<size_t>(records), timestamp_ms), 20, options);
+}
+
+struct LogFixture {
+  FaultFileSystem files;
+  std::unique_ptr<OffsetIndex> index = std::move(*OffsetIndex::open_in_memory());
+  LogOptions options;
+  RecoveryReport report;
+  std::unique_ptr<Log> log;
+
+  LogFixture() {
+    options.directory = "/data/topics/orders-3";
+    options.id = {Uuid::from_random(1, 2), 3};
+    options.topic = "orders";
+    options.now_ms = kNow;
+    options.config.file_delete_delay_ms = 0;
+    REQUIRE(files.create_directory(options.directory));
+  }
+
+  Result<> try_open(bool clean = false) {
+    log.reset();
+    report = {};
+    options.clean_shutdown = clean;
+    auto opened = Log::open(files, *index, options, &report);
+    if (!opened) return std::unexpected(opened.error());
+    log = std::move(*opened);
+    return {};
+  }
+  void open(bool clean = false) {
+    const auto opened = try_open(clean);
+    if (!opened) FAIL(opened.error().message);
+  }
+  // As the process of a killed broker finds everything, with the page cache intact.
+  void kill_and_open() { open(false); }
+  void close_and_open() {
+    REQUIRE(log->close(kNow));
+    open(true);
+  }
+
+  AppendInfo append(Buffer batch, int32_t leader_epoch = 0, int64_t now_ms = kNow) {
+    const auto appended = log->append_as_leader(batch, leader_epoch, now_ms);
+    if (!appended) FAIL(appended.error().message);
+    return *appended;
+  }
+  ErrorCode append_error(Buffer batch, int32_t leader_epoch = 0, int64_t now_ms = kNow) {
+    const auto appended = log->append_as_leader(batch, leader_epoch, now_ms);
+    return appended ? ErrorCode::kNone : appended.error().code;
+  }
+  std::string segment_path(int64_t base_offset) const {
+    return options.directory + "/" + Segment::file_name(base_offset);
+  }
+
+  Buffer bytes_of(const FileSlice& slice) const {
+    Buffer bytes(slice.size);
+    if (slice.size > 0) REQUIRE(*slice.file->read_at(bytes, slice.position) == slice.size);
+    return bytes;
+  }
+  // Base offsets of all batches, read through the log.
+  std::vector<int64_t> base_offsets() const {
+    std::vector<int64_t> offsets;
+    int64_t next = log->log_start_offset();
+    while (next < log->log_end_offset()) {
+      const auto slice = log->read(next, log->log_end_offset(), 1, true);
+      REQUIRE(slice);
+      if (slice->slice.size == 0) break;
+      const Buffer bytes = bytes_of(slice->slice);
+      const auto header = protocol::read_batch_header(bytes);
+      REQUIRE(header);
+      REQUIRE(protocol::crc_matches(bytes));
+      REQUIRE(header->size_bytes() == bytes.size());
+      offsets.push_back(header->base_offset);
+      next = header->last_offset() + 1;
+    }
+    return offsets;
+  }
+};
+
+}  // namespace millrace::storage::test
