@@ -74,7 +74,8 @@ class ClassicGroup {
   std::optional<std::string> leader;
   std::map<std::string, PendingMember, std::less<>> pending;  // given an id, not joined with it
   std::set<std::string, std::less<>> pending_sync;            // joined this generation, not synced
-  bool member_added = false;  // during the initial delay, which is then extended
+  int32_t storing_generation = -1;  // the one whose assignment is on its way to the log
+  bool member_added = false;        // during the initial delay, which is then extended
   int32_t initial_delay_ms = 0;
   int32_t initial_remaining_ms = 0;
   Deadline join_timer;

@@ -57,7 +57,9 @@ void GroupCoordinator::sync_completing(uint64_t ticket, const SyncGroup& request
   answer_sync(member, {.error = ErrorCode::kRebalanceInProgress});
   member.sync_ticket = ticket;
   synced(classic, request.member);
-  if (!classic.is_leader(member.id)) return;
+  // The leader's first word counts: a repeated sync waits for the same assignment.
+  if (!classic.is_leader(member.id) || classic.storing_generation == classic.generation) return;
+  classic.storing_generation = classic.generation;
   // The assignment takes effect once it is committed: what a member is told must survive us.
   AssignmentStored stored{group.id, classic.generation, {}};
   for (const SyncGroup::Assignment& one : request.assignments) {
