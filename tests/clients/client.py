@@ -178,6 +178,11 @@ class WorkerClient(Client):
         )
         return [from_json(fields) for fields in reply["records"]]
 
+    def subscribe(self, address: str, group: str, topic: str, *, count: int) -> list[Stored]:
+        """Joins the group, reads `count` records from where it is committed (or the start), commits, leaves."""
+        reply = self.worker.call("subscribe", address=address, group=group, topic=topic, count=count)
+        return [from_json(fields) for fields in reply["records"]]
+
     def close(self) -> None:
         if self._worker is not None:
             self._worker.close()

@@ -82,21 +82,44 @@ def read_to(consumer, partition, start, end):
     while start + len(records) < end:
         if time.monotonic() > deadline:
             raise TimeoutError("read %d records, want up to offset %d" % (len(records), end))
-        for message in consumer.poll(500).get(partition, ()):
-            records.append(
-                {
-                    "key": encode(message.key),
-                    "value": encode(message.value),
-                    "headers": [[name, encode(value)] for name, value in message.headers],
-                    "timestamp": message.timestamp,
-                    "offset": message.offset,
-                }
-            )
+        records += map(to_fields, consumer.poll(500).get(partition, ()))
     return records
 
 
+def to_fields(message):
+    return {
+        "key": encode(message.key),
+        "value": encode(message.value),
+        "headers": [[name, encode(value)] for name, value in message.headers],
+        "timestamp": message.timestamp,
+        "offset": message.offset,
+    }
+
+
+def subscribe(request):
+    consumer = KafkaConsumer(
+        request["topic"],
+        bootstrap_servers=request["address"],
+        group_id=request["group"],
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    records = []
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        while len(records) < request["count"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError("read %d of %d records" % (len(records), request["count"]))
+            for messages in consumer.poll(500).values():
+                records += map(to_fields, messages)
+        consumer.commit()
+        return {"records": records}
+    finally:
+        consumer.close()
+
+
 def main():
-    operations = {"produce": produce, "consume": consume}
+    operations = {"produce": produce, "consume": consume, "subscribe": subscribe}
     for line in sys.stdin:
         request = json.loads(line)
         try:

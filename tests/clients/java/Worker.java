@@ -64,6 +64,8 @@ public class Worker {
         return produce(request);
       case "consume":
         return consume(request);
+      case "subscribe":
+        return subscribe(request);
       case "produce_sequence":
         return produceSequence(request);
       default:
@@ -154,14 +156,42 @@ public class Worker {
         throw new IllegalStateException("at " + consumer.position(partition) + ", want " + end);
       }
       for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
-        ObjectNode fields = records.addObject();
-        fields.put("key", text(record.key())).put("value", text(record.value()));
-        fields.put("timestamp", record.timestamp()).put("offset", record.offset());
-        ArrayNode headers = fields.putArray("headers");
-        for (Header header : record.headers()) {
-          headers.addArray().add(header.key()).add(text(header.value()));
-        }
+        put(records, record);
       }
+    }
+    return answer;
+  }
+
+  static void put(ArrayNode records, ConsumerRecord<byte[], byte[]> record) {
+    ObjectNode fields = records.addObject();
+    fields.put("key", text(record.key())).put("value", text(record.value()));
+    fields.put("timestamp", record.timestamp()).put("offset", record.offset());
+    ArrayNode headers = fields.putArray("headers");
+    for (Header header : record.headers()) {
+      headers.addArray().add(header.key()).add(text(header.value()));
+    }
+  }
+
+  static ObjectNode subscribe(JsonNode request) {
+    int count = request.get("count").asInt();
+    Map<String, Object> settings = new HashMap<>();
+    settings.put("bootstrap.servers", request.get("address").asText());
+    settings.put("group.id", request.get("group").asText());
+    settings.put("auto.offset.reset", "earliest");
+    settings.put("enable.auto.commit", false);
+    ObjectNode answer = JSON.createObjectNode();
+    ArrayNode records = answer.putArray("records");
+    long deadline = System.nanoTime() + TIMEOUT.toNanos();
+    try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(
+             settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      consumer.subscribe(List.of(request.get("topic").asText()));
+      while (records.size() < count) {
+        if (System.nanoTime() > deadline) {
+          throw new IllegalStateException("read " + records.size() + " of " + count + " records");
+        }
+        consumer.poll(Duration.ofMillis(200)).forEach(record -> put(records, record));
+      }
+      consumer.commitSync();
     }
     return answer;
   }
