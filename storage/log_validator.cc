@@ -210,6 +210,17 @@ class RecordChecker {
   std::vector<RecordError> errors_;
 };
 
+// Kafka takes a batch that claims LogAppendTime on a CreateTime topic (unless its time is -1), checks that
+// claimed time and then stores the records with their own. We look at their own to begin with, or the
+// header's max timestamp would contradict the records.
+void use_own_timestamps(MutableBytes batch, BatchHeader& header) {
+  if (header.timestamp_type() == TimestampType::kCreateTime ||
+      header.max_timestamp_ms == protocol::kNoTimestamp)
+    return;
+  protocol::set_max_timestamp(batch, TimestampType::kCreateTime, header.max_timestamp_ms);
+  header = *protocol::peek_batch_header(batch);
+}
+
 // The same records in a new batch: another codec, or offsets that follow each other.
 Result<Buffer> rewrite(Bytes batch, const BatchHeader& header, Compression codec,
                        const ValidationOptions& options) {
@@ -307,9 +318,10 @@ std::expected<ValidatedBatch, AppendError> validate_for_append(MutableBytes reco
                                                                const ValidationOptions& options) {
   const auto batch = only_batch_of(records);
   if (!batch) return std::unexpected(batch.error());
-  const auto header = check_outside(*batch, options);
+  auto header = check_outside(*batch, options);
   if (!header) return std::unexpected(header.error());
   if (auto fine = check_header(*header, options); !fine) return std::unexpected(std::move(fine.error()));
+  if (options.timestamp_type == TimestampType::kCreateTime) use_own_timestamps(*batch, *header);
 
   RecordChecker checker(options, *header);
   auto read = protocol::for_each_record(*batch, options.decompress_limit, [&](const RecordView& record) {

@@ -162,8 +162,22 @@ TEST_CASE("LogAppendTime topics don't mind the client's timestamps, but its LogA
   CHECK(error.code == ErrorCode::kInvalidTimestamp);
   REQUIRE(error.record_errors.size() == 1);
   CHECK(error.record_errors[0].message ==
-        "Invalid timestamp type in message DefaultRecord(offset=0, timestamp=1700000000000, key=2 bytes, value=22 "
+        "Invalid timestamp type in message DefaultRecord(offset=0, timestamp=1700000000000, key=2 bytes, "
+        "value=22 "
         "bytes). Producer should not set timestamp type to LogAppendTime.");
+}
+
+TEST_CASE("a CreateTime topic takes the records' own time, whatever the header claims") {
+  BatchOptions append_time;
+  append_time.timestamp_type = TimestampType::kLogAppendTime;
+  append_time.log_append_time_ms = 77;
+  Buffer batch = batch_of({kNow - 3, kNow - 2}, append_time);
+  const auto result = accepted(batch, standard());
+  CHECK(result.header.timestamp_type() == TimestampType::kCreateTime);
+  CHECK(result.header.max_timestamp_ms == kNow - 2);
+  CHECK(result.offset_of_max_timestamp == 1001);
+  append_time.log_append_time_ms = kNoTimestamp;
+  CHECK(refused(batch_of({kNow}, append_time), standard()).code == ErrorCode::kInvalidTimestamp);
 }
 
 TEST_CASE("compacted topics need keys") {
