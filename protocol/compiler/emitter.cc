@@ -121,7 +121,9 @@ std::string file_stem(const Schema& schema) {
 }
 
 std::string emit_header(const Schema& schema) {
-  std::string out = origin(schema) + "#pragma once\n\n";
+  std::string out = origin(schema);
+  for (const std::string& note : schema.notes) out += "//" + note + "\n";
+  out += "#pragma once\n\n";
   if (schema.is_api) out += "#include \"protocol/api.h\"\n";
   out += "#include \"protocol/message.h\"\n\nnamespace millrace::protocol {\n";
   for (const Message& message : schema.messages) emit_message_struct(schema, message, out);

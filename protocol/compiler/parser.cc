@@ -67,7 +67,8 @@ class Parser {
   void split_line(std::string_view text, int number) {
     const size_t hash = text.find('#');
     if (hash != std::string_view::npos) {
-      if (lines_.empty()) notes_.emplace_back(text.substr(hash + 1));
+      const bool whole_line = text.find_first_not_of(' ') == hash;
+      if (lines_.empty() && whole_line) notes_.emplace_back(text.substr(hash + 1));
       text = text.substr(0, hash);
     }
     if (text.find('\t') != std::string_view::npos) {

@@ -60,7 +60,7 @@ struct Message {
 
 struct Schema {
   std::string file;
-  // The text after '#' of the lines before the declaration.
+  // The comment that opens the file, without the '#': it opens the generated header too.
   std::vector<std::string> notes;
   bool is_api = true;
   int line = 0;
