@@ -1,0 +1,180 @@
+#include "tools/command_line.h"
+
+#include <fmt/format.h>
+
+// The only file that sees CLI11: it is slow to compile.
+#include <CLI/CLI.hpp>
+#include <deque>
+
+#include "tools/help.h"
+
+namespace millrace::tools {
+namespace {
+
+#ifndef MILLRACE_VERSION
+#define MILLRACE_VERSION "0.1.0"
+#endif
+
+// One CLI11 application per row of the table, and the values it collects.
+struct Row {
+  CLI::App* app = nullptr;
+  const Command* command = nullptr;
+  Arguments arguments;
+};
+
+std::string cli_names(const Option& option) {
+  std::string names;
+  for (const std::string& name : option.spellings()) names += (names.empty() ? "" : ",") + name;
+  if (option.positional) names = option.names + (names.empty() ? "" : ",") + names;
+  return names;
+}
+
+void add_flag(Row& row, const Option& option) {
+  const std::string key = option.key();
+  row.app->add_flag_callback(cli_names(option), [&row, key] { row.arguments.add(key, "true"); });
+}
+
+void add_option(Row& row, const Option& option) {
+  const auto take = [&row, &option](const CLI::results_t& values) {
+    for (const std::string& value : values) {
+      if (!option.choices.empty() &&
+          std::find(option.choices.begin(), option.choices.end(), value) == option.choices.end()) {
+        throw CLI::ValidationError(option.key(), fmt::format("\"{}\" is none of {}", value,
+                                                             fmt::join(option.choices, ", ")));
+      }
+      if (const auto complaint = option.check ? option.check(value) : std::nullopt) {
+        throw CLI::ValidationError(option.key(), *complaint);
+      }
+      row.arguments.add(option.key(), value);
+    }
+    return true;
+  };
+  CLI::Option* added = row.app->add_option(cli_names(option), take, option.help);
+  added->type_size(1)->required(option.required)->allow_extra_args(option.positional && option.repeatable);
+  if (option.repeatable) {
+    added->expected(1, CLI::detail::expected_max_vector_size)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    added->allow_extra_args(option.positional);
+  }
+  if (!option.environment.empty()) added->envname(option.environment);
+}
+
+CLI::App* find_or_add(CLI::App& parent, const std::string& word) {
+  for (CLI::App* child : parent.get_subcommands([](CLI::App*) { return true; })) {
+    if (child->get_name() == word) return child;
+  }
+  CLI::App* child = parent.add_subcommand(word);
+  child->set_help_flag("-h,--help");
+  child->allow_extras(false);
+  return child;
+}
+
+// The words of argv that lead into the table, e.g. "topic create".
+std::string path_of(std::span<const Command> commands, int argc, const char* const* argv) {
+  std::string path;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    const std::string longer = path.empty() ? argv[i] : path + " " + argv[i];
+    const bool known = std::any_of(commands.begin(), commands.end(), [&](const Command& command) {
+      return command.path == longer || command.path.starts_with(longer + " ");
+    });
+    if (!known) break;
+    path = longer;
+  }
+  return path;
+}
+
+const Command* find_command(std::span<const Command> commands, std::string_view path) {
+  for (const Command& command : commands) {
+    if (command.path == path && command.run) return &command;
+  }
+  return nullptr;
+}
+
+// CLI11's words for a usage error, and what was probably meant.
+std::string explain(std::span<const Command> commands, const std::string& path, const CLI::ParseError& error) {
+  const Command* command = find_command(commands, path);
+  std::string message = error.what();
+  if (const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error)) {
+    const std::string text = extras->what();
+    const size_t colon = text.find(": ");
+    const std::string words = colon == std::string::npos ? text : text.substr(colon + 2);
+    const std::string word = words.substr(0, words.find_first_of(" ="));
+    std::vector<std::string> candidates;
+    if (command == nullptr) {
+      candidates = words_below(commands, path);
+      message = fmt::format("no command \"{}\"", path.empty() ? word : path + " " + word);
+    } else {
+      for (const Option& option : command->options) {
+        for (std::string& name : option.spellings()) candidates.push_back(std::move(name));
+      }
+      message = word.starts_with("-") ? fmt::format("no option {}", word)
+                                      : fmt::format("unexpected argument \"{}\"", word);
+      if (!word.starts_with("-")) candidates.clear();
+    }
+    if (const std::string near = nearest(word, candidates); !near.empty()) {
+      message += fmt::format("; did you mean {}?", near);
+    }
+  } else if (dynamic_cast<const CLI::ValidationError*>(&error) != nullptr) {
+    const size_t colon = message.find(": ");
+    const std::string key = message.substr(0, colon);
+    const bool positional = command != nullptr && std::any_of(command->options.begin(), command->options.end(),
+        [&](const Option& option) { return option.positional && option.names == key; });
+    message = (positional ? "" : "--") + message;
+  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && command == nullptr) {
+    message = "which command?";
+  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    const std::string key = message.substr(0, message.find(" is required"));
+    if (!key.starts_with("-")) message = fmt::format("{} is missing", key);
+  }
+  return message + fmt::format("\nSee: millrace{}{} --help", path.empty() ? "" : " ", path);
+}
+
+void finish(Row& row) {
+  for (const Option& option : row.command->options) {
+    const std::string key = option.key();
+    if (!option.fallback.empty() && !row.arguments.has(key)) row.arguments.add(key, option.fallback);
+  }
+}
+
+}  // namespace
+
+int run_command_line(std::span<const Command> commands, int argc, const char* const* argv, Console& console) {
+  CLI::App app("millrace");
+  app.set_help_flag("-h,--help");
+  bool version = false;
+  app.add_flag("--version", version);
+  std::deque<Row> rows;
+  for (const Command& command : commands) {
+    CLI::App* child = &app;
+    for (const std::string& word : split(command.path, ' ')) child = find_or_add(*child, word);
+    Row& row = rows.emplace_back(Row{child, &command, {}});
+    for (const Option& option : command.options) {
+      option.value.empty() && !option.positional ? add_flag(row, option) : add_option(row, option);
+    }
+  }
+  const std::string path = path_of(commands, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    console.write(help_text(commands, path, console.colour_out));
+    return kExitDone;
+  } catch (const CLI::ParseError& error) {
+    console.complain(find_command(commands, path) == nullptr ? "" : path, explain(commands, path, error));
+    return kExitUsage;
+  }
+  if (version) {
+    console.write("millrace " MILLRACE_VERSION "\n");
+    return kExitDone;
+  }
+  for (Row& row : rows) {
+    if (row.command->path != path || !row.command->run) continue;
+    finish(row);
+    const int code = row.command->run(row.arguments, console);
+    std::fflush(console.out);
+    return code;
+  }
+  // A group without a command, or nothing at all: show what there is.
+  console.note(help_text(commands, path, console.colour_err));
+  return kExitUsage;
+}
+
+}  // namespace millrace::tools

@@ -1,0 +1,25 @@
+// Tables for people: aligned columns, a bold head on a terminal, nothing but text in a pipe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::tools {
+
+class Table {
+ public:
+  // A column whose name starts with '>' is aligned to the right (numbers).
+  explicit Table(std::vector<std::string> columns);
+  // Takes one cell per column.
+  void add(std::vector<std::string> cells);
+  std::string render(bool colour) const;
+  bool empty() const { return rows_.empty(); }
+
+ private:
+  std::vector<std::string> columns_;
+  std::vector<bool> right_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace millrace::tools
