@@ -1,0 +1,138 @@
+// A cluster as a client sees it: its brokers, its topics, and a connection to each broker that is needed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/uuid.h"
+#include "tools/client/connection.h"
+
+namespace millrace::tools {
+
+struct BrokerInfo {
+  int32_t id = -1;
+  Address address;
+  std::optional<std::string> rack;
+};
+
+struct PartitionInfo {
+  int32_t partition = 0;
+  ErrorCode error = ErrorCode::kNone;
+  // -1: none at the moment.
+  int32_t leader = -1;
+  int32_t leader_epoch = -1;
+  std::vector<int32_t> replicas;
+  std::vector<int32_t> isr;
+  std::vector<int32_t> offline;
+};
+
+struct TopicInfo {
+  std::string name;
+  ErrorCode error = ErrorCode::kNone;
+  // All zeros from brokers before Kafka 2.8: these know topics by name only.
+  Uuid id;
+  bool internal = false;
+  // In order of their numbers.
+  std::vector<PartitionInfo> partitions;
+
+  const PartitionInfo* partition(int32_t number) const;
+};
+
+class Cluster {
+ public:
+  // Connects to the first bootstrap address that answers and reads the list of brokers.
+  static Result<std::unique_ptr<Cluster>> connect(ClientOptions options);
+
+  const ClientOptions& options() const { return options_; }
+  const std::string& cluster_id() const { return cluster_id_; }
+  int32_t controller_id() const { return controller_id_; }
+  const std::vector<BrokerInfo>& brokers() const { return brokers_; }
+
+  // Asks the cluster, in order of names; without `names` for all topics. A topic that isn't there has an error in
+  // it (kUnknownTopicOrPartition).
+  Result<std::vector<TopicInfo>> describe_topics(const std::optional<std::vector<std::string>>& names,
+                                                 bool allow_auto_creation = false);
+  // One topic, with a leader for each partition; waits until leaders are there, as after an automatic creation.
+  // kUnknownTopicOrPartition names the topic and those with similar names.
+  Result<TopicInfo> topic(const std::string& name, bool allow_auto_creation = false);
+
+  // A connection that is open, or opened now. They stay valid until drop.
+  Result<Connection*> any();
+  Result<Connection*> broker(int32_t id);
+  // The controller, or any broker where it isn't reachable by clients (KRaft): brokers pass requests on.
+  Result<Connection*> controller();
+  // Closes a connection that failed.
+  void drop(Connection* connection);
+
+  // Sends one request at the highest common version to the broker that `pick` chooses, and again while the
+  // connection fails or `verdict` calls the answer retriable, until the timeout.
+  template <class Answer, class Request>
+  Result<Reply<Answer>> call(const std::function<Result<Connection*>()>& pick, const Request& request,
+                             const std::function<ErrorCode(const Answer&)>& verdict = {},
+                             bool refresh_between = true) {
+    Retry retry(options_.timeout_ms);
+    while (true) {
+      Result<Reply<Answer>> reply = call_once<Answer>(pick, request);
+      const ErrorCode code = !reply ? reply.error().code : verdict ? verdict(reply->message) : ErrorCode::kNone;
+      if (code == ErrorCode::kNone || !is_retriable(code) || !retry.wait()) return reply;
+      if (!refresh_between) continue;
+      if (Result<void> refreshed = refresh(); !refreshed) return std::unexpected(refreshed.error());
+    }
+  }
+  template <class Answer, class Request>
+  Result<Reply<Answer>> call_any(const Request& request) {
+    return call<Answer>([this] { return any(); }, request);
+  }
+  template <class Answer, class Request>
+  Result<Reply<Answer>> call_controller(const Request& request, const std::function<ErrorCode(const Answer&)>& verdict = {}) {
+    return call<Answer>([this] { return controller(); }, request, verdict);
+  }
+  template <class Answer, class Request>
+  Result<Reply<Answer>> call_broker(int32_t id, const Request& request) {
+    return call<Answer>([this, id] { return broker(id); }, request);
+  }
+
+  // Reads the list of brokers anew.
+  Result<void> refresh();
+
+ private:
+  explicit Cluster(ClientOptions options) : options_(std::move(options)) {}
+
+  // Waits that grow, until a time limit or a signal.
+  class Retry {
+   public:
+    explicit Retry(int64_t limit_ms) : deadline_(Deadline::after_ms(limit_ms)) {}
+    // False: no more tries.
+    bool wait();
+
+   private:
+    Deadline deadline_;
+    int64_t pause_ms_ = 50;
+  };
+
+  template <class Answer, class Request>
+  Result<Reply<Answer>> call_once(const std::function<Result<Connection*>()>& pick, const Request& request) {
+    Result<Connection*> connection = pick();
+    if (!connection) return std::unexpected(connection.error());
+    Result<int16_t> version = (*connection)->version_of(Request::kApi);
+    if (!version) return std::unexpected(version.error());
+    Result<Reply<Answer>> reply = (*connection)->template call<Answer>(request, *version);
+    if (!reply) drop(*connection);
+    return reply;
+  }
+
+  Result<std::string> similar_topics(const std::string& name);
+
+  ClientOptions options_;
+  std::string cluster_id_;
+  int32_t controller_id_ = -1;
+  std::vector<BrokerInfo> brokers_;
+  // By broker id; -1 is the bootstrap connection, until the brokers are known.
+  std::map<int32_t, std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace millrace::tools

@@ -1,0 +1,98 @@
+// Reads record batches of one topic's partitions: one fetch on the way to each leader, the next sent before the last
+// one's data is used.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/client/cluster.h"
+#include "tools/client/offsets.h"
+
+namespace millrace::tools {
+
+struct FetchOptions {
+  Isolation isolation = Isolation::kReadUncommitted;
+  // How long the broker waits when there is nothing new.
+  int32_t max_wait_ms = 500;
+  int32_t min_bytes = 1;
+  int32_t max_bytes = 16 * 1024 * 1024;
+  int32_t partition_max_bytes = 4 * 1024 * 1024;
+};
+
+struct AbortedTransaction {
+  int64_t producer_id = 0;
+  int64_t first_offset = 0;
+};
+
+// What one fetch brought of one partition.
+struct FetchedData {
+  int32_t partition = 0;
+  // kNone, or an error that trying again doesn't mend; kOffsetOutOfRange has the partition's bounds filled in.
+  ErrorCode error = ErrorCode::kNone;
+  // Whole batches; may start before the offset asked for and end in the middle of a batch. Points into `frame`.
+  Bytes records;
+  std::shared_ptr<const Buffer> frame;
+  // After the last whole batch; the fetch's own offset when there is none.
+  int64_t next_offset = 0;
+  int64_t fetch_offset = 0;
+  int64_t log_start_offset = -1;
+  // Up to where this isolation level may read.
+  int64_t end_offset = -1;
+  std::vector<AbortedTransaction> aborted;
+};
+
+class Fetcher {
+ public:
+  // The cluster must outlive the fetcher.
+  Fetcher(Cluster& cluster, TopicInfo topic, FetchOptions options)
+      : cluster_(cluster), topic_(std::move(topic)), options_(options) {}
+
+  const TopicInfo& topic() const { return topic_; }
+
+  // Starts reading a partition at an offset, or goes on from another one.
+  void seek(int32_t partition, int64_t offset);
+  // Stops asking for a partition, for good or until its data has been used.
+  void pause(int32_t partition, bool paused);
+  void remove(int32_t partition) { positions_.erase(partition); }
+
+  // What came within `wait_ms`; empty when nothing did. Errors that end everything: no broker to talk to within the
+  // timeout, the topic is gone.
+  Result<std::vector<FetchedData>> poll(int64_t wait_ms);
+
+ private:
+  struct PartitionState {
+    int64_t offset = 0;
+    bool paused = false;
+    bool on_the_way = false;
+    int64_t not_before_us = 0;
+  };
+  struct Line {
+    Connection* connection = nullptr;
+    bool waiting = false;
+    // Leaders may change before the answer comes, so what was asked is kept.
+    std::vector<int32_t> asked;
+    Deadline deadline = Deadline::after_ms(0);
+  };
+
+  Result<void> send_fetches();
+  Result<void> send_fetch(int32_t leader, const std::vector<int32_t>& partitions);
+  Result<void> take_answer(int32_t leader, Connection::Response response, std::vector<FetchedData>& fetched);
+  Result<void> fail_line(int32_t leader, const Error& error);
+  Result<void> refresh();
+  void hold_back(int32_t partition);
+
+  Cluster& cluster_;
+  TopicInfo topic_;
+  FetchOptions options_;
+  std::map<int32_t, PartitionState> positions_;
+  std::map<int32_t, Line> lines_;
+  bool stale_ = false;
+  // Since when nothing but failures came; 0 while things work.
+  int64_t failing_since_us_ = 0;
+  Error last_error_;
+};
+
+}  // namespace millrace::tools
