@@ -1,0 +1,206 @@
+// millrace consume: records of a topic, from any position, to standard output.
+#include <fmt/format.h>
+#include <re2/re2.h>
+
+#include "tools/client/consumer.h"
+#include "tools/commands/rows.h"
+#include "tools/connect.h"
+#include "tools/interrupt.h"
+#include "tools/kafka_properties.h"
+#include "tools/progress.h"
+#include "tools/quantity.h"
+#include "tools/record_format.h"
+#include "tools/record_json.h"
+#include "tools/regular_expression.h"
+#include "tools/timestamp.h"
+
+namespace millrace::tools {
+namespace {
+
+constexpr std::string_view kName = "consume";
+constexpr int64_t kWaitMs = 200;
+constexpr size_t kOutputBuffer = 64 * 1024;
+
+struct Plan {
+  Range range;
+  bool follow = false;
+  bool json = false;
+  OutputFormat format;
+  int64_t most = INT64_MAX;
+  FetchOptions fetch;
+};
+
+Result<Plan> read_arguments(const Arguments& arguments) {
+  Plan plan;
+  plan.follow = arguments.has("follow");
+  plan.json = arguments.has("json");
+  plan.most = arguments.integer("count", INT64_MAX);
+  plan.fetch.isolation = arguments.text("isolation") == "read_committed" ? Isolation::kReadCommitted : Isolation::kReadUncommitted;
+  std::string position = arguments.text("offset", plan.follow ? "end" : "start");
+  if (arguments.has("from-beginning")) {
+    if (arguments.has("offset")) return fail(ErrorCode::kInvalidRequest, "--from-beginning and --offset both say where to start");
+    position = "start";
+  }
+  const Result<Range> range = parse_range(position, wall_clock_ms());
+  if (!range) return std::unexpected(range.error());
+  plan.range = *range;
+  if (plan.follow && plan.range.to) return fail(ErrorCode::kInvalidRequest, "--follow has no end, and the position has one");
+  if (plan.json && arguments.has("format")) return fail(ErrorCode::kInvalidRequest, "--json and --format both say how to write records");
+  Result<std::string> properties = formatter_properties(arguments.all("property"));
+  if (!properties) return std::unexpected(properties.error());
+  const std::string text = arguments.text("format", *properties);
+  Result<OutputFormat> format = OutputFormat::parse(text);
+  if (!format) return std::unexpected(format.error());
+  plan.format = std::move(*format);
+  return plan;
+}
+
+Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicInfo& topic, const std::vector<int32_t>& numbers,
+                                                 const Plan& plan, Console& console) {
+  const Isolation isolation = plan.fetch.isolation;
+  Result<Offsets> start = resolve(cluster, topic.name, numbers, Position{Position::Kind::kStart}, isolation);
+  if (!start) return std::unexpected(start.error());
+  Result<Offsets> end = resolve(cluster, topic.name, numbers, Position{Position::Kind::kEnd}, isolation);
+  if (!end) return std::unexpected(end.error());
+  Result<Offsets> from = resolve(cluster, topic.name, numbers, plan.range.from, isolation);
+  if (!from) return std::unexpected(from.error());
+  Result<Offsets> to = resolve(cluster, topic.name, numbers, plan.range.to.value_or(Position{Position::Kind::kEnd}), isolation);
+  if (!to) return std::unexpected(to.error());
+  std::vector<ConsumeRange> ranges;
+  for (const int32_t number : numbers) {
+    ConsumeRange& range = ranges.emplace_back();
+    range.partition = number;
+    range.from = (*from)[number];
+    if (range.from < (*start)[number]) {
+      console.note(fmt::format("{} partition {}: records before offset {} are gone; starting there", topic.name, number, (*start)[number]));
+    } else if (range.from > (*end)[number]) {
+      console.note(fmt::format("{} partition {}: offset {} is past the end, {}", topic.name, number, range.from, (*end)[number]));
+    }
+    range.from = std::clamp(range.from, (*start)[number], (*end)[number]);
+    // Without --follow the end is where the log ends now, even when more keeps coming.
+    if (!plan.follow) range.to = std::min((*to)[number], (*end)[number]);
+  }
+  return ranges;
+}
+
+Result<std::vector<int32_t>> chosen_partitions(const Arguments& arguments, const TopicInfo& topic) {
+  std::vector<int32_t> numbers = parse_partitions(arguments.text("partitions")).value_or(std::vector<int32_t>{});
+  for (const int32_t number : numbers) {
+    if (topic.partition(number) != nullptr) continue;
+    return fail(ErrorCode::kUnknownTopicOrPartition, fmt::format("topic \"{}\" has no partition {}; it has {}, from 0",
+                                                                 topic.name, number, topic.partitions.size()));
+  }
+  if (numbers.empty()) {
+    for (const PartitionInfo& info : topic.partitions) numbers.push_back(info.partition);
+  }
+  return numbers;
+}
+
+bool matches(const ConsumedRecord& record, const RE2& pattern) {
+  return RE2::PartialMatch(record.value.value_or(""), pattern) || RE2::PartialMatch(record.key.value_or(""), pattern);
+}
+
+// Writes records until the end, the count or a signal.
+Result<void> pump(Consumer& consumer, const Arguments& arguments, const Plan& plan, Console& console) {
+  const std::optional<std::string> grep = arguments.maybe("grep");
+  RE2::Options quiet(RE2::Quiet);
+  const RE2 pattern(grep.value_or(""), quiet);
+  // Progress would write into the records on a terminal.
+  Progress progress(console, "records", 0, !console.out_is_terminal && !arguments.has("quiet"));
+  std::string out;
+  int64_t written = 0;
+  while (written < plan.most && !interrupted()) {
+    Result<const ConsumedRecord*> record = consumer.next(out.empty() ? kWaitMs : 0);
+    if (!record) {
+      console.write(out);
+      return std::unexpected(record.error());
+    }
+    if (*record == nullptr) {
+      if (consumer.finished()) break;
+      console.write(out);
+      std::fflush(console.out);
+      out.clear();
+      progress.tick();
+      continue;
+    }
+    progress.add(1, static_cast<int64_t>((*record)->value.value_or("").size() + (*record)->key.value_or("").size()));
+    if (grep && !matches(**record, pattern)) continue;
+    ++written;
+    if (plan.json) {
+      append_record_json(out, **record);
+    } else {
+      plan.format.append(out, **record);
+    }
+    if (out.size() < kOutputBuffer) continue;
+    console.write(out);
+    out.clear();
+  }
+  console.write(out);
+  std::fflush(console.out);
+  return {};
+}
+
+int run(const Arguments& arguments, Console& console) {
+  const Result<Plan> plan = read_arguments(arguments);
+  if (!plan) {
+    console.complain(kName, plan.error().message + "\nSee: millrace consume --help");
+    return kExitUsage;
+  }
+  const InterruptScope interrupts;
+  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
+  if (!cluster) return kExitFailed;
+  const auto fail_with = [&](const Error& error) {
+    if (interrupted()) return kExitDone;
+    console.complain(kName, error.message);
+    return kExitFailed;
+  };
+  Result<TopicInfo> topic = cluster->topic(arguments.text("topic"));
+  if (!topic) return fail_with(topic.error());
+  const Result<std::vector<int32_t>> numbers = chosen_partitions(arguments, *topic);
+  if (!numbers) return fail_with(numbers.error());
+  const Result<std::vector<ConsumeRange>> ranges = resolve_ranges(*cluster, *topic, *numbers, *plan, console);
+  if (!ranges) return fail_with(ranges.error());
+  Consumer consumer(*cluster, *topic, plan->fetch, *ranges, [&](const std::string& note) { console.note(note); });
+  const Result<void> pumped = pump(consumer, arguments, *plan, console);
+  return pumped ? kExitDone : fail_with(pumped.error());
+}
+
+}  // namespace
+
+Command consume_command() {
+  return {.path = "consume",
+          .summary = "Read records of a topic, from any position",
+          .details = std::string(kPositionHelp) + "\n" + std::string(kOutputFormatHelp) +
+                     R"(
+Without --follow it reads what is there when it starts, from the start unless -o says otherwise, and ends; the same
+on a terminal and in a pipe. With --follow it goes on, from the end unless -o says otherwise; Ctrl-C ends it.
+Records of one partition come in order of their offsets; partitions are merged by timestamp as far as they are there.
+
+JSON lines have topic, partition, offset, timestamp, timestamp_type, key, value and headers; bytes that aren't
+UTF-8 stand under key_base64 and value_base64. produce --json reads them.
+
+Examples:
+  millrace consume orders                      everything there is
+  millrace consume orders -f -o -10            the last 10 of each partition, and what comes
+  millrace consume orders -o @-1h --json       the last hour
+  millrace consume orders -p 3 -o 1000:1010    ten records of partition 3
+)",
+          .options = with_connection({
+              topic_argument(),
+              {.names = "-o,--offset", .value = "POSITION", .help = "Where to start, or a range; see below", .check = range_value()},
+              {.names = "-f,--follow", .help = "Don't stop at the end"},
+              {.names = "-c,--count", .aliases = "--max-messages", .value = "N", .help = "Stop after N records", .check = integer(0, INT64_MAX)},
+              {.names = "-p,--partitions", .aliases = "--partition", .value = "LIST", .help = "Only these, e.g. 0,2-5", .check = partition_list()},
+              {.names = "-F,--format", .value = "FORMAT", .help = "How to write records [%s\\n]; see below"},
+              {.names = "-j,--json", .help = "Write JSON lines"},
+              {.names = "-g,--grep", .value = "REGEX", .help = "Only records whose value or key matches (RE2)", .check = regular_expression()},
+              {.names = "--isolation", .aliases = "--isolation-level", .value = "LEVEL", .help = "Whether transactions must have committed", .fallback = "read_uncommitted",
+               .choices = {"read_uncommitted", "read_committed"}},
+              {.names = "--from-beginning", .help = "As -o start; Kafka's spelling"},
+              {.names = "--property", .aliases = "--formatter-property", .value = "NAME=VALUE", .help = "As in Kafka's console consumer: print.key, key.separator, ...", .repeatable = true},
+              {.names = "-q,--quiet", .help = "No progress on the terminal"},
+          }),
+          .run = run};
+}
+
+}  // namespace millrace::tools

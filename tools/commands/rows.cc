@@ -1,0 +1,23 @@
+#include "tools/commands/rows.h"
+
+#include "tools/command_line.h"
+
+namespace millrace::tools {
+
+std::vector<Command> tools_commands() {
+  return {
+      {.path = "topic", .summary = "Topics: list, create, describe, alter, delete, trim"},
+      topic_list_command(),
+      topic_create_command(),
+      topic_describe_command(),
+      topic_alter_command(),
+      topic_delete_command(),
+      topic_trim_command(),
+      {.path = "cluster", .summary = "The cluster as a whole"},
+      cluster_info_command(),
+      produce_command(),
+      consume_command(),
+  };
+}
+
+}  // namespace millrace::tools
