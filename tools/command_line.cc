@@ -39,8 +39,8 @@ void add_option(Row& row, const Option& option) {
     for (const std::string& value : values) {
       if (!option.choices.empty() &&
           std::find(option.choices.begin(), option.choices.end(), value) == option.choices.end()) {
-        throw CLI::ValidationError(option.key(), fmt::format("\"{}\" is none of {}", value,
-                                                             fmt::join(option.choices, ", ")));
+        throw CLI::ValidationError(
+            option.key(), fmt::format("\"{}\" is none of {}", value, fmt::join(option.choices, ", ")));
       }
       if (const auto complaint = option.check ? option.check(value) : std::nullopt) {
         throw CLI::ValidationError(option.key(), *complaint);
@@ -52,7 +52,8 @@ void add_option(Row& row, const Option& option) {
   CLI::Option* added = row.app->add_option(cli_names(option), take, option.help);
   added->type_size(1)->required(option.required)->allow_extra_args(option.positional && option.repeatable);
   if (option.repeatable) {
-    added->expected(1, CLI::detail::expected_max_vector_size)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    added->expected(1, CLI::detail::expected_max_vector_size)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     added->allow_extra_args(option.positional);
   }
   if (!option.environment.empty()) added->envname(option.environment);
@@ -90,7 +91,8 @@ const Command* find_command(std::span<const Command> commands, std::string_view 
 }
 
 // CLI11's words for a usage error, and what was probably meant.
-std::string explain(std::span<const Command> commands, const std::string& path, const CLI::ParseError& error) {
+std::string explain(std::span<const Command> commands, const std::string& path,
+                    const CLI::ParseError& error) {
   const Command* command = find_command(commands, path);
   std::string message = error.what();
   if (const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error)) {
@@ -116,14 +118,21 @@ std::string explain(std::span<const Command> commands, const std::string& path, 
   } else if (dynamic_cast<const CLI::ValidationError*>(&error) != nullptr) {
     const size_t colon = message.find(": ");
     const std::string key = message.substr(0, colon);
-    const bool positional = command != nullptr && std::any_of(command->options.begin(), command->options.end(),
-        [&](const Option& option) { return option.positional && option.names == key; });
+    const bool positional =
+        command != nullptr &&
+        std::any_of(command->options.begin(), command->options.end(),
+                    [&](const Option& option) { return option.positional && option.names == key; });
     message = (positional ? "" : "--") + message;
   } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && command == nullptr) {
     message = "which command?";
   } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
-    const std::string key = message.substr(0, message.find(" is required"));
-    if (!key.starts_with("-")) message = fmt::format("{} is missing", key);
+    const std::string name = message.substr(0, message.find(" is required"));
+    for (const Option& option : command->options) {
+      const std::vector<std::string> spellings = option.spellings();
+      const bool meant =
+          option.names == name || std::find(spellings.begin(), spellings.end(), name) != spellings.end();
+      if (meant) message = fmt::format("{} is missing", option.positional ? option.value : name);
+    }
   }
   return message + fmt::format("\nSee: millrace{}{} --help", path.empty() ? "" : " ", path);
 }

@@ -17,8 +17,8 @@ std::vector<Command> tools_commands();
 // Adds `completion`, which writes scripts for the whole table, itself included. Call it last.
 void add_completion_command(std::vector<Command>& commands);
 
-// Parses argv (argv[0] is the program), runs the command and returns its exit code: 0 done, 1 failed, 2 usage.
-// Help and version go to console.out, usage errors to console.err.
+// Parses argv (argv[0] is the program), runs the command and returns its exit code: 0 done, 1 failed, 2
+// usage. Help and version go to console.out, usage errors to console.err.
 int run_command_line(std::span<const Command> commands, int argc, const char* const* argv, Console& console);
 
 }  // namespace millrace::tools

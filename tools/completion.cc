@@ -27,7 +27,8 @@ std::vector<std::string> groups(std::span<const Command> commands) {
 std::vector<std::string> option_words(const Command& command) {
   std::vector<std::string> words;
   for (const Option& option : command.options) {
-    for (std::string& word : option.positional ? std::vector<std::string>{} : option.spellings()) words.push_back(std::move(word));
+    for (std::string& word : option.positional ? std::vector<std::string>{} : option.spellings())
+      words.push_back(std::move(word));
   }
   words.emplace_back("--help");
   return words;
@@ -41,7 +42,8 @@ std::string quoted(std::string_view text) {
 }
 
 std::string bash_candidates(const Option& option) {
-  if (!option.choices.empty()) return fmt::format("-W {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
+  if (!option.choices.empty())
+    return fmt::format("-W {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
   if (option.completion == Completion::kFile) return "-f";
   if (option.completion == Completion::kTopic) return fmt::format("-W \"$({})\"", kListTopics);
   return "-W ''";
@@ -69,7 +71,8 @@ std::string bash_completion(std::span<const Command> commands) {
       "    case \"$path ${COMP_WORDS[i]}\" in\n";
   for (const std::string& group : groups(commands)) {
     for (const std::string& word : words_below(commands, group)) {
-      out += fmt::format("      {}) path={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
+      out +=
+          fmt::format("      {}) path={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
     }
   }
   out += "    esac\n  done\n  case \"$path $prev\" in\n";
@@ -80,7 +83,8 @@ std::string bash_completion(std::span<const Command> commands) {
       for (const std::string& word : option.spellings()) {
         patterns += (patterns.empty() ? "" : "|") + quoted(command.path + " " + word);
       }
-      out += fmt::format("    {}) COMPREPLY=($(compgen {} -- \"$cur\")); return ;;\n", patterns, bash_candidates(option));
+      out += fmt::format("    {}) COMPREPLY=($(compgen {} -- \"$cur\")); return ;;\n", patterns,
+                         bash_candidates(option));
     }
   }
   out += "  esac\n  case $path in\n";
@@ -90,9 +94,11 @@ std::string bash_completion(std::span<const Command> commands) {
   }
   for (const Command& command : commands) {
     if (!command.run) continue;
-    out += fmt::format("    {})\n      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W {} -- \"$cur\"))\n",
-                       quoted(command.path), quoted(fmt::format("{}", fmt::join(option_words(command), " "))));
-    const auto positional = std::find_if(command.options.begin(), command.options.end(), [](const Option& o) { return o.positional; });
+    out +=
+        fmt::format("    {})\n      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W {} -- \"$cur\"))\n",
+                    quoted(command.path), quoted(fmt::format("{}", fmt::join(option_words(command), " "))));
+    const auto positional = std::find_if(command.options.begin(), command.options.end(),
+                                         [](const Option& o) { return o.positional; });
     if (positional != command.options.end()) {
       out += fmt::format("      else COMPREPLY=($(compgen {} -- \"$cur\"))\n", bash_candidates(*positional));
     }
@@ -112,7 +118,8 @@ std::string zsh_completion(std::span<const Command> commands) {
       "    case \"$path_ ${words[i]}\" in\n";
   for (const std::string& group : groups(commands)) {
     for (const std::string& word : words_below(commands, group)) {
-      out += fmt::format("      {}) path_={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
+      out +=
+          fmt::format("      {}) path_={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
     }
   }
   const auto action = [](const Option& option) -> std::string {
@@ -153,7 +160,8 @@ std::string zsh_completion(std::span<const Command> commands) {
       }
     }
     out += "'--help:This page'); _describe option candidates\n";
-    const auto positional = std::find_if(command.options.begin(), command.options.end(), [](const Option& o) { return o.positional; });
+    const auto positional = std::find_if(command.options.begin(), command.options.end(),
+                                         [](const Option& o) { return o.positional; });
     if (positional != command.options.end()) out += fmt::format("      else {}\n", action(*positional));
     out += "      fi ;;\n";
   }
@@ -169,23 +177,27 @@ std::string fish_completion(std::span<const Command> commands) {
       "    switch \"$path $word\"\n";
   for (const std::string& group : groups(commands)) {
     for (const std::string& word : words_below(commands, group)) {
-      out += fmt::format("      case {}; set path {}\n", quoted(group + " " + word), quoted(join_path(group, word)));
+      out += fmt::format("      case {}; set path {}\n", quoted(group + " " + word),
+                         quoted(join_path(group, word)));
     }
   }
   out += "    end\n  end\n  test \"$path\" = \"$argv[1]\"\nend\n";
   for (const std::string& group : groups(commands)) {
     for (const std::string& word : words_below(commands, group)) {
-      out += fmt::format("complete -c millrace -f -n \"__millrace_path {}\" -a {} -d {}\n", quoted(group), word,
-                         quoted(summary_of(commands, join_path(group, word))));
+      out += fmt::format("complete -c millrace -f -n \"__millrace_path {}\" -a {} -d {}\n", quoted(group),
+                         word, quoted(summary_of(commands, join_path(group, word))));
     }
   }
   const auto candidates = [](const Option& option) -> std::string {
-    if (!option.choices.empty()) return fmt::format(" -f -a {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
-    if (option.completion == Completion::kTopic) return fmt::format(" -f -a {}", quoted(fmt::format("({})", kListTopics)));
+    if (!option.choices.empty())
+      return fmt::format(" -f -a {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
+    if (option.completion == Completion::kTopic)
+      return fmt::format(" -f -a {}", quoted(fmt::format("({})", kListTopics)));
     return option.completion == Completion::kFile ? " -F" : "";
   };
   for (const Command& command : commands) {
-    const std::string condition = fmt::format("complete -c millrace -n \"__millrace_path {}\"", quoted(command.path));
+    const std::string condition =
+        fmt::format("complete -c millrace -n \"__millrace_path {}\"", quoted(command.path));
     for (const Option& option : command.options) {
       if (option.positional) {
         if (!candidates(option).empty()) out += condition + candidates(option) + "\n";
@@ -195,8 +207,8 @@ std::string fish_completion(std::span<const Command> commands) {
       for (const std::string& word : option.spellings()) {
         words += word.starts_with("--") ? " -l " + word.substr(2) : " -s " + word.substr(1);
       }
-      out += fmt::format("{}{}{} -d {}{}\n", condition, words, option.value.empty() ? "" : " -r", quoted(option.help),
-                         option.value.empty() ? "" : candidates(option));
+      out += fmt::format("{}{}{} -d {}{}\n", condition, words, option.value.empty() ? "" : " -r",
+                         quoted(option.help), option.value.empty() ? "" : candidates(option));
     }
   }
   return out;

@@ -78,11 +78,15 @@ std::unique_ptr<Cluster> connect(const Arguments& arguments, Console& console, s
 
 Check topic_name() {
   return [](const std::string& name) -> std::optional<std::string> {
-    if (name.empty() || name == "." || name == "..") return fmt::format("\"{}\" can't be a topic's name", name);
-    if (name.size() > kLongestTopicName) return fmt::format("a topic's name has at most {} characters", kLongestTopicName);
+    if (name.empty() || name == "." || name == "..")
+      return fmt::format("\"{}\" can't be a topic's name", name);
+    if (name.size() > kLongestTopicName)
+      return fmt::format("a topic's name has at most {} characters", kLongestTopicName);
     for (const char c : name) {
-      const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-      if (!fine) return fmt::format("\"{}\": a topic's name is made of letters, digits, '.', '_' and '-'", name);
+      const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                        c == '.' || c == '_' || c == '-';
+      if (!fine)
+        return fmt::format("\"{}\": a topic's name is made of letters, digits, '.', '_' and '-'", name);
     }
     return std::nullopt;
   };

@@ -13,8 +13,8 @@ Console Console::of_process() {
   console.in_is_terminal = isatty(STDIN_FILENO) == 1;
   const char* no_colour = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");
-  const bool wanted = (no_colour == nullptr || *no_colour == '\0') &&
-                      !(term != nullptr && std::string_view(term) == "dumb");
+  const bool wanted =
+      (no_colour == nullptr || *no_colour == '\0') && !(term != nullptr && std::string_view(term) == "dumb");
   console.colour_out = wanted && console.out_is_terminal;
   console.colour_err = wanted && console.err_is_terminal;
   return console;
@@ -40,12 +40,23 @@ std::string styled(std::string_view text, Style style, bool colour) {
   if (!colour || style == Style::kPlain || text.empty()) return std::string(text);
   const char* code = "0";
   switch (style) {
-    case Style::kPlain: break;
-    case Style::kBold: code = "1"; break;
-    case Style::kDim: code = "2"; break;
-    case Style::kRed: code = "31"; break;
-    case Style::kGreen: code = "32"; break;
-    case Style::kYellow: code = "33"; break;
+    case Style::kPlain:
+      break;
+    case Style::kBold:
+      code = "1";
+      break;
+    case Style::kDim:
+      code = "2";
+      break;
+    case Style::kRed:
+      code = "31";
+      break;
+    case Style::kGreen:
+      code = "32";
+      break;
+    case Style::kYellow:
+      code = "33";
+      break;
   }
   return std::string("\x1b[") + code + "m" + std::string(text) + "\x1b[0m";
 }

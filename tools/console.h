@@ -1,4 +1,5 @@
-// Where a command writes: data to `out`, everything meant for a person's eye (progress, notes, errors) to `err`.
+// Where a command writes: data to `out`, everything meant for a person's eye (progress, notes, errors) to
+// `err`.
 #pragma once
 
 #include <cstdio>

@@ -32,7 +32,8 @@ void append_wrapped(std::string& page, std::string_view text, size_t indent) {
 void append_entry(std::string& page, const std::string& left, std::string_view right, bool colour) {
   page += "  " + styled(left, Style::kBold, colour);
   const size_t used = left.size() + 2;
-  page += used + 2 > kHelpColumn ? '\n' + std::string(kHelpColumn, ' ') : std::string(kHelpColumn - used, ' ');
+  page +=
+      used + 2 > kHelpColumn ? '\n' + std::string(kHelpColumn, ' ') : std::string(kHelpColumn - used, ' ');
   append_wrapped(page, right, kHelpColumn);
 }
 
@@ -42,7 +43,8 @@ std::string describe(const Option& option) {
   if (option.repeatable && !option.positional) text += "; repeatable";
   if (!option.fallback.empty()) text += fmt::format(" [{}]", option.fallback);
   if (!option.environment.empty()) text += fmt::format(" [env {}]", option.environment);
-  if (!option.aliases.empty()) text += fmt::format(" (Kafka: {})", fmt::join(split(option.aliases, ','), ", "));
+  if (!option.aliases.empty())
+    text += fmt::format(" (Kafka: {})", fmt::join(split(option.aliases, ','), ", "));
   return text;
 }
 
@@ -65,8 +67,8 @@ std::string usage_line(const Command& command) {
 }
 
 std::string command_page(const Command& command, bool colour) {
-  std::string page = command.summary + "\n\n" + styled("Usage:", Style::kBold, colour) + " " +
-                     usage_line(command) + "\n";
+  std::string page =
+      command.summary + "\n\n" + styled("Usage:", Style::kBold, colour) + " " + usage_line(command) + "\n";
   bool positionals = false;
   for (const Option& option : command.options) {
     if (!option.positional) continue;
@@ -79,7 +81,8 @@ std::string command_page(const Command& command, bool colour) {
     if (!option.positional) append_entry(page, left_side(option), describe(option), colour);
   }
   append_entry(page, "-h, --help", "This page", colour);
-  if (!command.details.empty()) page += "\n" + command.details + (command.details.ends_with("\n") ? "" : "\n");
+  if (!command.details.empty())
+    page += "\n" + command.details + (command.details.ends_with("\n") ? "" : "\n");
   return page;
 }
 

@@ -30,7 +30,8 @@ class Parser {
   }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
       ++at_;
     }
   }
@@ -53,13 +54,16 @@ class Parser {
     skip_space();
     if (at_ >= text_.size()) return bad("a value is missing");
     switch (text_[at_]) {
-      case '{': return object(depth);
-      case '[': return list(depth);
+      case '{':
+        return object(depth);
+      case '[':
+        return list(depth);
       case '"': {
         Result<std::string> text = string();
         return text ? Result<Json>(Json(std::move(*text))) : std::unexpected(text.error());
       }
-      default: break;
+      default:
+        break;
     }
     if (take_word("true")) return Json(true);
     if (take_word("false")) return Json(false);
@@ -112,14 +116,31 @@ class Parser {
     if (at_ >= text_.size()) return bad("the string doesn't end");
     const char c = text_[at_++];
     switch (c) {
-      case '"': case '\\': case '/': out += c; return {};
-      case 'b': out += '\b'; return {};
-      case 'f': out += '\f'; return {};
-      case 'n': out += '\n'; return {};
-      case 'r': out += '\r'; return {};
-      case 't': out += '\t'; return {};
-      case 'u': break;
-      default: --at_; return bad("unknown escape");
+      case '"':
+      case '\\':
+      case '/':
+        out += c;
+        return {};
+      case 'b':
+        out += '\b';
+        return {};
+      case 'f':
+        out += '\f';
+        return {};
+      case 'n':
+        out += '\n';
+        return {};
+      case 'r':
+        out += '\r';
+        return {};
+      case 't':
+        out += '\t';
+        return {};
+      case 'u':
+        break;
+      default:
+        --at_;
+        return bad("unknown escape");
     }
     std::optional<uint32_t> code = hex4();
     if (!code) return bad("four hexadecimal digits are missing");
@@ -151,7 +172,8 @@ class Parser {
     const char* first = text_.data() + at_;
     const char* last = text_.data() + end;
     int64_t integer = 0;
-    if (auto [stop, error] = std::from_chars(first, last, integer); error == std::errc() && stop == last && first != last) {
+    if (auto [stop, error] = std::from_chars(first, last, integer);
+        error == std::errc() && stop == last && first != last) {
       at_ = end;
       return Json(integer);
     }
@@ -242,12 +264,23 @@ void append_json_string(std::string& out, std::string_view text) {
     }
     text.remove_prefix(1);
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default: c < 0x20 || c == 0x7f ? out += fmt::format("\\u{:04x}", c) : out += static_cast<char>(c);
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        c < 0x20 || c == 0x7f ? out += fmt::format("\\u{:04x}", c) : out += static_cast<char>(c);
     }
   }
   out += '"';

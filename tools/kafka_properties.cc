@@ -16,7 +16,8 @@ Result<std::map<std::string, std::string>> overlay(std::map<std::string, std::st
     if (known == values.end() || equals == std::string::npos) {
       std::string names;
       for (const auto& [name, value] : values) names += (names.empty() ? "" : ", ") + name;
-      return fail(ErrorCode::kInvalidRequest, fmt::format("unknown property \"{}\"; there are {}", property, names));
+      return fail(ErrorCode::kInvalidRequest,
+                  fmt::format("unknown property \"{}\"; there are {}", property, names));
     }
     known->second = property.substr(equals + 1);
   }
@@ -40,7 +41,8 @@ Result<ReaderProperties> reader_properties(const std::vector<std::string>& prope
   Result<std::map<std::string, std::string>> values =
       overlay({{"parse.key", "false"}, {"key.separator", "\t"}, {"null.marker", ""}}, properties);
   if (!values) return std::unexpected(values.error());
-  return ReaderProperties{values->at("parse.key") == "true", values->at("key.separator"), values->at("null.marker")};
+  return ReaderProperties{values->at("parse.key") == "true", values->at("key.separator"),
+                          values->at("null.marker")};
 }
 
 Result<std::string> formatter_properties(const std::vector<std::string>& properties) {
@@ -56,7 +58,8 @@ Result<std::string> formatter_properties(const std::vector<std::string>& propert
   if (!values) return std::unexpected(values.error());
   std::string format;
   const auto add = [&](const char* name, const char* field) {
-    if (values->at(name) == "true") format += (format.empty() ? "" : literal(values->at("key.separator"))) + field;
+    if (values->at(name) == "true")
+      format += (format.empty() ? "" : literal(values->at("key.separator"))) + field;
   };
   // Kafka's order and words.
   add("print.timestamp", "CreateTime:%T");

@@ -1,4 +1,5 @@
-// Kafka's console tools take some of their options as --property NAME=VALUE; these are the ones with a meaning here.
+// Kafka's console tools take some of their options as --property NAME=VALUE; these are the ones with a
+// meaning here.
 #pragma once
 
 #include <string>
@@ -17,8 +18,8 @@ struct ReaderProperties {
 // kafka-console-producer's: parse.key, key.separator, null.marker. kInvalidRequest names any other.
 Result<ReaderProperties> reader_properties(const std::vector<std::string>& properties);
 
-// kafka-console-consumer's: print.timestamp, print.partition, print.offset, print.headers, print.key, print.value,
-// key.separator, line.separator; as a format string of ours. kInvalidRequest names any other.
+// kafka-console-consumer's: print.timestamp, print.partition, print.offset, print.headers, print.key,
+// print.value, key.separator, line.separator; as a format string of ours. kInvalidRequest names any other.
 Result<std::string> formatter_properties(const std::vector<std::string>& properties);
 
 }  // namespace millrace::tools

@@ -11,7 +11,8 @@ class LatencyHistogram {
   LatencyHistogram();
   // `times` is how many records shared this latency.
   void add(int64_t latency_us, int64_t times = 1);
-  // The upper edge of the bucket that holds the given part (0..1) of all values, in microseconds; 0 when empty.
+  // The upper edge of the bucket that holds the given part (0..1) of all values, in microseconds; 0 when
+  // empty.
   int64_t percentile_us(double part) const;
   int64_t max_us() const { return max_us_; }
   double mean_us() const { return count_ == 0 ? 0 : sum_us_ / static_cast<double>(count_); }

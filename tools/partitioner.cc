@@ -13,7 +13,8 @@ uint32_t murmur2(std::string_view bytes) {
   constexpr int kShift = 24;
   uint32_t hash = kSeed ^ static_cast<uint32_t>(bytes.size());
   while (bytes.size() >= 4) {
-    uint32_t word = byte_at(bytes, 0) | byte_at(bytes, 1) << 8 | byte_at(bytes, 2) << 16 | byte_at(bytes, 3) << 24;
+    uint32_t word =
+        byte_at(bytes, 0) | byte_at(bytes, 1) << 8 | byte_at(bytes, 2) << 16 | byte_at(bytes, 3) << 24;
     word *= kMultiplier;
     word ^= word >> kShift;
     word *= kMultiplier;

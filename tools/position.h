@@ -2,8 +2,8 @@
 //
 //   start   the first record still there        end    after the last record
 //   N       offset N                            -N     N records before the end
-//   @TIME   the first record at or after TIME: milliseconds since 1970, ISO 8601 with a zone, or -1h, -30m, -2d ago
-//   FROM:TO a range; TO is not part of it; either side may be left out (start, end)
+//   @TIME   the first record at or after TIME: milliseconds since 1970, ISO 8601 with a zone, or -1h, -30m,
+//   -2d ago FROM:TO a range; TO is not part of it; either side may be left out (start, end)
 #pragma once
 
 #include <cstdint>

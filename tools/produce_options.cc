@@ -33,7 +33,9 @@ Result<void> check_together(const Arguments& arguments, const ProduceOptions& op
   const int ways = (arguments.has("json") ? 1 : 0) + (arguments.has("format") ? 1 : 0) +
                    (arguments.has("key-delimiter") ? 1 : 0) + (options.files.empty() ? 0 : 1);
   if (ways > 1) {
-    return fail(ErrorCode::kInvalidRequest, "only one of --json, --format, --key-delimiter and files may be given: they say how input is read");
+    return fail(
+        ErrorCode::kInvalidRequest,
+        "only one of --json, --format, --key-delimiter and files may be given: they say how input is read");
   }
   if (arguments.has("key") && arguments.has("key-delimiter")) {
     return fail(ErrorCode::kInvalidRequest, "--key and --key-delimiter both give the key");
@@ -45,30 +47,65 @@ Result<void> check_together(const Arguments& arguments, const ProduceOptions& op
 
 std::vector<Option> producer_option_rows() {
   return {
-      {.names = "-z,--compression", .aliases = "--compression-codec", .value = "CODEC", .help = "Compress batches", .fallback = "none",
+      {.names = "-z,--compression",
+       .aliases = "--compression-codec",
+       .value = "CODEC",
+       .help = "Compress batches",
+       .fallback = "none",
        .choices = {"none", "gzip", "snappy", "lz4", "zstd"}},
-      {.names = "--compression-level", .value = "N", .help = "The codec's level", .check = integer(-131'072, 22)},
-      {.names = "-a,--acks", .aliases = "--request-required-acks,--producer-acks", .value = "N", .help = "Who must have it: nobody, the leader, all in sync", .fallback = "all",
+      {.names = "--compression-level",
+       .value = "N",
+       .help = "The codec's level",
+       .check = integer(-131'072, 22)},
+      {.names = "-a,--acks",
+       .aliases = "--request-required-acks,--producer-acks",
+       .value = "N",
+       .help = "Who must have it: nobody, the leader, all in sync",
+       .fallback = "all",
        .choices = {"0", "1", "all", "-1"}},
       {.names = "-i,--idempotent", .help = "Never twice and never out of order, whatever is sent again"},
-      {.names = "--batch-size", .value = "SIZE", .help = "Largest batch, before compression", .fallback = "256k", .check = size_value(1)},
-      {.names = "--linger", .value = "DURATION", .help = "How long a batch waits for more", .fallback = "5ms", .check = duration_value()},
+      {.names = "--batch-size",
+       .value = "SIZE",
+       .help = "Largest batch, before compression",
+       .fallback = "256k",
+       .check = size_value(1)},
+      {.names = "--linger",
+       .value = "DURATION",
+       .help = "How long a batch waits for more",
+       .fallback = "5ms",
+       .check = duration_value()},
   };
 }
 
 std::vector<Option> produce_option_rows() {
   std::vector<Option> rows = {
-      {.names = "file", .value = "FILE", .help = "Files, each the value of one record; - is standard input", .positional = true,
-       .repeatable = true, .completion = Completion::kFile},
+      {.names = "file",
+       .value = "FILE",
+       .help = "Files, each the value of one record; - is standard input",
+       .positional = true,
+       .repeatable = true,
+       .completion = Completion::kFile},
       {.names = "-K,--key-delimiter", .value = "TEXT", .help = "Lines are KEY, this text, VALUE"},
       {.names = "-f,--format", .value = "FORMAT", .help = "How records are written in the input; see below"},
       {.names = "-j,--json", .help = "Lines are JSON objects; see below"},
       {.names = "-k,--key", .value = "KEY", .help = "The key of records that bring none"},
-      {.names = "-H,--header", .value = "NAME=VALUE", .help = "A header for every record", .check = assignment(), .repeatable = true},
-      {.names = "-p,--partition", .value = "N", .help = "The partition of records that bring none", .check = integer(0, INT32_MAX)},
+      {.names = "-H,--header",
+       .value = "NAME=VALUE",
+       .help = "A header for every record",
+       .check = assignment(),
+       .repeatable = true},
+      {.names = "-p,--partition",
+       .value = "N",
+       .help = "The partition of records that bring none",
+       .check = integer(0, INT32_MAX)},
       {.names = "-Z,--null-marker", .value = "TEXT", .help = "A key or value that equals it becomes null"},
-      {.names = "--no-auto-create", .help = "Fail when the topic isn't there, even if the broker would create it"},
-      {.names = "--property", .aliases = "--reader-property", .value = "NAME=VALUE", .help = "As in Kafka's console producer: parse.key, key.separator, null.marker", .repeatable = true},
+      {.names = "--no-auto-create",
+       .help = "Fail when the topic isn't there, even if the broker would create it"},
+      {.names = "--property",
+       .aliases = "--reader-property",
+       .value = "NAME=VALUE",
+       .help = "As in Kafka's console producer: parse.key, key.separator, null.marker",
+       .repeatable = true},
   };
   for (Option& row : producer_option_rows()) rows.push_back(std::move(row));
   return rows;
@@ -76,22 +113,29 @@ std::vector<Option> produce_option_rows() {
 
 Result<ProducerOptions> read_producer_options(const Arguments& arguments) {
   ProducerOptions options;
-  options.compression = protocol::compression_by_name(arguments.text("compression")).value_or(protocol::Compression::kNone);
+  options.compression =
+      protocol::compression_by_name(arguments.text("compression")).value_or(protocol::Compression::kNone);
   if (arguments.has("compression-level")) {
     const protocol::CompressionLevels levels = protocol::compression_levels(options.compression);
     options.compression_level = static_cast<int>(arguments.integer("compression-level"));
-    if (*options.compression_level < levels.min || *options.compression_level > levels.max || levels.min == levels.max) {
-      return fail(ErrorCode::kInvalidRequest, fmt::format("--compression-level: {} has {}", arguments.text("compression"),
-                  levels.min == levels.max ? "no levels" : fmt::format("levels from {} to {}", levels.min, levels.max)));
+    if (*options.compression_level < levels.min || *options.compression_level > levels.max ||
+        levels.min == levels.max) {
+      return fail(ErrorCode::kInvalidRequest,
+                  fmt::format("--compression-level: {} has {}", arguments.text("compression"),
+                              levels.min == levels.max
+                                  ? "no levels"
+                                  : fmt::format("levels from {} to {}", levels.min, levels.max)));
     }
   }
   const std::string acks = arguments.text("acks");
   options.acks = acks == "0" ? 0 : acks == "1" ? 1 : -1;
   options.idempotent = arguments.has("idempotent");
-  if (options.idempotent && options.acks != -1) return fail(ErrorCode::kInvalidRequest, "--idempotent needs --acks all");
+  if (options.idempotent && options.acks != -1)
+    return fail(ErrorCode::kInvalidRequest, "--idempotent needs --acks all");
   options.batch_bytes = static_cast<size_t>(parse_size(arguments.text("batch-size")).value_or(0));
   options.linger_ms = parse_duration_ms(arguments.text("linger")).value_or(0);
-  options.delivery_timeout_ms = parse_duration_ms(arguments.text("timeout")).value_or(options.delivery_timeout_ms);
+  options.delivery_timeout_ms =
+      parse_duration_ms(arguments.text("timeout")).value_or(options.delivery_timeout_ms);
   return options;
 }
 
@@ -99,7 +143,9 @@ Result<ProduceOptions> read_produce_options(const Arguments& arguments) {
   ProduceOptions options;
   options.topic = arguments.text("topic");
   options.files = arguments.all("file");
-  options.kind = arguments.has("json") ? InputKind::kJson : options.files.empty() ? InputKind::kText : InputKind::kFiles;
+  options.kind = arguments.has("json")   ? InputKind::kJson
+                 : options.files.empty() ? InputKind::kText
+                                         : InputKind::kFiles;
   options.key = arguments.maybe("key");
   options.null_marker = arguments.text("null-marker");
   options.allow_auto_creation = !arguments.has("no-auto-create");
@@ -108,7 +154,8 @@ Result<ProduceOptions> read_produce_options(const Arguments& arguments) {
     const size_t equals = header.find('=');
     options.headers.push_back({header.substr(0, equals), header.substr(equals + 1)});
   }
-  if (Result<void> checked = check_together(arguments, options); !checked) return std::unexpected(checked.error());
+  if (Result<void> checked = check_together(arguments, options); !checked)
+    return std::unexpected(checked.error());
   const Result<std::string> text = format_text(arguments, options);
   if (!text) return std::unexpected(text.error());
   Result<InputFormat> format = InputFormat::parse(*text);

@@ -30,7 +30,8 @@ void Progress::look() {
   const double elapsed = std::max(seconds(), 0.001);
   std::string line = fmt::format("{} {}", format_count(records_), what_);
   if (total_ > 0) {
-    line += fmt::format(" of {} ({:.0f}%)", format_count(total_), 100.0 * static_cast<double>(records_) / static_cast<double>(total_));
+    line += fmt::format(" of {} ({:.0f}%)", format_count(total_),
+                        100.0 * static_cast<double>(records_) / static_cast<double>(total_));
   }
   line += fmt::format(", {}, {}/s, {}/s", format_size(static_cast<double>(bytes_)),
                       format_count(static_cast<int64_t>(static_cast<double>(records_) / elapsed)),

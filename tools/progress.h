@@ -1,4 +1,5 @@
-// One line of progress on a terminal's stderr: count, bytes, rate. Nothing in a pipe, and nothing for short work.
+// One line of progress on a terminal's stderr: count, bytes, rate. Nothing in a pipe, and nothing for short
+// work.
 #pragma once
 
 #include <chrono>

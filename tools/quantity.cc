@@ -13,7 +13,8 @@ namespace {
 std::optional<double> take_number(std::string_view& text) {
   double number = 0;
   if (text.empty() || std::isdigit(static_cast<unsigned char>(text[0])) == 0) return std::nullopt;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (error != std::errc()) return std::nullopt;
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return number;
@@ -52,7 +53,8 @@ std::optional<int64_t> parse_size(std::string_view text) {
   if (!unit.empty() && unit != "b") {
     const size_t power = kUnits.find(unit[0]);
     const std::string_view rest = std::string_view(unit).substr(1);
-    if (power == std::string_view::npos || !(rest.empty() || rest == "b" || rest == "ib")) return std::nullopt;
+    if (power == std::string_view::npos || !(rest.empty() || rest == "b" || rest == "ib"))
+      return std::nullopt;
     for (size_t i = 0; i <= power; ++i) *number *= 1024;
   }
   if (*number > kLargest) return std::nullopt;

@@ -40,8 +40,8 @@ Result<std::vector<FormatPiece>> parse_pieces(std::string_view text, std::string
     if (letter == '\0' || letters.find(letter) == std::string_view::npos) {
       std::string known;
       for (const char c : letters) known += fmt::format("%{} ", c);
-      return fail(ErrorCode::kInvalidRequest,
-                  fmt::format("format \"{}\": no field %{}; there are {}and %%", text, letter == '\0' ? ' ' : letter, known));
+      return fail(ErrorCode::kInvalidRequest, fmt::format("format \"{}\": no field %{}; there are {}and %%",
+                                                          text, letter == '\0' ? ' ' : letter, known));
     }
     if (Result<void> flushed = flush(); !flushed) return std::unexpected(flushed.error());
     pieces.push_back({letter, {}});
@@ -79,14 +79,20 @@ Result<void> set_field(InputRecord& record, char field, std::string_view text) {
     return {};
   };
   switch (field) {
-    case 'k': record.key = std::string(text); return {};
-    case 's': record.value = std::string(text); return {};
-    case 'p': return number(record.partition);
+    case 'k':
+      record.key = std::string(text);
+      return {};
+    case 's':
+      record.value = std::string(text);
+      return {};
+    case 'p':
+      return number(record.partition);
     case 'T':
       record.timestamp_ms = parse_timestamp_ms(text, wall_clock_ms());
       if (record.timestamp_ms) return {};
       return fail(ErrorCode::kInvalidRequest, fmt::format("%T: \"{}\" is not a time", text));
-    default: break;
+    default:
+      break;
   }
   for (const std::string& header : split(text, ',')) {
     const size_t equals = header.find('=');
@@ -126,17 +132,39 @@ Result<OutputFormat> OutputFormat::parse(std::string_view text) {
 void OutputFormat::append(std::string& out, const ConsumedRecord& record) const {
   for (const FormatPiece& piece : pieces_) {
     switch (piece.field) {
-      case 's': out += record.value.value_or(""); break;
-      case 'S': out += size_text(record.value); break;
-      case 'k': out += record.key.value_or(""); break;
-      case 'K': out += size_text(record.key); break;
-      case 't': out += record.topic; break;
-      case 'p': out += std::to_string(record.partition); break;
-      case 'o': out += std::to_string(record.offset); break;
-      case 'T': out += std::to_string(record.timestamp_ms); break;
-      case 'h': append_headers(out, record); break;
-      case 'R': append_size_bytes(out, record.value ? record.value->size() : SIZE_MAX); break;
-      default: out += piece.literal; break;
+      case 's':
+        out += record.value.value_or("");
+        break;
+      case 'S':
+        out += size_text(record.value);
+        break;
+      case 'k':
+        out += record.key.value_or("");
+        break;
+      case 'K':
+        out += size_text(record.key);
+        break;
+      case 't':
+        out += record.topic;
+        break;
+      case 'p':
+        out += std::to_string(record.partition);
+        break;
+      case 'o':
+        out += std::to_string(record.offset);
+        break;
+      case 'T':
+        out += std::to_string(record.timestamp_ms);
+        break;
+      case 'h':
+        append_headers(out, record);
+        break;
+      case 'R':
+        append_size_bytes(out, record.value ? record.value->size() : SIZE_MAX);
+        break;
+      default:
+        out += piece.literal;
+        break;
     }
   }
 }
@@ -153,10 +181,11 @@ Result<InputFormat> InputFormat::parse(std::string_view text) {
   for (size_t i = 0; i + 1 < pieces->size(); ++i) {
     if ((*pieces)[i].field == '\0' || (*pieces)[i + 1].field == '\0') continue;
     return fail(ErrorCode::kInvalidRequest,
-                fmt::format("format \"{}\": nothing between %{} and %{} tells where one ends", text, (*pieces)[i].field,
-                            (*pieces)[i + 1].field));
+                fmt::format("format \"{}\": nothing between %{} and %{} tells where one ends", text,
+                            (*pieces)[i].field, (*pieces)[i + 1].field));
   }
-  if (pieces->empty()) return fail(ErrorCode::kInvalidRequest, fmt::format("format \"{}\" has no field", text));
+  if (pieces->empty())
+    return fail(ErrorCode::kInvalidRequest, fmt::format("format \"{}\" has no field", text));
   format.pieces_ = std::move(*pieces);
   return format;
 }

@@ -31,8 +31,8 @@ class OutputFormat {
 
 class InputFormat {
  public:
-  // Fields %k %s %p %T %h between literal texts; the text after the last field ends a record (a line feed when
-  // there is none). kInvalidRequest on anything else, and on two fields with nothing between them.
+  // Fields %k %s %p %T %h between literal texts; the text after the last field ends a record (a line feed
+  // when there is none). kInvalidRequest on anything else, and on two fields with nothing between them.
   static Result<InputFormat> parse(std::string_view text);
 
   // The text that ends each record.

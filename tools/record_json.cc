@@ -23,7 +23,9 @@ void append_bytes(std::string& out, std::string_view name, const std::optional<s
   }
 }
 
-std::unexpected<Error> bad(std::string message) { return fail(ErrorCode::kInvalidRequest, std::move(message)); }
+std::unexpected<Error> bad(std::string message) {
+  return fail(ErrorCode::kInvalidRequest, std::move(message));
+}
 
 Result<std::optional<std::string>> read_bytes(const Json& value, bool base64, std::string_view name) {
   if (value.is_null()) return std::nullopt;
@@ -79,8 +81,10 @@ Result<void> read_timestamp(InputRecord& record, const Json& value) {
     record.timestamp_ms = parse_timestamp_ms(*text, wall_clock_ms());
   }
   // Kafka's "no timestamp".
-  if (record.timestamp_ms == -1) record.timestamp_ms.reset();
-  else if (!record.timestamp_ms) return bad("\"timestamp\" is neither milliseconds since 1970 nor ISO 8601 with a zone");
+  if (record.timestamp_ms == -1)
+    record.timestamp_ms.reset();
+  else if (!record.timestamp_ms)
+    return bad("\"timestamp\" is neither milliseconds since 1970 nor ISO 8601 with a zone");
   return {};
 }
 
@@ -90,7 +94,8 @@ Result<void> read_member(InputRecord& record, const std::string& name, const Jso
   if (name == "partition") {
     const int64_t* number = value.if_integer();
     if (value.is_null()) return {};
-    if (number == nullptr || *number < 0 || *number > INT32_MAX) return bad("\"partition\" is not a partition's number");
+    if (number == nullptr || *number < 0 || *number > INT32_MAX)
+      return bad("\"partition\" is not a partition's number");
     record.partition = static_cast<int32_t>(*number);
     return {};
   }
@@ -112,9 +117,11 @@ Result<void> read_member(InputRecord& record, const std::string& name, const Jso
 void append_record_json(std::string& out, const ConsumedRecord& record) {
   out += "{\"topic\":";
   append_json_string(out, record.topic);
-  out += fmt::format(",\"partition\":{},\"offset\":{},\"timestamp\":{},\"timestamp_type\":\"{}\",", record.partition,
-                     record.offset, record.timestamp_ms,
-                     record.timestamp_ms < 0 ? "none" : record.log_append_time ? "log_append" : "create");
+  out += fmt::format(",\"partition\":{},\"offset\":{},\"timestamp\":{},\"timestamp_type\":\"{}\",",
+                     record.partition, record.offset, record.timestamp_ms,
+                     record.timestamp_ms < 0  ? "none"
+                     : record.log_append_time ? "log_append"
+                                              : "create");
   append_bytes(out, "key", record.key);
   out += ',';
   append_bytes(out, "value", record.value);

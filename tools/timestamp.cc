@@ -76,7 +76,8 @@ std::optional<int64_t> parse_iso_8601(std::string_view text) {
   if (!month || !take(text, '-')) return std::nullopt;
   const std::optional<int> day = take_digits(text, 2);
   if (!day) return std::nullopt;
-  const std::chrono::year_month_day date{std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
+  const std::chrono::year_month_day date{std::chrono::year(*year),
+                                         std::chrono::month(static_cast<unsigned>(*month)),
                                          std::chrono::day(static_cast<unsigned>(*day))};
   if (!date.ok()) return std::nullopt;
   const int64_t midnight_ms = std::chrono::sys_days(date).time_since_epoch().count() * int64_t{86'400'000};

@@ -11,7 +11,8 @@ namespace {
 Result<Address> parse_address(std::string_view text) {
   const auto bad = [&](std::string_view what) {
     return fail(ErrorCode::kInvalidRequest,
-                fmt::format("\"{}\" is not a broker's address: {}; write HOST:PORT, e.g. 127.0.0.1:9092", text, what));
+                fmt::format("\"{}\" is not a broker's address: {}; write HOST:PORT, e.g. 127.0.0.1:9092",
+                            text, what));
   };
   Address address;
   std::string_view port;
@@ -44,7 +45,8 @@ Result<Address> parse_address(std::string_view text) {
 }  // namespace
 
 std::string Address::to_string() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
 }
 
 Result<std::vector<Address>> parse_addresses(std::string_view text) {

@@ -21,8 +21,8 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
-// Reads "a:9092,b,[::1]:9093": several are alternatives, a missing port is 9092. kInvalidRequest names the part
-// that is wrong.
+// Reads "a:9092,b,[::1]:9093": several are alternatives, a missing port is 9092. kInvalidRequest names the
+// part that is wrong.
 Result<std::vector<Address>> parse_addresses(std::string_view text);
 
 }  // namespace millrace::tools

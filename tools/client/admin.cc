@@ -44,7 +44,8 @@ Result<CreatedTopic> create_topic(Cluster& cluster, const NewTopic& topic, bool 
   };
   auto reply = cluster.call_controller<protocol::CreateTopicsResponse>(request, {verdict});
   if (!reply) return std::unexpected(reply.error());
-  if (reply->message.topics.empty()) return fail(ErrorCode::kUnknownServerError, "the broker's answer names no topic");
+  if (reply->message.topics.empty())
+    return fail(ErrorCode::kUnknownServerError, "the broker's answer names no topic");
   const auto& answer = reply->message.topics[0];
   if (answer.error_code != ErrorCode::kNone) return refused(answer.error_code, answer.error_message);
   return CreatedTopic{answer.topic_id, answer.num_partitions, answer.replication_factor};
@@ -69,7 +70,8 @@ Result<std::vector<Result<void>>> delete_topics(Cluster& cluster, const std::vec
   request.timeout_ms = static_cast<int32_t>(cluster.options().timeout_ms);
   auto reply = cluster.call_controller<protocol::DeleteTopicsResponse>(request);
   if (!reply) return std::unexpected(reply.error());
-  std::vector<Result<void>> results(names.size(), fail(ErrorCode::kUnknownServerError, "the broker's answer doesn't name it"));
+  std::vector<Result<void>> results(
+      names.size(), fail(ErrorCode::kUnknownServerError, "the broker's answer doesn't name it"));
   for (const auto& answer : reply->message.responses) {
     const auto at = std::find(names.begin(), names.end(), answer.name.value_or(""));
     if (at == names.end()) continue;
@@ -153,7 +155,8 @@ Result<PartitionSizes> partition_sizes(Cluster& cluster, const std::optional<Top
   for (const BrokerInfo& broker : brokers) {
     auto reply = cluster.call_broker<protocol::DescribeLogDirsResponse>(broker.id, request);
     if (!reply) return std::unexpected(reply.error());
-    if (reply->message.error_code != ErrorCode::kNone) return refused(reply->message.error_code, std::nullopt);
+    if (reply->message.error_code != ErrorCode::kNone)
+      return refused(reply->message.error_code, std::nullopt);
     for (const auto& directory : reply->message.results) {
       for (const auto& found : directory.topics) {
         for (const auto& partition : found.partitions) {

@@ -1,7 +1,7 @@
 // What changes topics: create, delete, add partitions, delete records; and what describes the cluster.
 //
-// All names and messages in errors are ready for a person. Unless said otherwise errors are the broker's own code,
-// with its message.
+// All names and messages in errors are ready for a person. Unless said otherwise errors are the broker's own
+// code, with its message.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ Result<std::vector<Result<void>>> delete_topics(Cluster& cluster, const std::vec
 // `total` is the number of partitions afterwards.
 Result<void> create_partitions(Cluster& cluster, const std::string& topic, int32_t total);
 
-// Deletes the records before the offsets given by partition. Answers with the new log start offsets, or the error, of
-// each.
+// Deletes the records before the offsets given by partition. Answers with the new log start offsets, or the
+// error, of each.
 Result<std::map<int32_t, Result<int64_t>>> delete_records(Cluster& cluster, const TopicInfo& topic,
                                                           const std::map<int32_t, int64_t>& before);
 

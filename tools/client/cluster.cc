@@ -87,8 +87,10 @@ Result<Connection*> Cluster::any() {
 
 Result<Connection*> Cluster::broker(int32_t id) {
   if (const auto open = connections_.find(id); open != connections_.end()) return open->second.get();
-  const auto info = std::find_if(brokers_.begin(), brokers_.end(), [&](const BrokerInfo& b) { return b.id == id; });
-  if (info == brokers_.end()) return fail(ErrorCode::kBrokerNotAvailable, fmt::format("broker {} is not in the cluster", id));
+  const auto info =
+      std::find_if(brokers_.begin(), brokers_.end(), [&](const BrokerInfo& b) { return b.id == id; });
+  if (info == brokers_.end())
+    return fail(ErrorCode::kBrokerNotAvailable, fmt::format("broker {} is not in the cluster", id));
   // The bootstrap connection is as good as one by the advertised address, if it is the same.
   const auto bootstrap = connections_.find(kBootstrap);
   if (bootstrap != connections_.end() && bootstrap->second->address() == info->address) {
@@ -99,7 +101,8 @@ Result<Connection*> Cluster::broker(int32_t id) {
   Result<std::unique_ptr<Connection>> opened = Connection::open(info->address, options_);
   if (!opened) {
     return fail(opened.error().code,
-                fmt::format("{} (the address that broker {} advertises: see its advertised listeners)", opened.error().message, id));
+                fmt::format("{} (the address that broker {} advertises: see its advertised listeners)",
+                            opened.error().message, id));
   }
   return (connections_[id] = std::move(*opened)).get();
 }
@@ -135,10 +138,12 @@ Result<std::vector<TopicInfo>> Cluster::describe_topics(const std::optional<std:
     info.address = {std::string(broker.host), static_cast<uint16_t>(broker.port)};
     if (broker.rack) info.rack = std::string(*broker.rack);
   }
-  std::sort(brokers_.begin(), brokers_.end(), [](const BrokerInfo& a, const BrokerInfo& b) { return a.id < b.id; });
+  std::sort(brokers_.begin(), brokers_.end(),
+            [](const BrokerInfo& a, const BrokerInfo& b) { return a.id < b.id; });
   std::vector<TopicInfo> found;
   for (const auto& topic : reply->message.topics) found.push_back(topic_info(topic));
-  std::sort(found.begin(), found.end(), [](const TopicInfo& a, const TopicInfo& b) { return a.name < b.name; });
+  std::sort(found.begin(), found.end(),
+            [](const TopicInfo& a, const TopicInfo& b) { return a.name < b.name; });
   return found;
 }
 
@@ -162,7 +167,8 @@ Result<std::string> Cluster::similar_topics(const std::string& name) {
 Result<TopicInfo> Cluster::topic(const std::string& name, bool allow_auto_creation) {
   Retry retry(std::min(options_.timeout_ms, kLeaderWaitMs));
   while (true) {
-    Result<std::vector<TopicInfo>> found = describe_topics(std::vector<std::string>{name}, allow_auto_creation);
+    Result<std::vector<TopicInfo>> found =
+        describe_topics(std::vector<std::string>{name}, allow_auto_creation);
     if (!found) return std::unexpected(found.error());
     TopicInfo topic = found->empty() ? TopicInfo{} : found->front();
     ErrorCode error = found->empty() ? ErrorCode::kUnknownTopicOrPartition : topic.error;

@@ -52,12 +52,12 @@ class Cluster {
   int32_t controller_id() const { return controller_id_; }
   const std::vector<BrokerInfo>& brokers() const { return brokers_; }
 
-  // Asks the cluster, in order of names; without `names` for all topics. A topic that isn't there has an error in
-  // it (kUnknownTopicOrPartition).
+  // Asks the cluster, in order of names; without `names` for all topics. A topic that isn't there has an
+  // error in it (kUnknownTopicOrPartition).
   Result<std::vector<TopicInfo>> describe_topics(const std::optional<std::vector<std::string>>& names,
                                                  bool allow_auto_creation = false);
-  // One topic, with a leader for each partition; waits until leaders are there, as after an automatic creation.
-  // kUnknownTopicOrPartition names the topic and those with similar names.
+  // One topic, with a leader for each partition; waits until leaders are there, as after an automatic
+  // creation. kUnknownTopicOrPartition names the topic and those with similar names.
   Result<TopicInfo> topic(const std::string& name, bool allow_auto_creation = false);
 
   // A connection that is open, or opened now. They stay valid until drop.
@@ -77,7 +77,9 @@ class Cluster {
     Retry retry(options_.timeout_ms);
     while (true) {
       Result<Reply<Answer>> reply = call_once<Answer>(pick, request);
-      const ErrorCode code = !reply ? reply.error().code : verdict ? verdict(reply->message) : ErrorCode::kNone;
+      const ErrorCode code = !reply    ? reply.error().code
+                             : verdict ? verdict(reply->message)
+                                       : ErrorCode::kNone;
       if (code == ErrorCode::kNone || !is_retriable(code) || !retry.wait()) return reply;
       if (!refresh_between) continue;
       if (Result<void> refreshed = refresh(); !refreshed) return std::unexpected(refreshed.error());
@@ -88,7 +90,8 @@ class Cluster {
     return call<Answer>([this] { return any(); }, request);
   }
   template <class Answer, class Request>
-  Result<Reply<Answer>> call_controller(const Request& request, const std::function<ErrorCode(const Answer&)>& verdict = {}) {
+  Result<Reply<Answer>> call_controller(const Request& request,
+                                        const std::function<ErrorCode(const Answer&)>& verdict = {}) {
     return call<Answer>([this] { return controller(); }, request, verdict);
   }
   template <class Answer, class Request>

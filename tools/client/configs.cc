@@ -12,13 +12,20 @@ namespace {
 
 std::string source_name(int8_t source) {
   switch (source) {
-    case 1: return "topic";
-    case 2: return "broker (dynamic)";
-    case 3: return "all brokers (dynamic)";
-    case 4: return "broker";
-    case 5: return "default";
-    case 6: return "broker logger";
-    default: return "unknown";
+    case 1:
+      return "topic";
+    case 2:
+      return "broker (dynamic)";
+    case 3:
+      return "all brokers (dynamic)";
+    case 4:
+      return "broker";
+    case 5:
+      return "default";
+    case 6:
+      return "broker logger";
+    default:
+      return "unknown";
   }
 }
 
@@ -32,7 +39,8 @@ std::unexpected<Error> refused(ErrorCode code, const std::optional<std::string_v
 }
 
 // Settings of a broker are known to that broker only.
-std::function<Result<Connection*>()> whom_to_ask(Cluster& cluster, ConfigResource type, const std::string& name) {
+std::function<Result<Connection*>()> whom_to_ask(Cluster& cluster, ConfigResource type,
+                                                 const std::string& name) {
   if (type == ConfigResource::kBroker && !name.empty()) {
     return [&cluster, id = std::atoi(name.c_str())] { return cluster.broker(id); };
   }
@@ -41,7 +49,8 @@ std::function<Result<Connection*>()> whom_to_ask(Cluster& cluster, ConfigResourc
 
 }  // namespace
 
-Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResource type, const std::string& name) {
+Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResource type,
+                                                  const std::string& name) {
   using Request = protocol::DescribeConfigsRequest;
   std::vector<Request::Resource> resources(1);
   resources[0].resource_type = static_cast<int8_t>(type);
@@ -64,7 +73,8 @@ Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResour
       entry.sensitive = config.is_sensitive;
     }
   }
-  std::sort(entries.begin(), entries.end(), [](const ConfigEntry& a, const ConfigEntry& b) { return a.name < b.name; });
+  std::sort(entries.begin(), entries.end(),
+            [](const ConfigEntry& a, const ConfigEntry& b) { return a.name < b.name; });
   return entries;
 }
 
@@ -91,7 +101,8 @@ Result<void> alter_configs(Cluster& cluster, ConfigResource type, const std::str
   resources[0].configs = configs;
   Request request;
   request.resources = resources;
-  auto reply = cluster.call<protocol::IncrementalAlterConfigsResponse>(whom_to_ask(cluster, type, name), request);
+  auto reply =
+      cluster.call<protocol::IncrementalAlterConfigsResponse>(whom_to_ask(cluster, type, name), request);
   if (!reply) return std::unexpected(reply.error());
   for (const auto& answer : reply->message.responses) {
     if (answer.error_code != ErrorCode::kNone) return refused(answer.error_code, answer.error_message);

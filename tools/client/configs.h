@@ -24,10 +24,11 @@ struct ConfigEntry {
 enum class ConfigResource : int8_t { kTopic = 2, kBroker = 4 };
 
 // All of a resource's settings, in order of their names. kUnknownTopicOrPartition and so on from the broker.
-Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResource type, const std::string& name);
+Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResource type,
+                                                  const std::string& name);
 
-// Sets and unsets (back to the default) some settings and leaves the others (KIP-339). kInvalidConfig with the
-// broker's words; nothing is changed then.
+// Sets and unsets (back to the default) some settings and leaves the others (KIP-339). kInvalidConfig with
+// the broker's words; nothing is changed then.
 Result<void> alter_configs(Cluster& cluster, ConfigResource type, const std::string& name,
                            const std::vector<std::pair<std::string, std::string>>& set,
                            const std::vector<std::string>& unset);

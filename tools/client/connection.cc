@@ -39,20 +39,26 @@ Result<void> Connection::negotiate() {
   int16_t version = protocol::find_api(ApiKey::kApiVersions)->max_version;
   while (true) {
     if (Result<int32_t> sent = send(request, version); !sent) return std::unexpected(sent.error());
-    Result<Response> response = receive(Deadline::after_ms(std::min(options_.timeout_ms, options_.connect_timeout_ms)));
+    Result<Response> response =
+        receive(Deadline::after_ms(std::min(options_.timeout_ms, options_.connect_timeout_ms)));
     if (!response) {
-      return fail(response.error().code, response.error().message + "; is this a Kafka broker's plain-text port?");
+      return fail(response.error().code,
+                  response.error().message + "; is this a Kafka broker's plain-text port?");
     }
     // A broker that doesn't know our version says so in the layout of version 0 (KIP-511).
     const Bytes body = response->body();
     const bool refused = body.size() >= 2 && body[0] == std::byte{0} &&
                          body[1] == std::byte{static_cast<unsigned char>(ErrorCode::kUnsupportedVersion)};
     if (refused) {
-      if (version == 0) return with_address({ErrorCode::kUnsupportedVersion, "the broker refuses every version of ApiVersions"});
+      if (version == 0)
+        return with_address(
+            {ErrorCode::kUnsupportedVersion, "the broker refuses every version of ApiVersions"});
       response->version = 0;
     }
-    Result<Reply<protocol::ApiVersionsResponse>> reply = parse<protocol::ApiVersionsResponse>(std::move(*response));
-    if (!reply) return with_address({ErrorCode::kNetworkException, "not a Kafka broker: " + reply.error().message});
+    Result<Reply<protocol::ApiVersionsResponse>> reply =
+        parse<protocol::ApiVersionsResponse>(std::move(*response));
+    if (!reply)
+      return with_address({ErrorCode::kNetworkException, "not a Kafka broker: " + reply.error().message});
     for (const auto& api : (*reply)->api_keys) {
       versions_[static_cast<ApiKey>(api.api_key)] = {api.min_version, api.max_version};
     }
@@ -78,13 +84,15 @@ Result<int16_t> Connection::version_of(ApiKey api, int16_t limit) const {
   const auto theirs = versions_.find(api);
   const std::string_view name = protocol::api_name(api);
   if (theirs == versions_.end()) {
-    return fail(ErrorCode::kUnsupportedVersion, fmt::format("the broker at {} doesn't have {}", address_.to_string(), name));
+    return fail(ErrorCode::kUnsupportedVersion,
+                fmt::format("the broker at {} doesn't have {}", address_.to_string(), name));
   }
   const int16_t version = std::min({ours->max_version, theirs->second.max, limit});
   if (version >= ours->min_version && version >= theirs->second.min) return version;
   return fail(ErrorCode::kUnsupportedVersion,
-              fmt::format("the broker at {} has {} in versions {} to {}, this program in {} to {}", address_.to_string(),
-                          name, theirs->second.min, theirs->second.max, ours->min_version, ours->max_version));
+              fmt::format("the broker at {} has {} in versions {} to {}, this program in {} to {}",
+                          address_.to_string(), name, theirs->second.min, theirs->second.max,
+                          ours->min_version, ours->max_version));
 }
 
 Result<void> Connection::begin_request(protocol::Writer& writer, ApiKey api, int16_t version) {
@@ -97,7 +105,8 @@ Result<void> Connection::begin_request(protocol::Writer& writer, ApiKey api, int
   return protocol::encode(header, writer);
 }
 
-Result<int32_t> Connection::send_frame(protocol::Writer& writer, ApiKey api, int16_t version, bool expects_response) {
+Result<int32_t> Connection::send_frame(protocol::Writer& writer, ApiKey api, int16_t version,
+                                       bool expects_response) {
   writer.patch_int32(0, static_cast<int32_t>(writer.size() - 4));
   const Bytes frame = writer.written();
   if (Result<void> sent = socket_.send({&frame, 1}, Deadline::after_ms(options_.timeout_ms)); !sent) {
@@ -111,18 +120,22 @@ Result<int32_t> Connection::send_frame(protocol::Writer& writer, ApiKey api, int
 Result<Connection::Response> Connection::receive(Deadline deadline) {
   while (length_got_ < length_.size() || frame_got_ < frame_.size()) {
     const bool in_length = length_got_ < length_.size();
-    const MutableBytes place = in_length ? MutableBytes(length_).subspan(length_got_) : MutableBytes(frame_).subspan(frame_got_);
+    const MutableBytes place =
+        in_length ? MutableBytes(length_).subspan(length_got_) : MutableBytes(frame_).subspan(frame_got_);
     Result<size_t> got = socket_.receive(place, deadline);
     if (!got) return with_address(got.error());
     if (*got == 0) {
-      return with_address({ErrorCode::kRequestTimedOut, fmt::format("no answer to {} in time",
-                           protocol::api_name(outstanding_.empty() ? ApiKey::kApiVersions : outstanding_.front().api))});
+      return with_address({ErrorCode::kRequestTimedOut,
+                           fmt::format("no answer to {} in time",
+                                       protocol::api_name(outstanding_.empty() ? ApiKey::kApiVersions
+                                                                               : outstanding_.front().api))});
     }
     (in_length ? length_got_ : frame_got_) += *got;
     if (!in_length || length_got_ < length_.size()) continue;
     const uint32_t length = read_length(length_);
     if (length > kMaxFrame || length < 4) {
-      return with_address({ErrorCode::kNetworkException, fmt::format("an answer of {} bytes: this is not Kafka's protocol", length)});
+      return with_address({ErrorCode::kNetworkException,
+                           fmt::format("an answer of {} bytes: this is not Kafka's protocol", length)});
     }
     frame_.resize(length);
     frame_got_ = 0;
@@ -131,11 +144,13 @@ Result<Connection::Response> Connection::receive(Deadline deadline) {
   response.frame = std::move(frame_);
   frame_.clear();
   frame_got_ = length_got_ = 0;
-  if (outstanding_.empty()) return with_address({ErrorCode::kNetworkException, "an answer that nobody asked for"});
+  if (outstanding_.empty())
+    return with_address({ErrorCode::kNetworkException, "an answer that nobody asked for"});
   const Outstanding expected = outstanding_.front();
   outstanding_.pop_front();
   Bytes body;
-  Result<protocol::ResponseHeader> header = protocol::decode_response_header(response.frame, expected.api, expected.version, body);
+  Result<protocol::ResponseHeader> header =
+      protocol::decode_response_header(response.frame, expected.api, expected.version, body);
   if (!header) return with_address(header.error());
   if (header->correlation_id != expected.correlation_id) {
     return with_address({ErrorCode::kNetworkException, "answers out of order"});

@@ -62,8 +62,8 @@ class Connection {
     Bytes body() const { return Bytes(frame).subspan(body_at); }
   };
 
-  // Connects and asks for the broker's versions (KIP-35, KIP-511). Errors: those of Socket::connect; kNetworkException
-  // when what answers is no Kafka broker.
+  // Connects and asks for the broker's versions (KIP-35, KIP-511). Errors: those of Socket::connect;
+  // kNetworkException when what answers is no Kafka broker.
   static Result<std::unique_ptr<Connection>> open(const Address& address, const ClientOptions& options);
 
   const Address& address() const { return address_; }
@@ -78,13 +78,15 @@ class Connection {
   template <class Request>
   Result<int32_t> send(const Request& request, int16_t version, bool expects_response = true) {
     protocol::Writer writer(kTypicalRequest);
-    if (Result<void> begun = begin_request(writer, Request::kApi, version); !begun) return std::unexpected(begun.error());
-    if (Result<void> encoded = encode(request, version, writer); !encoded) return std::unexpected(encoded.error());
+    if (Result<void> begun = begin_request(writer, Request::kApi, version); !begun)
+      return std::unexpected(begun.error());
+    if (Result<void> encoded = encode(request, version, writer); !encoded)
+      return std::unexpected(encoded.error());
     return send_frame(writer, Request::kApi, version, expects_response);
   }
 
-  // The oldest outstanding request's response. kRequestTimedOut when it isn't there by the deadline: what came of
-  // it is kept, so receive may be called again. A connection that failed otherwise is of no more use.
+  // The oldest outstanding request's response. kRequestTimedOut when it isn't there by the deadline: what
+  // came of it is kept, so receive may be called again. A connection that failed otherwise is of no more use.
   Result<Response> receive(Deadline deadline);
   size_t outstanding() const { return outstanding_.size(); }
 

@@ -19,8 +19,12 @@ bool is_abort_marker(const protocol::RecordView& record) {
 
 }  // namespace
 
-Consumer::Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options, const std::vector<ConsumeRange>& ranges, OnNote on_note)
-    : fetcher_(cluster, topic, options), topic_(topic.name), isolation_(options.isolation), on_note_(std::move(on_note)) {
+Consumer::Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options,
+                   const std::vector<ConsumeRange>& ranges, OnNote on_note)
+    : fetcher_(cluster, topic, options),
+      topic_(topic.name),
+      isolation_(options.isolation),
+      on_note_(std::move(on_note)) {
   for (const ConsumeRange& range : ranges) {
     PartitionState& state = partitions_[range.partition];
     state.next = range.from;
@@ -108,7 +112,8 @@ Result<void> Consumer::advance(int32_t partition, PartitionState& state) {
   return {};
 }
 
-Result<bool> Consumer::skip_batch(PartitionState& state, PendingData& pending, const protocol::BatchHeader& header, Bytes batch) {
+Result<bool> Consumer::skip_batch(PartitionState& state, PendingData& pending,
+                                  const protocol::BatchHeader& header, Bytes batch) {
   if (isolation_ != Isolation::kReadCommitted) return header.is_control();
   std::erase_if(pending.data.aborted, [&](const AbortedTransaction& aborted) {
     if (aborted.first_offset > header.last_offset()) return false;
@@ -117,10 +122,11 @@ Result<bool> Consumer::skip_batch(PartitionState& state, PendingData& pending, c
   });
   if (!header.is_control()) return header.is_transactional() && state.aborted.contains(header.producer_id);
   bool aborts = false;
-  const Result<void> read = protocol::for_each_record(batch, kDecompressLimit, [&](const protocol::RecordView& record) {
-    aborts = is_abort_marker(record);
-    return false;
-  });
+  const Result<void> read =
+      protocol::for_each_record(batch, kDecompressLimit, [&](const protocol::RecordView& record) {
+        aborts = is_abort_marker(record);
+        return false;
+      });
   if (!read) return std::unexpected(read.error());
   if (aborts) state.aborted.erase(header.producer_id);
   return true;
@@ -138,15 +144,16 @@ Result<void> Consumer::decode_next(int32_t partition, PartitionState& state) {
     return {};
   }
   const auto damaged = [&](const Error& error, int64_t offset) {
-    return fail(error.code, fmt::format("{} partition {}, batch at offset {}: {} ({})", topic_, partition, offset,
-                                        error.message, error_name(error.code)));
+    return fail(error.code, fmt::format("{} partition {}, batch at offset {}: {} ({})", topic_, partition,
+                                        offset, error.message, error_name(error.code)));
   };
   Result<protocol::BatchHeader> header = protocol::read_batch_header(pending.rest);
   if (!header) return damaged(header.error(), state.next);
   const Bytes bytes = pending.rest.first(header->size_bytes());
   pending.rest = pending.rest.subspan(header->size_bytes());
   if (!protocol::crc_matches(bytes)) {
-    return damaged({ErrorCode::kCorruptMessage, "its checksum doesn't match its contents"}, header->base_offset);
+    return damaged({ErrorCode::kCorruptMessage, "its checksum doesn't match its contents"},
+                   header->base_offset);
   }
   Result<bool> skip = skip_batch(state, pending, *header, bytes);
   if (!skip) return damaged(skip.error(), header->base_offset);
@@ -160,20 +167,21 @@ Result<void> Consumer::decode_next(int32_t partition, PartitionState& state) {
   batch.records.reserve(static_cast<size_t>(std::max(header->record_count, 0)));
   const bool copy = header->compression() != protocol::Compression::kNone;
   const auto keep = [&](Bytes view) { return as_text(copy ? batch.arena.copy(view) : view); };
-  const Result<void> read = protocol::for_each_record(bytes, kDecompressLimit, [&](const protocol::RecordView& record) {
-    if (record.offset < state.next) return true;
-    DecodedRecord& kept = batch.records.emplace_back();
-    kept.offset = record.offset;
-    kept.timestamp_ms = record.timestamp_ms;
-    if (record.key) kept.key = keep(*record.key);
-    if (record.value) kept.value = keep(*record.value);
-    for (const protocol::RecordHeader& from : record.headers) {
-      HeaderView& to = kept.headers.emplace_back();
-      to.name = keep(as_bytes(from.key));
-      if (from.value) to.value = keep(*from.value);
-    }
-    return true;
-  });
+  const Result<void> read =
+      protocol::for_each_record(bytes, kDecompressLimit, [&](const protocol::RecordView& record) {
+        if (record.offset < state.next) return true;
+        DecodedRecord& kept = batch.records.emplace_back();
+        kept.offset = record.offset;
+        kept.timestamp_ms = record.timestamp_ms;
+        if (record.key) kept.key = keep(*record.key);
+        if (record.value) kept.value = keep(*record.value);
+        for (const protocol::RecordHeader& from : record.headers) {
+          HeaderView& to = kept.headers.emplace_back();
+          to.name = keep(as_bytes(from.key));
+          if (from.value) to.value = keep(*from.value);
+        }
+        return true;
+      });
   if (!read) return damaged(read.error(), header->base_offset);
   // Compaction may have taken the last records of the batch.
   if (batch.records.empty()) state.next = std::max(state.next, header->last_offset() + 1);
@@ -186,7 +194,8 @@ Result<void> Consumer::take(FetchedData data) {
   PartitionState& state = found->second;
   if (data.error == ErrorCode::kOffsetOutOfRange) return out_of_range(data, state);
   if (data.error != ErrorCode::kNone) {
-    return fail(data.error, fmt::format("{} partition {}: {}", topic_, data.partition, error_name(data.error)));
+    return fail(data.error,
+                fmt::format("{} partition {}: {}", topic_, data.partition, error_name(data.error)));
   }
   state.caught_up = data.next_offset >= data.end_offset;
   if (data.records.empty() && data.next_offset == data.fetch_offset) return {};
@@ -204,8 +213,8 @@ Result<void> Consumer::out_of_range(const FetchedData& data, PartitionState& sta
     fetcher_.seek(data.partition, data.log_start_offset);
     return {};
   }
-  return fail(data.error, fmt::format("{} partition {}: offset {} is out of range (the log ends at {})", topic_,
-                                      data.partition, data.fetch_offset, data.end_offset));
+  return fail(data.error, fmt::format("{} partition {}: offset {} is out of range (the log ends at {})",
+                                      topic_, data.partition, data.fetch_offset, data.end_offset));
 }
 
 }  // namespace millrace::tools

@@ -1,7 +1,7 @@
 // Reads records of several partitions as one stream, each partition between two offsets.
 //
-// Order: within a partition by offset, always. Between partitions by timestamp, as far as records that are already
-// there go: a partition that has more to read is waited for, one that is read to its end isn't.
+// Order: within a partition by offset, always. Between partitions by timestamp, as far as records that are
+// already there go: a partition that has more to read is waited for, one that is read to its end isn't.
 #pragma once
 
 #include <deque>
@@ -28,13 +28,15 @@ struct ConsumeRange {
 
 class Consumer {
  public:
-  // What a person should know and what doesn't end the reading, e.g. records that retention deleted meanwhile.
+  // What a person should know and what doesn't end the reading, e.g. records that retention deleted
+  // meanwhile.
   using OnNote = std::function<void(const std::string&)>;
 
-  Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options, const std::vector<ConsumeRange>& ranges, OnNote on_note);
+  Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options, const std::vector<ConsumeRange>& ranges,
+           OnNote on_note);
 
-  // The next record; null when none came within `wait_ms`, or when finished. Valid until the next call. Errors
-  // name topic, partition and offset.
+  // The next record; null when none came within `wait_ms`, or when finished. Valid until the next call.
+  // Errors name topic, partition and offset.
   Result<const ConsumedRecord*> next(int64_t wait_ms);
   // Every partition has been read to its end offset.
   bool finished() const;
@@ -74,10 +76,13 @@ class Consumer {
     std::set<int64_t> aborted;
   };
 
-  bool has_record(const PartitionState& state) const { return state.batch && state.batch->at < state.batch->records.size(); }
+  bool has_record(const PartitionState& state) const {
+    return state.batch && state.batch->at < state.batch->records.size();
+  }
   Result<void> advance(int32_t partition, PartitionState& state);
   Result<void> decode_next(int32_t partition, PartitionState& state);
-  Result<bool> skip_batch(PartitionState& state, PendingData& pending, const protocol::BatchHeader& header, Bytes batch);
+  Result<bool> skip_batch(PartitionState& state, PendingData& pending, const protocol::BatchHeader& header,
+                          Bytes batch);
   Result<void> take(FetchedData data);
   Result<void> out_of_range(const FetchedData& data, PartitionState& state);
   void finish(int32_t partition, PartitionState& state);

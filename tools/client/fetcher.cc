@@ -101,7 +101,8 @@ Result<std::vector<FetchedData>> Fetcher::poll(int64_t wait_ms) {
     leaders.push_back(leader);
   }
   for (const size_t i : wait_readable(fds, Deadline::after_ms(wait_ms))) {
-    Result<Connection::Response> response = lines_[leaders[i]].connection->receive(lines_[leaders[i]].deadline);
+    Result<Connection::Response> response =
+        lines_[leaders[i]].connection->receive(lines_[leaders[i]].deadline);
     Result<void> taken = response ? take_answer(leaders[i], std::move(*response), fetched)
                                   : fail_line(leaders[i], response.error());
     if (!taken) return std::unexpected(taken.error());
@@ -109,19 +110,22 @@ Result<std::vector<FetchedData>> Fetcher::poll(int64_t wait_ms) {
   for (const int32_t leader : leaders) {
     const Line& line = lines_[leader];
     if (!line.waiting || !line.deadline.passed()) continue;
-    const Error late{ErrorCode::kRequestTimedOut, fmt::format("{}: no answer to Fetch in time", line.connection->address().to_string())};
+    const Error late{ErrorCode::kRequestTimedOut,
+                     fmt::format("{}: no answer to Fetch in time", line.connection->address().to_string())};
     if (Result<void> failed = fail_line(leader, late); !failed) return std::unexpected(failed.error());
   }
   return fetched;
 }
 
-Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response, std::vector<FetchedData>& fetched) {
+Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
+                                  std::vector<FetchedData>& fetched) {
   auto reply = Connection::parse<protocol::FetchResponse>(std::move(response));
   if (!reply) return std::unexpected(reply.error());
   lines_[leader].waiting = false;
   const auto frame = std::make_shared<const Buffer>(std::move(reply->frame));
   for (const int32_t number : lines_[leader].asked) {
-    if (const auto found = positions_.find(number); found != positions_.end()) found->second.on_the_way = false;
+    if (const auto found = positions_.find(number); found != positions_.end())
+      found->second.on_the_way = false;
   }
   if (reply->message.error_code != ErrorCode::kNone) {
     return fail_line(leader, {reply->message.error_code, std::string(error_name(reply->message.error_code))});
@@ -143,15 +147,20 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
       data.records = partition.records.bytes.value_or(Bytes{});
       data.fetch_offset = data.next_offset = state.offset;
       data.log_start_offset = partition.log_start_offset;
-      data.end_offset = options_.isolation == Isolation::kReadCommitted ? partition.last_stable_offset : partition.high_watermark;
-      for (const auto& aborted : partition.aborted_transactions.value_or(decltype(partition.aborted_transactions)::value_type{})) {
+      data.end_offset = options_.isolation == Isolation::kReadCommitted ? partition.last_stable_offset
+                                                                        : partition.high_watermark;
+      for (const auto& aborted :
+           partition.aborted_transactions.value_or(decltype(partition.aborted_transactions)::value_type{})) {
         data.aborted.push_back({aborted.producer_id, aborted.first_offset});
       }
-      const Result<size_t> walked = protocol::for_each_batch(data.records, [&](const protocol::BatchHeader& header, Bytes) {
-        data.next_offset = std::max(data.next_offset, header.last_offset() + 1);
-        return true;
-      });
-      if (!walked) return fail(walked.error().code, fmt::format("{} partition {} from offset {}: {}", topic_.name, data.partition, state.offset, walked.error().message));
+      const Result<size_t> walked =
+          protocol::for_each_batch(data.records, [&](const protocol::BatchHeader& header, Bytes) {
+            data.next_offset = std::max(data.next_offset, header.last_offset() + 1);
+            return true;
+          });
+      if (!walked)
+        return fail(walked.error().code, fmt::format("{} partition {} from offset {}: {}", topic_.name,
+                                                     data.partition, state.offset, walked.error().message));
       data.records = data.records.first(*walked);
       state.offset = data.next_offset;
     }

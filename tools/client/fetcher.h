@@ -1,5 +1,5 @@
-// Reads record batches of one topic's partitions: one fetch on the way to each leader, the next sent before the last
-// one's data is used.
+// Reads record batches of one topic's partitions: one fetch on the way to each leader, the next sent before
+// the last one's data is used.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,11 @@ struct AbortedTransaction {
 // What one fetch brought of one partition.
 struct FetchedData {
   int32_t partition = 0;
-  // kNone, or an error that trying again doesn't mend; kOffsetOutOfRange has the partition's bounds filled in.
+  // kNone, or an error that trying again doesn't mend; kOffsetOutOfRange has the partition's bounds filled
+  // in.
   ErrorCode error = ErrorCode::kNone;
-  // Whole batches; may start before the offset asked for and end in the middle of a batch. Points into `frame`.
+  // Whole batches; may start before the offset asked for and end in the middle of a batch. Points into
+  // `frame`.
   Bytes records;
   std::shared_ptr<const Buffer> frame;
   // After the last whole batch; the fetch's own offset when there is none.
@@ -58,8 +60,8 @@ class Fetcher {
   void pause(int32_t partition, bool paused);
   void remove(int32_t partition) { positions_.erase(partition); }
 
-  // What came within `wait_ms`; empty when nothing did. Errors that end everything: no broker to talk to within the
-  // timeout, the topic is gone.
+  // What came within `wait_ms`; empty when nothing did. Errors that end everything: no broker to talk to
+  // within the timeout, the topic is gone.
   Result<std::vector<FetchedData>> poll(int64_t wait_ms);
 
  private:

@@ -1,21 +1,20 @@
 #include "tools/client/offsets.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 
 #include "protocol/messages/list_offsets.h"
 #include "tools/interrupt.h"
-
-#include <poll.h>
 
 namespace millrace::tools {
 namespace {
 
 constexpr int kPauseMs = 100;
 
-// Asks the leaders once and moves what they answered from `wanted` to `found`. Returns the retriable error of one
-// that is left, or kNone.
-Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t timestamp_ms, Isolation isolation,
-                              std::vector<int32_t>& wanted, Offsets& found) {
+// Asks the leaders once and moves what they answered from `wanted` to `found`. Returns the retriable error of
+// one that is left, or kNone.
+Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t timestamp_ms,
+                              Isolation isolation, std::vector<int32_t>& wanted, Offsets& found) {
   using Request = protocol::ListOffsetsRequest;
   ErrorCode retriable = ErrorCode::kNone;
   std::map<int32_t, std::vector<Request::Topic::Partition>> by_leader;
@@ -23,7 +22,8 @@ Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t 
     const PartitionInfo* info = topic.partition(number);
     if (info == nullptr) {
       return fail(ErrorCode::kUnknownTopicOrPartition,
-                  fmt::format("topic \"{}\" has no partition {}; it has {}, from 0", topic.name, number, topic.partitions.size()));
+                  fmt::format("topic \"{}\" has no partition {}; it has {}, from 0", topic.name, number,
+                              topic.partitions.size()));
     }
     if (info->leader < 0) {
       retriable = ErrorCode::kLeaderNotAvailable;
@@ -51,8 +51,9 @@ Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t 
         } else if (is_retriable(partition.error_code)) {
           retriable = partition.error_code;
         } else {
-          return fail(partition.error_code, fmt::format("{} partition {}: {}", topic.name, partition.partition_index,
-                                                        error_name(partition.error_code)));
+          return fail(partition.error_code,
+                      fmt::format("{} partition {}: {}", topic.name, partition.partition_index,
+                                  error_name(partition.error_code)));
         }
       }
     }
@@ -63,8 +64,9 @@ Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t 
 
 }  // namespace
 
-Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic, const std::vector<int32_t>& partitions,
-                             int64_t timestamp_ms, Isolation isolation) {
+Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
+                             const std::vector<int32_t>& partitions, int64_t timestamp_ms,
+                             Isolation isolation) {
   const Deadline deadline = Deadline::after_ms(cluster.options().timeout_ms);
   std::vector<int32_t> wanted = partitions;
   Offsets found;
@@ -89,10 +91,12 @@ Result<Offsets> resolve(Cluster& cluster, const std::string& topic, const std::v
     for (const int32_t partition : partitions) same[partition] = position.value;
     return same;
   }
-  if (position.kind == Kind::kStart) return list_offsets(cluster, topic, partitions, kEarliestTimestamp, isolation);
+  if (position.kind == Kind::kStart)
+    return list_offsets(cluster, topic, partitions, kEarliestTimestamp, isolation);
   Result<Offsets> end = list_offsets(cluster, topic, partitions, kLatestTimestamp, isolation);
   if (!end || position.kind == Kind::kEnd) return end;
-  const int64_t timestamp_ms = position.kind == Kind::kTimestamp ? std::max<int64_t>(position.value, 0) : kEarliestTimestamp;
+  const int64_t timestamp_ms =
+      position.kind == Kind::kTimestamp ? std::max<int64_t>(position.value, 0) : kEarliestTimestamp;
   Result<Offsets> other = list_offsets(cluster, topic, partitions, timestamp_ms, isolation);
   if (!other) return other;
   for (auto& [partition, offset] : *other) {

@@ -18,13 +18,14 @@ enum class Isolation : int8_t { kReadUncommitted = 0, kReadCommitted = 1 };
 
 using Offsets = std::map<int32_t, int64_t>;
 
-// For each partition the offset of the first record at or after `timestamp_ms`, -1 where there is none; or what one
-// of the special timestamps asks for. Follows leaders that move. Errors name topic and partition.
-Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic, const std::vector<int32_t>& partitions,
-                             int64_t timestamp_ms, Isolation isolation);
+// For each partition the offset of the first record at or after `timestamp_ms`, -1 where there is none; or
+// what one of the special timestamps asks for. Follows leaders that move. Errors name topic and partition.
+Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
+                             const std::vector<int32_t>& partitions, int64_t timestamp_ms,
+                             Isolation isolation);
 
-// For each partition the offset that the position stands for. A time after the last record is the end. Offsets given
-// as numbers come back as they are, whether or not the partition has them.
+// For each partition the offset that the position stands for. A time after the last record is the end.
+// Offsets given as numbers come back as they are, whether or not the partition has them.
 Result<Offsets> resolve(Cluster& cluster, const std::string& topic, const std::vector<int32_t>& partitions,
                         const Position& position, Isolation isolation);
 

@@ -37,7 +37,8 @@ void Producer::send_ready() {
   for (size_t i = 0; i < partitions_.size(); ++i) {
     Partition& partition = partitions_[i];
     // Batches that waited too long, e.g. for a leader.
-    while (!partition.ready.empty() && partition.in_flight == 0 && partition.ready.front().deadline.passed()) {
+    while (!partition.ready.empty() && partition.in_flight == 0 &&
+           partition.ready.front().deadline.passed()) {
       Batch batch = std::move(partition.ready.front());
       partition.ready.pop_front();
       Error error = batch.last_error;
@@ -48,7 +49,8 @@ void Producer::send_ready() {
     if (partition.ready.empty() || partition.not_before_us > now_us) continue;
     const int32_t leader = topic_.partitions[i].leader;
     if (leader < 0) stale_ = true;
-    if (leader >= 0 && std::find(leaders.begin(), leaders.end(), leader) == leaders.end()) leaders.push_back(leader);
+    if (leader >= 0 && std::find(leaders.begin(), leaders.end(), leader) == leaders.end())
+      leaders.push_back(leader);
   }
   for (const int32_t leader : leaders) {
     while (lines_[leader].requests.size() < static_cast<size_t>(options_.max_in_flight)) {
@@ -143,7 +145,8 @@ bool Producer::read_answers(int64_t wait_ms) {
   for (const int32_t leader : leaders) {
     const Line& line = lines_[leader];
     if (line.requests.empty() || !line.requests.front().deadline.passed()) continue;
-    fail_line(leader, {ErrorCode::kRequestTimedOut, fmt::format("{}: no answer to Produce in time", line.connection->address().to_string())});
+    fail_line(leader, {ErrorCode::kRequestTimedOut, fmt::format("{}: no answer to Produce in time",
+                                                                line.connection->address().to_string())});
   }
   return !ready.empty();
 }
@@ -163,7 +166,8 @@ void Producer::take_answer(int32_t leader, Connection::Response response) {
       }
     }
     if (found == nullptr) {
-      settle(std::move(batch), ErrorCode::kUnknownServerError, "the broker's answer doesn't name the partition", -1);
+      settle(std::move(batch), ErrorCode::kUnknownServerError,
+             "the broker's answer doesn't name the partition", -1);
     } else {
       settle(std::move(batch), found->error_code, explain(*found), found->base_offset);
     }

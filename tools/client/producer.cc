@@ -16,8 +16,9 @@ constexpr int64_t kLoopWaitMs = 100;
 
 }  // namespace
 
-Result<std::unique_ptr<Producer>> Producer::create(Cluster& cluster, const std::string& topic, bool allow_auto_creation,
-                                                   const ProducerOptions& options, OnDelivery on_delivery) {
+Result<std::unique_ptr<Producer>> Producer::create(Cluster& cluster, const std::string& topic,
+                                                   bool allow_auto_creation, const ProducerOptions& options,
+                                                   OnDelivery on_delivery) {
   std::unique_ptr<Producer> producer(new Producer(cluster, options, std::move(on_delivery)));
   Result<TopicInfo> info = cluster.topic(topic, allow_auto_creation);
   if (!info) return std::unexpected(info.error());
@@ -40,10 +41,12 @@ Result<void> Producer::acquire_id() {
   request.transactional_id.reset();
   request.transaction_timeout_ms = INT32_MAX;
   const auto verdict = [](const protocol::InitProducerIdResponse& answer) { return answer.error_code; };
-  auto reply = cluster_.call<protocol::InitProducerIdResponse>([this] { return cluster_.any(); }, request, {verdict});
+  auto reply =
+      cluster_.call<protocol::InitProducerIdResponse>([this] { return cluster_.any(); }, request, {verdict});
   if (!reply) return std::unexpected(reply.error());
   if (reply->message.error_code != ErrorCode::kNone) {
-    return fail(reply->message.error_code, fmt::format("no producer id: {}", error_name(reply->message.error_code)));
+    return fail(reply->message.error_code,
+                fmt::format("no producer id: {}", error_name(reply->message.error_code)));
   }
   producer_id_ = reply->message.producer_id;
   producer_epoch_ = reply->message.producer_epoch;
@@ -64,10 +67,11 @@ Result<void> Producer::refresh_topic() {
 }
 
 Result<void> Producer::send(int32_t partition, std::optional<Bytes> key, std::optional<Bytes> value,
-                            std::span<const protocol::RecordHeader> headers, int64_t timestamp_ms, int64_t ordinal) {
+                            std::span<const protocol::RecordHeader> headers, int64_t timestamp_ms,
+                            int64_t ordinal) {
   if (partition < 0 || partition >= static_cast<int32_t>(partitions_.size())) {
-    return fail(ErrorCode::kInvalidRequest, fmt::format("topic \"{}\" has no partition {}; it has {}, from 0", topic_.name,
-                                                        partition, partitions_.size()));
+    return fail(ErrorCode::kInvalidRequest, fmt::format("topic \"{}\" has no partition {}; it has {}, from 0",
+                                                        topic_.name, partition, partitions_.size()));
   }
   Partition& target = partitions_[static_cast<size_t>(partition)];
   const size_t size = (key ? key->size() : 0) + (value ? value->size() : 0);
@@ -129,7 +133,8 @@ void Producer::close_lingering(bool all) {
   const int64_t due_us = steady_us() - options_.linger_ms * 1000;
   for (size_t i = 0; i < partitions_.size(); ++i) {
     const Partition& partition = partitions_[i];
-    if (!partition.builder.empty() && (all || partition.first_record_us <= due_us)) close_batch(static_cast<int32_t>(i));
+    if (!partition.builder.empty() && (all || partition.first_record_us <= due_us))
+      close_batch(static_cast<int32_t>(i));
   }
 }
 
@@ -142,7 +147,8 @@ void Producer::stamp(Batch& batch) {
   header->producer_epoch = producer_epoch_;
   header->base_sequence = partition.next_sequence;
   // Sequence numbers start again at 0 after INT32_MAX.
-  partition.next_sequence = static_cast<int32_t>((int64_t{partition.next_sequence} + batch.record_count) & 0x7fffffff);
+  partition.next_sequence =
+      static_cast<int32_t>((int64_t{partition.next_sequence} + batch.record_count) & 0x7fffffff);
   protocol::write_batch_header(*header, batch.bytes);
   protocol::update_crc(batch.bytes);
   batch.stamped_id = producer_id_;
@@ -158,7 +164,8 @@ void Producer::settle(Batch batch, ErrorCode code, std::string message, int64_t 
   if (code == ErrorCode::kNone || code == ErrorCode::kDuplicateSequenceNumber) {
     return report(std::move(batch), {ErrorCode::kNone, {}}, base_offset);
   }
-  Error error{code, message.empty() ? std::string(error_name(code)) : fmt::format("{} ({})", message, error_name(code))};
+  Error error{code, message.empty() ? std::string(error_name(code))
+                                    : fmt::format("{} ({})", message, error_name(code))};
   if (!retriable(code) || batch.deadline.passed() || interrupted()) {
     needs_new_id_ = needs_new_id_ || options_.idempotent;
     return report(std::move(batch), std::move(error), -1);
@@ -197,7 +204,8 @@ void Producer::poll(int64_t wait_ms) {
 void Producer::flush() {
   close_lingering(true);
   while (unreported_ > 0) {
-    if (interrupted()) return fail_everything({ErrorCode::kRequestTimedOut, "interrupted before it was delivered"});
+    if (interrupted())
+      return fail_everything({ErrorCode::kRequestTimedOut, "interrupted before it was delivered"});
     poll(kLoopWaitMs);
   }
 }

@@ -1,5 +1,5 @@
-// Writes records to one topic: batches by partition, several requests on the way to each broker, tries again what
-// may succeed, keeps each partition's order.
+// Writes records to one topic: batches by partition, several requests on the way to each broker, tries again
+// what may succeed, keeps each partition's order.
 //
 // One thread, no background work: things move inside send, poll and flush.
 #pragma once
@@ -49,7 +49,8 @@ struct Delivery {
   // From the first record's send to the answer.
   int64_t latency_us = 0;
   size_t bytes = 0;
-  // kNone: delivered. Otherwise none of the batch was, or with kRequestTimedOut and kNetworkException perhaps it was.
+  // kNone: delivered. Otherwise none of the batch was, or with kRequestTimedOut and kNetworkException perhaps
+  // it was.
   Error error{ErrorCode::kNone, {}};
 };
 
@@ -57,14 +58,16 @@ class Producer {
  public:
   using OnDelivery = std::function<void(const Delivery&)>;
 
-  // The cluster must outlive the producer. Fails when the topic isn't there (and may not create itself), or when
-  // the broker refuses a producer id.
-  static Result<std::unique_ptr<Producer>> create(Cluster& cluster, const std::string& topic, bool allow_auto_creation,
-                                                  const ProducerOptions& options, OnDelivery on_delivery);
+  // The cluster must outlive the producer. Fails when the topic isn't there (and may not create itself), or
+  // when the broker refuses a producer id.
+  static Result<std::unique_ptr<Producer>> create(Cluster& cluster, const std::string& topic,
+                                                  bool allow_auto_creation, const ProducerOptions& options,
+                                                  OnDelivery on_delivery);
 
   int32_t partition_count() const { return static_cast<int32_t>(topic_.partitions.size()); }
   const TopicInfo& topic() const { return topic_; }
-  // The partition for the next record without key: it stays the same until a batch is full, so that batches fill.
+  // The partition for the next record without key: it stays the same until a batch is full, so that batches
+  // fill.
   int32_t sticky_partition() const { return sticky_; }
 
   // Takes a record; kInvalidRequest for a partition that doesn't exist. `ordinal` comes back in Delivery.
@@ -75,7 +78,8 @@ class Producer {
 
   // Sends what is due and handles answers; returns when something was answered or after `wait_ms`.
   void poll(int64_t wait_ms);
-  // Returns when every record has been reported. A signal ends it early: what is left is then reported as failed.
+  // Returns when every record has been reported. A signal ends it early: what is left is then reported as
+  // failed.
   void flush();
   // Records that were taken and not yet reported.
   int64_t unreported() const { return unreported_; }

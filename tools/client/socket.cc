@@ -20,7 +20,8 @@
 namespace millrace::tools {
 namespace {
 
-// Waits are cut into pieces of this length, so that a signal between a look at the flag and poll isn't missed.
+// Waits are cut into pieces of this length, so that a signal between a look at the flag and poll isn't
+// missed.
 constexpr int64_t kSliceMs = 200;
 
 std::unexpected<Error> network_error(std::string message) {
@@ -49,7 +50,8 @@ int connect_one(int fd, const addrinfo& target, Deadline deadline) {
 }
 
 std::string advice(int error) {
-  if (error == ECONNREFUSED) return "; nothing listens there. Is the broker running? (millrace dev starts one)";
+  if (error == ECONNREFUSED)
+    return "; nothing listens there. Is the broker running? (millrace dev starts one)";
   if (error == ETIMEDOUT) return "; a firewall or a wrong address, perhaps";
   return "";
 }
@@ -73,7 +75,8 @@ Result<Socket> Socket::connect(const Address& address, Deadline deadline) {
   addrinfo* found = nullptr;
   const int failure = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (failure != 0) {
-    return network_error(fmt::format("{}: the host's name is not known ({})", address.to_string(), gai_strerror(failure)));
+    return network_error(
+        fmt::format("{}: the host's name is not known ({})", address.to_string(), gai_strerror(failure)));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
   int error = ENOENT;
@@ -108,11 +111,13 @@ Result<void> Socket::send(std::span<const Bytes> parts, Deadline deadline) {
     message.msg_iovlen = count;
     ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      if (!wait_for(fd_, POLLOUT, deadline)) return fail(ErrorCode::kRequestTimedOut, "the broker takes no more data");
+      if (!wait_for(fd_, POLLOUT, deadline))
+        return fail(ErrorCode::kRequestTimedOut, "the broker takes no more data");
       continue;
     }
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return network_error(fmt::format("connection lost while sending: {}", std::strerror(errno)));
+    if (sent < 0)
+      return network_error(fmt::format("connection lost while sending: {}", std::strerror(errno)));
     for (auto left = static_cast<size_t>(sent); part < parts.size();) {
       const size_t rest = parts[part].size() - offset;
       if (left < rest) {
@@ -145,7 +150,8 @@ std::vector<size_t> wait_readable(std::span<const int> fds, Deadline deadline) {
   for (const int fd : fds) entries.push_back({fd, POLLIN, 0});
   std::vector<size_t> ready;
   while (true) {
-    const int count = poll(entries.data(), entries.size(), static_cast<int>(std::min(deadline.left_ms(), kSliceMs)));
+    const int count =
+        poll(entries.data(), entries.size(), static_cast<int>(std::min(deadline.left_ms(), kSliceMs)));
     if (count > 0) break;
     if (deadline.passed() || interrupted()) return ready;
   }

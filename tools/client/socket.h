@@ -24,8 +24,8 @@ class Socket {
   // Sends all the parts, in order. kNetworkException when the peer is gone, kRequestTimedOut when it takes
   // nothing; what was sent until then is unknown.
   Result<void> send(std::span<const Bytes> parts, Deadline deadline);
-  // Fills `out` as far as bytes have come, at least one; 0 means none came by the deadline. kNetworkException when
-  // the peer closed the connection.
+  // Fills `out` as far as bytes have come, at least one; 0 means none came by the deadline. kNetworkException
+  // when the peer closed the connection.
   Result<size_t> receive(MutableBytes out, Deadline deadline);
 
   int fd() const { return fd_; }
@@ -36,8 +36,8 @@ class Socket {
   int fd_ = -1;
 };
 
-// Waits until one of the sockets has something to read, the deadline passes or a signal comes. Returns the indexes
-// of those that have.
+// Waits until one of the sockets has something to read, the deadline passes or a signal comes. Returns the
+// indexes of those that have.
 std::vector<size_t> wait_readable(std::span<const int> fds, Deadline deadline);
 
 }  // namespace millrace::tools

@@ -68,20 +68,26 @@ Result<Summary> summarise(Cluster& cluster) {
 
 Json broker_json(const BrokerState& state, int32_t controller) {
   Json json = Json::object();
-  json.set("id", int64_t{state.info.id}).set("host", state.info.address.host).set("port", int64_t{state.info.address.port});
+  json.set("id", int64_t{state.info.id})
+      .set("host", state.info.address.host)
+      .set("port", int64_t{state.info.address.port});
   json.set("rack", Json(state.info.rack)).set("controller", state.info.id == controller);
-  json.set("reachable", state.problem.empty()).set("problem", state.problem.empty() ? Json() : Json(state.problem));
+  json.set("reachable", state.problem.empty())
+      .set("problem", state.problem.empty() ? Json() : Json(state.problem));
   Json features = Json::list();
   for (const Feature& feature : state.features) {
     Json item = Json::object();
-    item.set("name", feature.name).set("min_level", int64_t{feature.min_level}).set("max_level", int64_t{feature.max_level});
+    item.set("name", feature.name)
+        .set("min_level", int64_t{feature.min_level})
+        .set("max_level", int64_t{feature.max_level});
     features.push(std::move(item));
   }
   Json apis = Json::list();
   for (const auto& [key, range] : state.versions) {
     Json item = Json::object();
     const bool known = protocol::find_api(key) != nullptr;
-    item.set("key", int64_t{static_cast<int16_t>(key)}).set("name", known ? Json(protocol::api_name(key)) : Json());
+    item.set("key", int64_t{static_cast<int16_t>(key)})
+        .set("name", known ? Json(protocol::api_name(key)) : Json());
     item.set("min_version", int64_t{range.min}).set("max_version", int64_t{range.max});
     apis.push(std::move(item));
   }
@@ -94,7 +100,9 @@ std::string as_json(const Summary& summary) {
   json.set("controller", summary.controller < 0 ? Json() : Json(int64_t{summary.controller}));
   Json brokers = Json::list();
   for (const BrokerState& state : summary.brokers) brokers.push(broker_json(state, summary.controller));
-  json.set("brokers", std::move(brokers)).set("topics", summary.topics).set("internal_topics", summary.internal_topics);
+  json.set("brokers", std::move(brokers))
+      .set("topics", summary.topics)
+      .set("internal_topics", summary.internal_topics);
   json.set("partitions", summary.partitions).set("partitions_without_leader", summary.without_leader);
   json.set("under_replicated_partitions", summary.under_replicated);
   json.set("size_bytes", summary.size_bytes < 0 ? Json() : Json(summary.size_bytes));
@@ -103,27 +111,34 @@ std::string as_json(const Summary& summary) {
 
 std::string as_text(const Summary& summary, bool apis, bool colour) {
   std::string text = fmt::format("Cluster     {}\n", styled(summary.cluster_id, Style::kBold, colour));
-  text += fmt::format("Controller  {}\n", summary.controller < 0 ? "none" : std::to_string(summary.controller));
-  text += fmt::format("Topics      {} (and {} internal), {} partitions", summary.topics, summary.internal_topics, summary.partitions);
+  text +=
+      fmt::format("Controller  {}\n", summary.controller < 0 ? "none" : std::to_string(summary.controller));
+  text += fmt::format("Topics      {} (and {} internal), {} partitions", summary.topics,
+                      summary.internal_topics, summary.partitions);
   if (summary.size_bytes >= 0) text += ", " + format_size(static_cast<double>(summary.size_bytes));
   text += "\n";
   const auto warn = [&](int64_t count, std::string_view what) {
-    if (count > 0) text += "            " + styled(fmt::format("{} partitions {}", count, what), Style::kYellow, colour) + "\n";
+    if (count > 0)
+      text += "            " + styled(fmt::format("{} partitions {}", count, what), Style::kYellow, colour) +
+              "\n";
   };
   warn(summary.without_leader, "without leader");
   warn(summary.under_replicated, "under-replicated");
   Table brokers({">BROKER", "ADDRESS", "RACK", "STATE", ">APIS", "FEATURES"});
   for (const BrokerState& state : summary.brokers) {
     std::string features;
-    for (const Feature& feature : state.features) features += fmt::format("{}{} {}", features.empty() ? "" : ", ", feature.name, feature.max_level);
+    for (const Feature& feature : state.features)
+      features += fmt::format("{}{} {}", features.empty() ? "" : ", ", feature.name, feature.max_level);
     brokers.add({std::to_string(state.info.id), state.info.address.to_string(), state.info.rack.value_or("-"),
-                 state.problem.empty() ? "up" : state.problem, std::to_string(state.versions.size()), features.empty() ? "-" : features});
+                 state.problem.empty() ? "up" : state.problem, std::to_string(state.versions.size()),
+                 features.empty() ? "-" : features});
   }
   text += "\n" + brokers.render(colour);
   if (!apis || summary.brokers.empty()) return text;
   Table table({">KEY", "API", "VERSIONS"});
   for (const auto& [key, range] : summary.brokers.front().versions) {
-    table.add({std::to_string(static_cast<int16_t>(key)), std::string(protocol::api_name(key)), fmt::format("{}-{}", range.min, range.max)});
+    table.add({std::to_string(static_cast<int16_t>(key)), std::string(protocol::api_name(key)),
+               fmt::format("{}-{}", range.min, range.max)});
   }
   return text + "\n" + table.render(colour);
 }
@@ -136,7 +151,8 @@ int run(const Arguments& arguments, Console& console) {
     console.complain(kName, summary.error().message);
     return kExitFailed;
   }
-  console.write(wants_json(arguments) ? as_json(*summary) : as_text(*summary, arguments.has("apis"), console.colour_out));
+  console.write(wants_json(arguments) ? as_json(*summary)
+                                      : as_text(*summary, arguments.has("apis"), console.colour_out));
   return kExitDone;
 }
 
@@ -147,7 +163,8 @@ Command cluster_info_command() {
           .summary = "Show the cluster: brokers, features, counts",
           .details = "",
           .options = with_connection({
-              {.names = "-a,--apis", .help = "The APIs and versions of the first broker too; JSON has them always"},
+              {.names = "-a,--apis",
+               .help = "The APIs and versions of the first broker too; JSON has them always"},
               output_option(),
           }),
           .run = run};

@@ -35,17 +35,21 @@ Result<Plan> read_arguments(const Arguments& arguments) {
   plan.follow = arguments.has("follow");
   plan.json = arguments.has("json");
   plan.most = arguments.integer("count", INT64_MAX);
-  plan.fetch.isolation = arguments.text("isolation") == "read_committed" ? Isolation::kReadCommitted : Isolation::kReadUncommitted;
+  plan.fetch.isolation = arguments.text("isolation") == "read_committed" ? Isolation::kReadCommitted
+                                                                         : Isolation::kReadUncommitted;
   std::string position = arguments.text("offset", plan.follow ? "end" : "start");
   if (arguments.has("from-beginning")) {
-    if (arguments.has("offset")) return fail(ErrorCode::kInvalidRequest, "--from-beginning and --offset both say where to start");
+    if (arguments.has("offset"))
+      return fail(ErrorCode::kInvalidRequest, "--from-beginning and --offset both say where to start");
     position = "start";
   }
   const Result<Range> range = parse_range(position, wall_clock_ms());
   if (!range) return std::unexpected(range.error());
   plan.range = *range;
-  if (plan.follow && plan.range.to) return fail(ErrorCode::kInvalidRequest, "--follow has no end, and the position has one");
-  if (plan.json && arguments.has("format")) return fail(ErrorCode::kInvalidRequest, "--json and --format both say how to write records");
+  if (plan.follow && plan.range.to)
+    return fail(ErrorCode::kInvalidRequest, "--follow has no end, and the position has one");
+  if (plan.json && arguments.has("format"))
+    return fail(ErrorCode::kInvalidRequest, "--json and --format both say how to write records");
   Result<std::string> properties = formatter_properties(arguments.all("property"));
   if (!properties) return std::unexpected(properties.error());
   const std::string text = arguments.text("format", *properties);
@@ -55,8 +59,9 @@ Result<Plan> read_arguments(const Arguments& arguments) {
   return plan;
 }
 
-Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicInfo& topic, const std::vector<int32_t>& numbers,
-                                                 const Plan& plan, Console& console) {
+Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicInfo& topic,
+                                                 const std::vector<int32_t>& numbers, const Plan& plan,
+                                                 Console& console) {
   const Isolation isolation = plan.fetch.isolation;
   Result<Offsets> start = resolve(cluster, topic.name, numbers, Position{Position::Kind::kStart}, isolation);
   if (!start) return std::unexpected(start.error());
@@ -64,7 +69,8 @@ Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicIn
   if (!end) return std::unexpected(end.error());
   Result<Offsets> from = resolve(cluster, topic.name, numbers, plan.range.from, isolation);
   if (!from) return std::unexpected(from.error());
-  Result<Offsets> to = resolve(cluster, topic.name, numbers, plan.range.to.value_or(Position{Position::Kind::kEnd}), isolation);
+  Result<Offsets> to = resolve(cluster, topic.name, numbers,
+                               plan.range.to.value_or(Position{Position::Kind::kEnd}), isolation);
   if (!to) return std::unexpected(to.error());
   std::vector<ConsumeRange> ranges;
   for (const int32_t number : numbers) {
@@ -72,9 +78,11 @@ Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicIn
     range.partition = number;
     range.from = (*from)[number];
     if (range.from < (*start)[number]) {
-      console.note(fmt::format("{} partition {}: records before offset {} are gone; starting there", topic.name, number, (*start)[number]));
+      console.note(fmt::format("{} partition {}: records before offset {} are gone; starting there",
+                               topic.name, number, (*start)[number]));
     } else if (range.from > (*end)[number]) {
-      console.note(fmt::format("{} partition {}: offset {} is past the end, {}", topic.name, number, range.from, (*end)[number]));
+      console.note(fmt::format("{} partition {}: offset {} is past the end, {}", topic.name, number,
+                               range.from, (*end)[number]));
     }
     range.from = std::clamp(range.from, (*start)[number], (*end)[number]);
     // Without --follow the end is where the log ends now, even when more keeps coming.
@@ -84,11 +92,13 @@ Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicIn
 }
 
 Result<std::vector<int32_t>> chosen_partitions(const Arguments& arguments, const TopicInfo& topic) {
-  std::vector<int32_t> numbers = parse_partitions(arguments.text("partitions")).value_or(std::vector<int32_t>{});
+  std::vector<int32_t> numbers =
+      parse_partitions(arguments.text("partitions")).value_or(std::vector<int32_t>{});
   for (const int32_t number : numbers) {
     if (topic.partition(number) != nullptr) continue;
-    return fail(ErrorCode::kUnknownTopicOrPartition, fmt::format("topic \"{}\" has no partition {}; it has {}, from 0",
-                                                                 topic.name, number, topic.partitions.size()));
+    return fail(ErrorCode::kUnknownTopicOrPartition,
+                fmt::format("topic \"{}\" has no partition {}; it has {}, from 0", topic.name, number,
+                            topic.partitions.size()));
   }
   if (numbers.empty()) {
     for (const PartitionInfo& info : topic.partitions) numbers.push_back(info.partition);
@@ -97,7 +107,8 @@ Result<std::vector<int32_t>> chosen_partitions(const Arguments& arguments, const
 }
 
 bool matches(const ConsumedRecord& record, const RE2& pattern) {
-  return RE2::PartialMatch(record.value.value_or(""), pattern) || RE2::PartialMatch(record.key.value_or(""), pattern);
+  return RE2::PartialMatch(record.value.value_or(""), pattern) ||
+         RE2::PartialMatch(record.key.value_or(""), pattern);
 }
 
 // Writes records until the end, the count or a signal.
@@ -123,7 +134,8 @@ Result<void> pump(Consumer& consumer, const Arguments& arguments, const Plan& pl
       progress.tick();
       continue;
     }
-    progress.add(1, static_cast<int64_t>((*record)->value.value_or("").size() + (*record)->key.value_or("").size()));
+    progress.add(
+        1, static_cast<int64_t>((*record)->value.value_or("").size() + (*record)->key.value_or("").size()));
     if (grep && !matches(**record, pattern)) continue;
     ++written;
     if (plan.json) {
@@ -160,7 +172,8 @@ int run(const Arguments& arguments, Console& console) {
   if (!numbers) return fail_with(numbers.error());
   const Result<std::vector<ConsumeRange>> ranges = resolve_ranges(*cluster, *topic, *numbers, *plan, console);
   if (!ranges) return fail_with(ranges.error());
-  Consumer consumer(*cluster, *topic, plan->fetch, *ranges, [&](const std::string& note) { console.note(note); });
+  Consumer consumer(*cluster, *topic, plan->fetch, *ranges,
+                    [&](const std::string& note) { console.note(note); });
   const Result<void> pumped = pump(consumer, arguments, *plan, console);
   return pumped ? kExitDone : fail_with(pumped.error());
 }
@@ -187,17 +200,39 @@ Examples:
 )",
           .options = with_connection({
               topic_argument(),
-              {.names = "-o,--offset", .value = "POSITION", .help = "Where to start, or a range; see below", .check = range_value()},
+              {.names = "-o,--offset",
+               .value = "POSITION",
+               .help = "Where to start, or a range; see below",
+               .check = range_value()},
               {.names = "-f,--follow", .help = "Don't stop at the end"},
-              {.names = "-c,--count", .aliases = "--max-messages", .value = "N", .help = "Stop after N records", .check = integer(0, INT64_MAX)},
-              {.names = "-p,--partitions", .aliases = "--partition", .value = "LIST", .help = "Only these, e.g. 0,2-5", .check = partition_list()},
+              {.names = "-c,--count",
+               .aliases = "--max-messages",
+               .value = "N",
+               .help = "Stop after N records",
+               .check = integer(0, INT64_MAX)},
+              {.names = "-p,--partitions",
+               .aliases = "--partition",
+               .value = "LIST",
+               .help = "Only these, e.g. 0,2-5",
+               .check = partition_list()},
               {.names = "-F,--format", .value = "FORMAT", .help = "How to write records [%s\\n]; see below"},
               {.names = "-j,--json", .help = "Write JSON lines"},
-              {.names = "-g,--grep", .value = "REGEX", .help = "Only records whose value or key matches (RE2)", .check = regular_expression()},
-              {.names = "--isolation", .aliases = "--isolation-level", .value = "LEVEL", .help = "Whether transactions must have committed", .fallback = "read_uncommitted",
+              {.names = "-g,--grep",
+               .value = "REGEX",
+               .help = "Only records whose value or key matches (RE2)",
+               .check = regular_expression()},
+              {.names = "--isolation",
+               .aliases = "--isolation-level",
+               .value = "LEVEL",
+               .help = "Whether transactions must have committed",
+               .fallback = "read_uncommitted",
                .choices = {"read_uncommitted", "read_committed"}},
               {.names = "--from-beginning", .help = "As -o start; Kafka's spelling"},
-              {.names = "--property", .aliases = "--formatter-property", .value = "NAME=VALUE", .help = "As in Kafka's console consumer: print.key, key.separator, ...", .repeatable = true},
+              {.names = "--property",
+               .aliases = "--formatter-property",
+               .value = "NAME=VALUE",
+               .help = "As in Kafka's console consumer: print.key, key.separator, ...",
+               .repeatable = true},
               {.names = "-q,--quiet", .help = "No progress on the terminal"},
           }),
           .run = run};

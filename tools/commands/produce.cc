@@ -57,8 +57,9 @@ class Production {
       : options_(options), console_(console), progress_(console, "records", 0, !console.in_is_terminal) {}
 
   Result<void> open(Cluster& cluster) {
-    Result<std::unique_ptr<Producer>> producer = Producer::create(
-        cluster, options_.topic, options_.allow_auto_creation, options_.producer, [this](const Delivery& d) { delivered(d); });
+    Result<std::unique_ptr<Producer>> producer =
+        Producer::create(cluster, options_.topic, options_.allow_auto_creation, options_.producer,
+                         [this](const Delivery& d) { delivered(d); });
     if (!producer) return std::unexpected(producer.error());
     producer_ = std::move(*producer);
     return {};
@@ -89,8 +90,10 @@ class Production {
     failed_ += delivery.record_count;
     progress_.clear();
     if (++complaints_ <= kMostComplaints) {
-      console_.complain(kName, fmt::format("record{} {} for {} partition {}: {}", delivery.record_count == 1 ? "" : "s",
-                                           name_ordinals(delivery.ordinals), options_.topic, delivery.partition, delivery.error.message));
+      console_.complain(
+          kName, fmt::format("record{} {} for {} partition {}: {}", delivery.record_count == 1 ? "" : "s",
+                             name_ordinals(delivery.ordinals), options_.topic, delivery.partition,
+                             delivery.error.message));
     } else if (complaints_ == kMostComplaints + 1) {
       console_.complain(kName, "more batches failed; they are only counted");
     }
@@ -119,16 +122,21 @@ class Production {
     headers_.clear();
     const auto add_headers = [&](const std::vector<Header>& headers) {
       for (const Header& header : headers) {
-        headers_.push_back({header.name, header.value ? std::optional(as_bytes(*header.value)) : std::nullopt});
+        headers_.push_back(
+            {header.name, header.value ? std::optional(as_bytes(*header.value)) : std::nullopt});
       }
     };
     add_headers(record.headers);
     add_headers(options_.headers);
-    const auto bytes = [](const std::optional<std::string>& text) { return text ? std::optional(as_bytes(*text)) : std::nullopt; };
+    const auto bytes = [](const std::optional<std::string>& text) {
+      return text ? std::optional(as_bytes(*text)) : std::nullopt;
+    };
     const int64_t timestamp_ms = record.timestamp_ms.value_or(wall_clock_ms());
-    const Result<void> sent = producer_->send(partition, bytes(record.key), bytes(record.value), headers_, timestamp_ms, ordinal);
+    const Result<void> sent =
+        producer_->send(partition, bytes(record.key), bytes(record.value), headers_, timestamp_ms, ordinal);
     if (!sent) return reject(ordinal, sent.error().message);
-    progress_.add(1, static_cast<int64_t>((record.key ? record.key->size() : 0) + (record.value ? record.value->size() : 0)));
+    progress_.add(1, static_cast<int64_t>((record.key ? record.key->size() : 0) +
+                                          (record.value ? record.value->size() : 0)));
     return true;
   }
 
@@ -138,13 +146,16 @@ class Production {
     std::string_view text;
     while (!interrupted()) {
       switch (input.next(text, kInputWaitMs)) {
-        case InputReader::State::kEnd: return true;
-        case InputReader::State::kFailed: return reject(ordinal_ + 1, fmt::format("standard input: {}", std::strerror(input.error())));
+        case InputReader::State::kEnd:
+          return true;
+        case InputReader::State::kFailed:
+          return reject(ordinal_ + 1, fmt::format("standard input: {}", std::strerror(input.error())));
         case InputReader::State::kNothingYet:
           producer_->poll(0);
           progress_.tick();
           continue;
-        case InputReader::State::kRecord: break;
+        case InputReader::State::kRecord:
+          break;
       }
       if (json && text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
       Result<InputRecord> record = json ? read_record_json(text) : options_.format.read(text);
@@ -160,7 +171,8 @@ class Production {
       std::ifstream file(name == "-" ? "/dev/stdin" : name, std::ios::binary);
       std::string content{std::istreambuf_iterator<char>(file), {}};
       // A directory opens, and fails when it is read.
-      if (!file.is_open() || file.bad()) return reject(ordinal_ + 1, fmt::format("{}: {}", name, std::strerror(errno)));
+      if (!file.is_open() || file.bad())
+        return reject(ordinal_ + 1, fmt::format("{}: {}", name, std::strerror(errno)));
       InputRecord record;
       record.value = std::move(content);
       if (!send(record)) return false;
@@ -191,18 +203,24 @@ void Production::report(const Arguments& arguments) const {
     item.set("last_offset", tally.last_offset < 0 ? Json() : Json(tally.last_offset));
     partitions.push(std::move(item));
     if (tally.records == 0) continue;
-    text += fmt::format("{}{} to partition {}", text.empty() ? "" : ", ", format_count(tally.records), partition);
-    if (tally.first_offset >= 0) text += fmt::format(" (offsets {}-{})", tally.first_offset, tally.last_offset);
+    text +=
+        fmt::format("{}{} to partition {}", text.empty() ? "" : ", ", format_count(tally.records), partition);
+    if (tally.first_offset >= 0)
+      text += fmt::format(" (offsets {}-{})", tally.first_offset, tally.last_offset);
   }
   if (wants_json(arguments)) {
     Json json = Json::object();
-    json.set("topic", options_.topic).set("records", delivered).set("failed", failed_).set("partitions", std::move(partitions));
+    json.set("topic", options_.topic)
+        .set("records", delivered)
+        .set("failed", failed_)
+        .set("partitions", std::move(partitions));
     console_.write(json.dump(2) + "\n");
     return;
   }
   if (arguments.has("quiet")) return;
-  console_.note(fmt::format("{}: {} record{} {}{}{}", options_.topic, format_count(delivered), delivered == 1 ? "" : "s",
-                            options_.producer.acks == 0 ? "sent" : "delivered", text.empty() ? "" : ": ", text));
+  console_.note(fmt::format("{}: {} record{} {}{}{}", options_.topic, format_count(delivered),
+                            delivered == 1 ? "" : "s", options_.producer.acks == 0 ? "sent" : "delivered",
+                            text.empty() ? "" : ": ", text));
 }
 
 int run(const Arguments& arguments, Console& console) {

@@ -21,7 +21,8 @@ int run(const Arguments& arguments, Console& console) {
   }
   const std::vector<std::string> unset = arguments.all("unset");
   if (set.empty() && unset.empty() && !arguments.has("partitions")) {
-    console.complain(kName, "nothing to change; give --partitions, --set or --unset\nSee: millrace topic alter --help");
+    console.complain(
+        kName, "nothing to change; give --partitions, --set or --unset\nSee: millrace topic alter --help");
     return kExitUsage;
   }
   const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
@@ -35,7 +36,8 @@ int run(const Arguments& arguments, Console& console) {
     }
   }
   if (arguments.has("partitions")) {
-    const Result<void> created = create_partitions(*cluster, topic, static_cast<int32_t>(arguments.integer("partitions")));
+    const Result<void> created =
+        create_partitions(*cluster, topic, static_cast<int32_t>(arguments.integer("partitions")));
     if (!created) {
       console.complain(kName, fmt::format("\"{}\": {}{}", topic, created.error().message,
                                           set.empty() && unset.empty() ? "" : "; the settings were changed"));
@@ -61,18 +63,33 @@ int run(const Arguments& arguments, Console& console) {
 }  // namespace
 
 Command topic_alter_command() {
-  return {.path = "topic alter",
-          .summary = "Change a topic's settings or add partitions",
-          .details = "Partitions can be added, never taken away; records stay where they are, so the partition of a key\n"
-                     "changes. Example: millrace topic alter orders --set retention.ms=3600000 --unset cleanup.policy\n",
-          .options = with_connection({
-              topic_argument(),
-              {.names = "-p,--partitions", .value = "N", .help = "Number of partitions afterwards", .check = integer(1, 1'000'000)},
-              {.names = "-s,--set", .aliases = "--add-config,--config", .value = "NAME=VALUE", .help = "Change a setting", .check = assignment(), .repeatable = true},
-              {.names = "-u,--unset", .aliases = "--delete-config", .value = "NAME", .help = "Give a setting its default again", .repeatable = true},
-              output_option(),
-          }),
-          .run = run};
+  return {
+      .path = "topic alter",
+      .summary = "Change a topic's settings or add partitions",
+      .details =
+          "Partitions can be added, never taken away; records stay where they are, so the partition of a "
+          "key\n"
+          "changes. Example: millrace topic alter orders --set retention.ms=3600000 --unset cleanup.policy\n",
+      .options = with_connection({
+          topic_argument(),
+          {.names = "-p,--partitions",
+           .value = "N",
+           .help = "Number of partitions afterwards",
+           .check = integer(1, 1'000'000)},
+          {.names = "-s,--set",
+           .aliases = "--add-config,--config",
+           .value = "NAME=VALUE",
+           .help = "Change a setting",
+           .check = assignment(),
+           .repeatable = true},
+          {.names = "-u,--unset",
+           .aliases = "--delete-config",
+           .value = "NAME",
+           .help = "Give a setting its default again",
+           .repeatable = true},
+          output_option(),
+      }),
+      .run = run};
 }
 
 }  // namespace millrace::tools

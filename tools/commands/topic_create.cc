@@ -23,22 +23,27 @@ NewTopic read_arguments(const Arguments& arguments) {
   return topic;
 }
 
-void print(const Arguments& arguments, Console& console, const std::string& name, const CreatedTopic& created, bool made) {
+void print(const Arguments& arguments, Console& console, const std::string& name, const CreatedTopic& created,
+           bool made) {
   if (wants_json(arguments)) {
     Json json = Json::object();
     json.set("name", name).set("created", made).set("validated_only", arguments.has("validate-only"));
     json.set("id", created.id.is_zero() ? Json() : Json(created.id.to_string()));
     json.set("partitions", created.partitions < 0 ? Json() : Json(int64_t{created.partitions}));
-    json.set("replication_factor", created.replication_factor < 0 ? Json() : Json(int64_t{created.replication_factor}));
+    json.set("replication_factor",
+             created.replication_factor < 0 ? Json() : Json(int64_t{created.replication_factor}));
     console.write(json.dump(2) + "\n");
     return;
   }
   std::string size;
   if (created.partitions > 0) {
-    size = fmt::format(" ({} partition{}, {} replica{})", created.partitions, created.partitions == 1 ? "" : "s",
-                       created.replication_factor, created.replication_factor == 1 ? "" : "s");
+    size =
+        fmt::format(" ({} partition{}, {} replica{})", created.partitions, created.partitions == 1 ? "" : "s",
+                    created.replication_factor, created.replication_factor == 1 ? "" : "s");
   }
-  const std::string_view what = arguments.has("validate-only") ? "Could be created: " : made ? "Created " : "Already there: ";
+  const std::string_view what = arguments.has("validate-only") ? "Could be created: "
+                                : made                         ? "Created "
+                                                               : "Already there: ";
   console.write(fmt::format("{}{}{}\n", what, name, size));
 }
 
@@ -64,19 +69,31 @@ int run(const Arguments& arguments, Console& console) {
 }  // namespace
 
 Command topic_create_command() {
-  return {.path = "topic create",
-          .summary = "Create a topic",
-          .details = "Example: millrace topic create orders -p 6 -c retention.ms=86400000 -c compression.type=zstd\n",
-          .options = with_connection({
-              topic_argument(),
-              {.names = "-p,--partitions", .value = "N", .help = "Number of partitions; without it the broker's default", .check = integer(1, 1'000'000)},
-              {.names = "-r,--replication-factor", .value = "N", .help = "Number of replicas; without it the broker's default", .check = integer(1, 32'767)},
-              {.names = "-c,--config", .value = "NAME=VALUE", .help = "A setting, by Kafka's name", .check = assignment(), .repeatable = true},
-              {.names = "--if-not-exists", .help = "Succeed when the topic is already there"},
-              {.names = "--validate-only", .help = "Ask whether it could be created, and don't"},
-              output_option(),
-          }),
-          .run = run};
+  return {
+      .path = "topic create",
+      .summary = "Create a topic",
+      .details =
+          "Example: millrace topic create orders -p 6 -c retention.ms=86400000 -c compression.type=zstd\n",
+      .options = with_connection({
+          topic_argument(),
+          {.names = "-p,--partitions",
+           .value = "N",
+           .help = "Number of partitions; without it the broker's default",
+           .check = integer(1, 1'000'000)},
+          {.names = "-r,--replication-factor",
+           .value = "N",
+           .help = "Number of replicas; without it the broker's default",
+           .check = integer(1, 32'767)},
+          {.names = "-c,--config",
+           .value = "NAME=VALUE",
+           .help = "A setting, by Kafka's name",
+           .check = assignment(),
+           .repeatable = true},
+          {.names = "--if-not-exists", .help = "Succeed when the topic is already there"},
+          {.names = "--validate-only", .help = "Ask whether it could be created, and don't"},
+          output_option(),
+      }),
+      .run = run};
 }
 
 }  // namespace millrace::tools

@@ -28,8 +28,8 @@ Result<std::vector<std::string>> matching(Cluster& cluster, const std::string& r
 }
 
 bool confirmed(Console& console, const std::vector<std::string>& names) {
-  console.note(fmt::format("This deletes {} topic{} and all records in {}:", names.size(), names.size() == 1 ? "" : "s",
-                           names.size() == 1 ? "it" : "them"));
+  console.note(fmt::format("This deletes {} topic{} and all records in {}:", names.size(),
+                           names.size() == 1 ? "" : "s", names.size() == 1 ? "it" : "them"));
   for (const std::string& name : names) console.note("  " + name);
   fmt::print(console.err, "Type yes to go on: ");
   std::fflush(console.err);
@@ -37,7 +37,8 @@ bool confirmed(Console& console, const std::vector<std::string>& names) {
   return std::getline(std::cin, answer) && answer == "yes";
 }
 
-int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& console, const std::vector<std::string>& names) {
+int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& console,
+                      const std::vector<std::string>& names) {
   Result<std::vector<Result<void>>> results = delete_topics(cluster, names);
   if (!results) {
     console.complain(kName, results.error().message);
@@ -69,7 +70,8 @@ int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& con
 int run(const Arguments& arguments, Console& console) {
   std::vector<std::string> names = arguments.all("topic");
   if (names.empty() && !arguments.has("match")) {
-    console.complain(kName, "which topics? Name them, or give --match REGEX\nSee: millrace topic delete --help");
+    console.complain(kName,
+                     "which topics? Name them, or give --match REGEX\nSee: millrace topic delete --help");
     return kExitUsage;
   }
   const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
@@ -105,7 +107,10 @@ Command topic_delete_command() {
           .details = "On a terminal it asks before it deletes; in a script it doesn't.\n",
           .options = with_connection({
               topics,
-              {.names = "-m,--match", .value = "REGEX", .help = "Topics whose whole name matches; never internal ones", .check = regular_expression()},
+              {.names = "-m,--match",
+               .value = "REGEX",
+               .help = "Topics whose whole name matches; never internal ones",
+               .check = regular_expression()},
               {.names = "--if-exists", .help = "Succeed when a topic isn't there"},
               {.names = "-y,--yes", .help = "Don't ask"},
               output_option(),

@@ -1,4 +1,5 @@
-// millrace topic describe: partitions with offsets, leaders, replicas and sizes; settings that aren't the default.
+// millrace topic describe: partitions with offsets, leaders, replicas and sizes; settings that aren't the
+// default.
 #include <fmt/format.h>
 
 #include "tools/client/admin.h"
@@ -32,7 +33,8 @@ Result<Description> describe(Cluster& cluster, const std::string& name, Console&
   for (const PartitionInfo& partition : description.topic.partitions) {
     if (partition.leader >= 0) numbers.push_back(partition.partition);
   }
-  Result<Offsets> start = list_offsets(cluster, name, numbers, kEarliestTimestamp, Isolation::kReadUncommitted);
+  Result<Offsets> start =
+      list_offsets(cluster, name, numbers, kEarliestTimestamp, Isolation::kReadUncommitted);
   if (!start) return std::unexpected(start.error());
   description.start = std::move(*start);
   Result<Offsets> end = list_offsets(cluster, name, numbers, kLatestTimestamp, Isolation::kReadUncommitted);
@@ -72,10 +74,12 @@ Json as_json(const Description& description) {
   Json partitions = Json::list();
   for (const PartitionInfo& info : topic.partitions) {
     Json item = Json::object();
-    item.set("partition", int64_t{info.partition}).set("leader", info.leader < 0 ? Json() : Json(int64_t{info.leader}));
+    item.set("partition", int64_t{info.partition})
+        .set("leader", info.leader < 0 ? Json() : Json(int64_t{info.leader}));
     item.set("leader_epoch", int64_t{info.leader_epoch}).set("replicas", numbers_json(info.replicas));
     item.set("isr", numbers_json(info.isr)).set("offline_replicas", numbers_json(info.offline));
-    item.set("start_offset", find_json(description.start, info.partition)).set("end_offset", find_json(description.end, info.partition));
+    item.set("start_offset", find_json(description.start, info.partition))
+        .set("end_offset", find_json(description.end, info.partition));
     item.set("size_bytes", find_json(description.sizes, {topic.name, info.partition}));
     partitions.push(std::move(item));
   }
@@ -84,7 +88,9 @@ Json as_json(const Description& description) {
   for (const ConfigEntry& config : description.configs) {
     Json item = Json::object();
     item.set("name", config.name).set("value", Json(config.value)).set("source", config.source);
-    item.set("default", config.is_default).set("read_only", config.read_only).set("sensitive", config.sensitive);
+    item.set("default", config.is_default)
+        .set("read_only", config.read_only)
+        .set("sensitive", config.sensitive);
     configs.push(std::move(item));
   }
   return std::move(json.set("configs", std::move(configs)));
@@ -99,9 +105,9 @@ std::string partitions_table(const Description& description, bool colour) {
     const int64_t start = known ? description.start.at(info.partition) : 0;
     const int64_t end = known ? description.end.at(info.partition) : 0;
     const auto size = description.sizes.find({description.topic.name, info.partition});
-    table.add({std::to_string(info.partition), info.leader < 0 ? "none" : std::to_string(info.leader), join(info.replicas),
-               join(info.isr), known ? std::to_string(start) : "?", known ? std::to_string(end) : "?",
-               known ? format_count(end - start) : "?",
+    table.add({std::to_string(info.partition), info.leader < 0 ? "none" : std::to_string(info.leader),
+               join(info.replicas), join(info.isr), known ? std::to_string(start) : "?",
+               known ? std::to_string(end) : "?", known ? format_count(end - start) : "?",
                size == description.sizes.end() ? "?" : format_size(static_cast<double>(size->second))});
   }
   return table.render(colour);
@@ -152,8 +158,9 @@ Command topic_describe_command() {
   topics.repeatable = true;
   return {.path = "topic describe",
           .summary = "Show topics: partitions, offsets, sizes, settings",
-          .details = "The table shows the settings that differ from the defaults, --all and JSON show all of them.\n"
-                     "END is the offset of the next record; RECORDS counts offsets, compacted ones included.\n",
+          .details =
+              "The table shows the settings that differ from the defaults, --all and JSON show all of them.\n"
+              "END is the offset of the next record; RECORDS counts offsets, compacted ones included.\n",
           .options = with_connection({
               topics,
               {.names = "-a,--all", .help = "Settings that have their default too"},

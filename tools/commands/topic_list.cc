@@ -27,7 +27,8 @@ std::vector<Row> make_rows(std::vector<TopicInfo> topics, const Result<Partition
     for (const PartitionInfo& partition : topic.partitions) {
       row.replicas = std::max(row.replicas, static_cast<int64_t>(partition.replicas.size()));
       if (partition.leader < 0) ++row.without_leader;
-      const auto size = sizes ? sizes->find({topic.name, partition.partition}) : PartitionSizes::const_iterator{};
+      const auto size =
+          sizes ? sizes->find({topic.name, partition.partition}) : PartitionSizes::const_iterator{};
       if (sizes && size != sizes->end()) row.size_bytes = std::max<int64_t>(row.size_bytes, 0) + size->second;
     }
     row.topic = std::move(topic);
@@ -39,8 +40,10 @@ std::string as_json(const std::vector<Row>& rows) {
   Json list = Json::list();
   for (const Row& row : rows) {
     Json item = Json::object();
-    item.set("name", row.topic.name).set("id", row.topic.id.is_zero() ? Json() : Json(row.topic.id.to_string()));
-    item.set("internal", row.topic.internal).set("partitions", static_cast<int64_t>(row.topic.partitions.size()));
+    item.set("name", row.topic.name)
+        .set("id", row.topic.id.is_zero() ? Json() : Json(row.topic.id.to_string()));
+    item.set("internal", row.topic.internal)
+        .set("partitions", static_cast<int64_t>(row.topic.partitions.size()));
     item.set("replication_factor", row.replicas).set("partitions_without_leader", row.without_leader);
     item.set("size_bytes", row.size_bytes < 0 ? Json() : Json(row.size_bytes));
     list.push(std::move(item));
@@ -52,7 +55,8 @@ std::string as_table(const std::vector<Row>& rows, bool colour) {
   Table table({"TOPIC", ">PARTITIONS", ">REPLICAS", ">SIZE", "NOTE"});
   for (const Row& row : rows) {
     std::string note = row.topic.internal ? "internal" : "";
-    if (row.without_leader > 0) note += (note.empty() ? "" : ", ") + std::to_string(row.without_leader) + " without leader";
+    if (row.without_leader > 0)
+      note += (note.empty() ? "" : ", ") + std::to_string(row.without_leader) + " without leader";
     table.add({row.topic.name, std::to_string(row.topic.partitions.size()), std::to_string(row.replicas),
                row.size_bytes < 0 ? "?" : format_size(static_cast<double>(row.size_bytes)), note});
   }
@@ -94,7 +98,10 @@ Command topic_list_command() {
           .summary = "List the topics",
           .details = "",
           .options = with_connection({
-              {.names = "-m,--match", .value = "REGEX", .help = "Only topics whose names match", .check = regular_expression()},
+              {.names = "-m,--match",
+               .value = "REGEX",
+               .help = "Only topics whose names match",
+               .check = regular_expression()},
               {.names = "--internal", .help = "Internal topics too"},
               {.names = "-q,--names", .help = "Names only, one per line"},
               output_option(),

@@ -29,14 +29,16 @@ Result<Plan> make_plan(Cluster& cluster, const Arguments& arguments) {
   Result<TopicInfo> topic = cluster.topic(arguments.text("topic"));
   if (!topic) return std::unexpected(topic.error());
   plan.topic = std::move(*topic);
-  std::vector<int32_t> numbers = parse_partitions(arguments.text("partitions")).value_or(std::vector<int32_t>{});
+  std::vector<int32_t> numbers =
+      parse_partitions(arguments.text("partitions")).value_or(std::vector<int32_t>{});
   if (numbers.empty()) {
     for (const PartitionInfo& partition : plan.topic.partitions) numbers.push_back(partition.partition);
   }
   const Result<Position> position = parse_position(arguments.text("before"), wall_clock_ms());
   if (!position) return std::unexpected(position.error());
   for (auto [offsets, wanted] : {std::pair(&plan.start, Position{}), std::pair(&plan.before, *position)}) {
-    Result<Offsets> resolved = resolve(cluster, plan.topic.name, numbers, wanted, Isolation::kReadUncommitted);
+    Result<Offsets> resolved =
+        resolve(cluster, plan.topic.name, numbers, wanted, Isolation::kReadUncommitted);
     if (!resolved) return std::unexpected(resolved.error());
     *offsets = std::move(*resolved);
   }
@@ -49,14 +51,16 @@ Result<Plan> make_plan(Cluster& cluster, const Arguments& arguments) {
 }
 
 bool confirmed(Console& console, const Plan& plan) {
-  fmt::print(console.err, "This deletes {} record{} of {} for good. Type yes to go on: ", format_count(plan.records),
+  fmt::print(console.err,
+             "This deletes {} record{} of {} for good. Type yes to go on: ", format_count(plan.records),
              plan.records == 1 ? "" : "s", plan.topic.name);
   std::fflush(console.err);
   std::string answer;
   return std::getline(std::cin, answer) && answer == "yes";
 }
 
-int report(const Arguments& arguments, Console& console, const Plan& plan, const std::map<int32_t, Result<int64_t>>& results) {
+int report(const Arguments& arguments, Console& console, const Plan& plan,
+           const std::map<int32_t, Result<int64_t>>& results) {
   int code = kExitDone;
   Json list = Json::list();
   Table table({">PARTITION", ">OLD START", ">NEW START", ">DELETED"});
@@ -64,13 +68,16 @@ int report(const Arguments& arguments, Console& console, const Plan& plan, const
     const int64_t old_start = plan.start.at(partition);
     Json item = Json::object();
     item.set("partition", int64_t{partition}).set("old_start_offset", old_start);
-    item.set("start_offset", result ? Json(*result) : Json()).set("deleted", result ? *result - old_start : int64_t{0});
+    item.set("start_offset", result ? Json(*result) : Json())
+        .set("deleted", result ? *result - old_start : int64_t{0});
     item.set("error", result ? Json() : Json(result.error().message));
     list.push(std::move(item));
     if (result) {
-      table.add({std::to_string(partition), std::to_string(old_start), std::to_string(*result), format_count(*result - old_start)});
+      table.add({std::to_string(partition), std::to_string(old_start), std::to_string(*result),
+                 format_count(*result - old_start)});
     } else {
-      console.complain(kName, fmt::format("{} partition {}: {}", plan.topic.name, partition, result.error().message));
+      console.complain(
+          kName, fmt::format("{} partition {}: {}", plan.topic.name, partition, result.error().message));
       code = kExitFailed;
     }
   }
@@ -90,7 +97,8 @@ int run(const Arguments& arguments, Console& console) {
     console.note("Nothing deleted.");
     return kExitFailed;
   }
-  const Result<std::map<int32_t, Result<int64_t>>> results = delete_records(*cluster, plan->topic, plan->before);
+  const Result<std::map<int32_t, Result<int64_t>>> results =
+      delete_records(*cluster, plan->topic, plan->before);
   if (!results) {
     console.complain(kName, results.error().message);
     return kExitFailed;
@@ -103,12 +111,21 @@ int run(const Arguments& arguments, Console& console) {
 Command topic_trim_command() {
   return {.path = "topic trim",
           .summary = "Delete a topic's oldest records",
-          .details = std::string(kPositionHelp) + "\nOn a terminal it asks before it deletes; in a script it doesn't.\n"
+          .details = std::string(kPositionHelp) +
+                     "\nOn a terminal it asks before it deletes; in a script it doesn't.\n"
                      "Example: millrace topic trim orders --before @-7d\n",
           .options = with_connection({
               topic_argument(),
-              {.names = "--before", .value = "POSITION", .help = "The first record to keep, in each partition", .check = position_value(), .required = true},
-              {.names = "-p,--partitions", .aliases = "--partition", .value = "LIST", .help = "Only these, e.g. 0,2-5", .check = partition_list()},
+              {.names = "--before",
+               .value = "POSITION",
+               .help = "The first record to keep, in each partition",
+               .check = position_value(),
+               .required = true},
+              {.names = "-p,--partitions",
+               .aliases = "--partition",
+               .value = "LIST",
+               .help = "Only these, e.g. 0,2-5",
+               .check = partition_list()},
               {.names = "-y,--yes", .help = "Don't ask"},
               output_option(),
           }),

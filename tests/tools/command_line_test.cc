@@ -1,0 +1,188 @@
+#include "tools/command_line.h"
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "tools/completion.h"
+#include "tools/help.h"
+
+using namespace millrace::tools;
+
+namespace {
+
+struct Run {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+Arguments seen;
+
+std::vector<Command> table() {
+  const auto keep = [](const Arguments& arguments, Console&) {
+    seen = arguments;
+    return kExitDone;
+  };
+  std::vector<Command> commands = {
+      {.path = "fruit", .summary = "About fruit"},
+      {.path = "fruit eat",
+       .summary = "Eat it",
+       .details = "Wash it before.",
+       .options = {{.names = "name",
+                    .aliases = "--name",
+                    .value = "NAME",
+                    .help = "Which",
+                    .positional = true,
+                    .required = true},
+                   {.names = "-c,--count",
+                    .aliases = "--max-bites",
+                    .value = "N",
+                    .help = "How often",
+                    .fallback = "1",
+                    .check = integer(0, 9)},
+                   {.names = "-f,--fast", .help = "In haste"},
+                   {.names = "-o,--offset", .value = "N", .help = "From where"},
+                   {.names = "-s,--set",
+                    .value = "A=B",
+                    .help = "Settings",
+                    .check = assignment(),
+                    .repeatable = true},
+                   {.names = "--kind",
+                    .value = "KIND",
+                    .help = "Of which kind",
+                    .environment = "MILLRACE_TEST_KIND",
+                    .choices = {"sweet", "sour"}}},
+       .run = keep},
+      {.path = "fail", .summary = "Fails", .run = [](const Arguments&, Console& console) {
+         console.complain("fail", "as it must");
+         return kExitFailed;
+       }}};
+  add_completion_command(commands);
+  return commands;
+}
+
+Run run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "millrace");
+  Run result;
+  char* out = nullptr;
+  char* err = nullptr;
+  size_t out_size = 0;
+  size_t err_size = 0;
+  Console console;
+  console.out = open_memstream(&out, &out_size);
+  console.err = open_memstream(&err, &err_size);
+  seen = {};
+  const std::vector<Command> commands = table();
+  result.code = run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console);
+  std::fclose(console.out);
+  std::fclose(console.err);
+  result.out.assign(out, out_size);
+  result.err.assign(err, err_size);
+  std::free(out);
+  std::free(err);
+  return result;
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("options reach the command") {
+  CHECK(
+      run({"fruit", "eat", "apple", "-c", "3", "--fast", "-s", "a=1", "--set", "b=2=3", "-o", "-10"}).code ==
+      kExitDone);
+  CHECK(seen.text("name") == "apple");
+  CHECK(seen.integer("count") == 3);
+  CHECK(seen.has("fast"));
+  CHECK(seen.all("set") == std::vector<std::string>{"a=1", "b=2=3"});
+  CHECK(seen.text("offset") == "-10");
+}
+
+TEST_CASE("Kafka's names mean the same") {
+  CHECK(run({"fruit", "eat", "--name", "apple", "--max-bites", "4"}).code == kExitDone);
+  CHECK(seen.text("name") == "apple");
+  CHECK(seen.integer("count") == 4);
+}
+
+TEST_CASE("fallbacks and the environment") {
+  CHECK(run({"fruit", "eat", "apple"}).code == kExitDone);
+  CHECK(seen.integer("count") == 1);
+  CHECK_FALSE(seen.has("fast"));
+  CHECK_FALSE(seen.has("kind"));
+  setenv("MILLRACE_TEST_KIND", "sour", 1);
+  CHECK(run({"fruit", "eat", "apple"}).code == kExitDone);
+  CHECK(seen.text("kind") == "sour");
+  CHECK(run({"fruit", "eat", "apple", "--kind", "sweet"}).code == kExitDone);
+  CHECK(seen.text("kind") == "sweet");
+  unsetenv("MILLRACE_TEST_KIND");
+}
+
+TEST_CASE("usage errors say what was probably meant, and exit with 2") {
+  const auto expect = [](std::vector<const char*> arguments, std::string_view words) {
+    const Run result = run(std::move(arguments));
+    INFO(result.err);
+    CHECK(result.code == kExitUsage);
+    CHECK(result.out.empty());
+    CHECK(contains(result.err, words));
+  };
+  expect({"friut"}, "no command \"friut\"; did you mean fruit?");
+  expect({"fruit", "eta"}, "no command \"fruit eta\"; did you mean eat?");
+  expect({"fruit", "eat", "apple", "--fsat"}, "no option --fsat; did you mean --fast?");
+  expect({"fruit", "eat", "apple", "pear"}, "unexpected argument \"pear\"");
+  expect({"fruit", "eat"}, "NAME is missing");
+  expect({"fruit", "eat", "apple", "-c", "x"}, "--count: \"x\" is not a whole number");
+  expect({"fruit", "eat", "apple", "-c", "10"}, "--count: 10 is not between 0 and 9");
+  expect({"fruit", "eat", "apple", "-s", "x"}, "--set: \"x\" is not of the form NAME=VALUE");
+  expect({"fruit", "eat", "apple", "--kind", "bitter"}, "--kind: \"bitter\" is none of sweet, sour");
+  expect({"fruit", "eat", "apple", "-c"}, "--count");
+  expect({"fruit"}, "fruit eat");
+  expect({}, "Commands:");
+}
+
+TEST_CASE("a command's failure is 1") {
+  const Run result = run({"fail"});
+  CHECK(result.code == kExitFailed);
+  CHECK(result.err == "millrace fail: as it must\n");
+}
+
+TEST_CASE("help goes to stdout") {
+  const Run all = run({"--help"});
+  CHECK(all.code == kExitDone);
+  CHECK(contains(all.out, "fruit eat"));
+  const Run one = run({"fruit", "eat", "-h"});
+  CHECK(one.code == kExitDone);
+  CHECK(contains(one.out, "Usage: millrace fruit eat NAME [options]"));
+  CHECK(contains(one.out, "How often [1] (Kafka: --max-bites)"));
+  CHECK(contains(one.out, "Of which kind (sweet|sour) [env MILLRACE_TEST_KIND]"));
+  CHECK(contains(one.out, "Wash it before."));
+  CHECK(contains(run({"--version"}).out, "millrace "));
+}
+
+TEST_CASE("every option of every command is in its help and in the completions") {
+  std::vector<Command> commands = tools_commands();
+  add_completion_command(commands);
+  const std::string bash = bash_completion(commands);
+  const std::string zsh = zsh_completion(commands);
+  const std::string fish = fish_completion(commands);
+  for (const Command& command : commands) {
+    INFO(command.path);
+    CHECK_FALSE(command.summary.empty());
+    if (!command.run) continue;
+    const std::string page = help_text(commands, command.path, false);
+    CHECK(contains(bash, "'" + command.path + "'"));
+    CHECK(contains(zsh, "'" + command.path + "'"));
+    CHECK(contains(fish, "'" + command.path + "'"));
+    for (const Option& option : command.options) {
+      INFO(option.names);
+      CHECK_FALSE(option.help.empty());
+      for (const std::string& spelling : option.spellings()) {
+        CHECK(contains(page, spelling));
+        if (option.positional) continue;
+        CHECK(contains(bash, spelling));
+        CHECK(contains(zsh, spelling));
+        CHECK(contains(fish, spelling.substr(spelling.find_first_not_of('-'))));
+      }
+    }
+  }
+}

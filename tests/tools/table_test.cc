@@ -1,0 +1,23 @@
+#include "tools/table.h"
+
+#include <catch2/catch.hpp>
+
+using millrace::tools::Table;
+
+TEST_CASE("columns are aligned, numbers to the right") {
+  Table table({"NAME", ">COUNT", "NOTE"});
+  CHECK(table.empty());
+  table.add({"grüße", "7", ""});
+  table.add({"x", "12,345", "y"});
+  CHECK(table.render(false) ==
+        "NAME    COUNT  NOTE\n"
+        "grüße       7\n"
+        "x      12,345  y\n");
+}
+
+TEST_CASE("colour only when asked for") {
+  Table table({"A"});
+  table.add({"b"});
+  CHECK(table.render(true) == "\x1b[1mA\x1b[0m\nb\n");
+  CHECK(table.render(false) == "A\nb\n");
+}
