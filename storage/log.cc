@@ -276,6 +276,9 @@ Result<> Log::close(int64_t now_ms) {
   segments_.active().seal(true);
   if (log_end_offset_ > 0) {
     if (auto stored = producers_.take_snapshot(); !stored) return stored;
+    if (recovery_point_ != checkpointed_recovery_point_) {
+      if (auto stored = store_checkpoint(); !stored) return stored;
+    }
   }
   go_offline("it was closed");
   return {};

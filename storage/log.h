@@ -184,6 +184,7 @@ class Log {
   Result<> load_segment(const FoundSegment& found, bool is_last, const std::vector<SegmentSummary>& summaries,
                         RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut);
+  bool follows_a_hole(const FoundSegment& found) const;
   Result<> remove_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);
   Result<> replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches);
@@ -199,7 +200,7 @@ class Log {
   void go_offline(std::string why);
 
   // Taking away (log_removal.cc).
-  Result<> cut_active(int64_t offset, int64_t& end_offset);
+  Result<> cut_active(int64_t offset);
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> remove_due_files(int64_t now_ms);
   Result<> move_start(int64_t offset);

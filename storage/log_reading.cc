@@ -102,6 +102,7 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
 }
 
 Result<std::optional<TimestampOffset>> Log::max_timestamp() const {
+  if (segments_.empty()) return std::nullopt;  // went offline in a truncation
   size_t best = 0;
   for (size_t i = 1; i < segments_.count(); ++i) {
     if (segments_.at(i).max_timestamp_ms() > segments_.at(best).max_timestamp_ms()) best = i;

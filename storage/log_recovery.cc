@@ -41,6 +41,13 @@ Result<> Log::load(RecoveryReport& report) {
   bool cut = false;
   for (size_t i = 0; i < found->size() && !cut; ++i) {
     const bool is_last = i + 1 == found->size();
+    if (follows_a_hole((*found)[i])) {
+      report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
+                                         segments_.active().path(), segments_.active().next_offset(),
+                                         (*found)[i].base_offset));
+      if (auto removed = remove_beyond(segments_.active().base_offset(), report); !removed) return removed;
+      break;
+    }
     if (auto loaded = load_segment((*found)[i], is_last, summaries.value_or(std::vector<SegmentSummary>{}),
                                    report, cut);
         !loaded) {
@@ -61,6 +68,15 @@ Result<> Log::load(RecoveryReport& report) {
   const auto from = producers_.load(log_start_offset_, log_end_offset_, options_.now_ms);
   if (!from) return std::unexpected(from.error());
   return replay_producers(*from, options_.now_ms, report.batches_replayed);
+}
+
+// Whether batches are missing before a segment. The kernel may write a new segment's pages before those of
+// the one before it, so after a crash that one can lack whole batches at its end. Compaction leaves holes on
+// purpose, and below the recovery point nothing can be missing.
+bool Log::follows_a_hole(const FoundSegment& found) const {
+  return !segments_.empty() && !options_.config.compact &&
+         segments_.active().next_offset() < found.base_offset &&
+         found.base_offset > checkpointed_recovery_point_ && !segments_.active().is_adopted();
 }
 
 // The segment files in order; removes what an earlier life meant to remove.

@@ -6,6 +6,7 @@
 #include "storage/log.h"
 
 namespace millrace::storage {
+
 Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (offset >= log_end_offset_) return {};
@@ -16,11 +17,16 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
       return dropped;
     }
   }
-  int64_t end_offset = offset;
-  if (auto cut = cut_active(offset, end_offset); !cut) {
+  // Each step is durable before the next, or a crash could leave a hole, or old batches behind new epochs.
+  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  if (auto cut = cut_active(offset); !cut) {
     go_offline(cut.error().message);
     return cut;
   }
+  // Below `offset` if that was within a batch or a hole: as the next start would find it.
+  const int64_t end_offset = segments_.active().next_offset();
+  // Only a batch that began below the start was left: the log goes on, empty, at its start.
+  if (end_offset < log_start_offset_) return truncate_fully_and_start_at(log_start_offset_, now_ms);
   // Or a crash could bring a summary back that is believed once the file has its old size again.
   (void)index_.flush();
   log_end_offset_ = end_offset;
@@ -28,7 +34,6 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   if (checkpointed_recovery_point_ > recovery_point_) {
     if (auto stored = store_checkpoint(); !stored) return stored;
   }
-  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
   if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
   const auto from = producers_.load(log_start_offset_, log_end_offset_, now_ms);
   if (!from) return std::unexpected(from.error());
@@ -36,9 +41,8 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   return replay_producers(*from, now_ms, replayed);
 }
 
-// Cuts the active segment before the batch that holds `offset`; end_offset becomes that batch's base offset
-// if it begins below `offset`.
-Result<> Log::cut_active(int64_t offset, int64_t& end_offset) {
+// Cuts the active segment before the batch that holds `offset` or lies beyond it.
+Result<> Log::cut_active(int64_t offset) {
   Segment& active = segments_.active();
   auto file = active.file();
   if (!file) return std::unexpected(file.error());
@@ -49,12 +53,12 @@ Result<> Log::cut_active(int64_t offset, int64_t& end_offset) {
     if (!batch) return std::unexpected(batch.error());
     if (!*batch) break;
     if ((*batch)->header.last_offset() >= offset) {
-      end_offset = std::min(end_offset, (*batch)->header.base_offset);
       if (auto cut = (*file)->truncate((*batch)->position); !cut) return cut;
       break;
     }
     kept.push_back((*batch)->header);
   }
+  if (auto synced = (*file)->sync_data(); !synced) return synced;
   active.forget_batches();
   for (const auto& header : kept) active.note_batch(header, options_.config.index_interval_bytes);
   return {};
@@ -162,6 +166,10 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
       go_offline(dropped.error().message);
       return std::unexpected(dropped.error());
     }
+  }
+  if (report.count() > 0) {
+    if (auto synced = files_.sync_directory(options_.directory); !synced)
+      return std::unexpected(synced.error());
   }
   if (segments_.oldest().base_offset() > log_start_offset_) {
     if (auto moved = move_start(segments_.oldest().base_offset()); !moved)

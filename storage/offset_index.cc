@@ -12,6 +12,7 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 namespace millrace::storage {
 namespace {
@@ -28,6 +29,7 @@ constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
 constexpr size_t kWriteBufferBytes = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
 constexpr int kOpenFiles = 256;
+constexpr uint64_t kVerifiedBytes = uint64_t{64} << 20;  // the index of about 10 GiB of data
 
 // Flips the sign bit, so that negative timestamps come first.
 constexpr uint64_t ordered(int64_t value) {
@@ -100,8 +102,7 @@ SegmentSummary decode_summary(rocksdb::Slice value) {
           get_i64(at + 32), get_i64(at + 40), at[48] != '\0'};
 }
 
-Result<> checked(const rocksdb::Status& status) {
-  if (status.ok()) return {};
+std::unexpected<Error> index_failure(const rocksdb::Status& status) {
   return fail(ErrorCode::kKafkaStorageError, "the offset index: " + status.ToString());
 }
 
@@ -124,14 +125,23 @@ rocksdb::Options database_options(rocksdb::Env* env) {
   return options;
 }
 
-// Reads every block of the database: damage that opening doesn't see is found now and not in the middle of a
-// fetch. A database of sparse entries is small (about 1/200 of a percent of the data).
+class SilentLogger final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+std::string mark_path(const std::string& directory) { return directory + "/DAMAGED"; }
+
+// Opens, and reads every block of a database that isn't large: damage is then found now, and not in the
+// middle of a fetch.
 rocksdb::Status open_database(const rocksdb::Options& options, const std::string& directory,
                               rocksdb::DB** db) {
   auto status = rocksdb::DB::Open(options, directory, db);
   if (!status.ok()) return status;
-  status = (*db)->VerifyFileChecksums(rocksdb::ReadOptions());
-  if (status.IsInvalidArgument()) status = (*db)->VerifyChecksum();
+  uint64_t bytes = 0;
+  (*db)->GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &bytes);
+  if (bytes <= kVerifiedBytes) status = (*db)->VerifyChecksum();
   if (!status.ok()) {
     delete *db;
     *db = nullptr;
@@ -142,37 +152,62 @@ rocksdb::Status open_database(const rocksdb::Options& options, const std::string
 }  // namespace
 
 OffsetIndex::OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db,
-                         std::string rebuilt_because)
-    : env_(std::move(env)), db_(std::move(db)), rebuilt_because_(std::move(rebuilt_because)) {}
+                         std::string directory)
+    : env_(std::move(env)), db_(std::move(db)), directory_(std::move(directory)) {}
 
-OffsetIndex::~OffsetIndex() { (void)flush(); }
+OffsetIndex::~OffsetIndex() {
+  if (writable_) (void)flush();
+}
+
+Result<> OffsetIndex::checked(const rocksdb::Status& status) const {
+  if (status.ok()) return {};
+  if (status.IsCorruption() && !directory_.empty() && writable_)
+    std::ofstream(mark_path(directory_)) << status.ToString() << '\n';
+  return index_failure(status);
+}
 
 Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open(const std::string& directory) {
+  const auto options = database_options(nullptr);
   rocksdb::DB* db = nullptr;
   std::string reason;
-  const auto options = database_options(nullptr);
-  auto status = open_database(options, directory, &db);
-  if (!status.ok() && !status.IsIOError()) {
-    reason = status.ToString();
-  } else if (status.IsIOError()) {
-    // A missing file of the database is an I/O error too; a lock held by another process stays one after all.
-    reason = status.ToString();
-    if (reason.find("lock") != std::string::npos) return std::unexpected(checked(status).error());
+  if (std::filesystem::exists(mark_path(directory))) {
+    std::getline(std::ifstream(mark_path(directory)), reason);
+    reason = "it was found damaged: " + reason;
+  } else {
+    const auto status = open_database(options, directory, &db);
+    // That another process has it open is no damage.
+    if (!status.ok() && status.ToString().find("lock") != std::string::npos) return index_failure(status);
+    if (!status.ok()) reason = status.ToString();
   }
   if (!reason.empty()) {
     std::error_code error;
     std::filesystem::remove_all(directory, error);
-    status = open_database(options, directory, &db);
+    if (const auto status = open_database(options, directory, &db); !status.ok())
+      return index_failure(status);
   }
-  if (!status.ok()) return std::unexpected(checked(status).error());
-  return std::unique_ptr<OffsetIndex>(new OffsetIndex(nullptr, std::unique_ptr<rocksdb::DB>(db), reason));
+  std::unique_ptr<OffsetIndex> index(new OffsetIndex(nullptr, std::unique_ptr<rocksdb::DB>(db), directory));
+  index->rebuilt_because_ = std::move(reason);
+  return index;
+}
+
+Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_read_only(const std::string& directory) {
+  auto options = database_options(nullptr);
+  options.create_if_missing = false;
+  // Or opening would leave a log file in the broker's directory.
+  options.info_log = std::make_shared<SilentLogger>();
+  rocksdb::DB* db = nullptr;
+  if (const auto status = rocksdb::DB::OpenForReadOnly(options, directory, &db); !status.ok())
+    return index_failure(status);
+  std::unique_ptr<OffsetIndex> index(new OffsetIndex(nullptr, std::unique_ptr<rocksdb::DB>(db), directory));
+  index->writable_ = false;
+  return index;
 }
 
 Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_in_memory() {
   std::unique_ptr<rocksdb::Env> env(rocksdb::NewMemEnv(rocksdb::Env::Default()));
   rocksdb::DB* db = nullptr;
   const auto status = rocksdb::DB::Open(database_options(env.get()), "/index", &db);
-  if (!status.ok()) return std::unexpected(checked(status).error());
+  if (!status.ok()) return index_failure(status);
   return std::unique_ptr<OffsetIndex>(new OffsetIndex(std::move(env), std::unique_ptr<rocksdb::DB>(db), {}));
 }
 

@@ -21,6 +21,7 @@
 namespace rocksdb {
 class DB;
 class Env;
+class Status;
 class WriteBatch;
 }  // namespace rocksdb
 
@@ -54,13 +55,18 @@ class OffsetIndex {
   // Opens the database in `directory`, or makes a new one. One that can't be opened is removed and begun
   // anew; rebuilt_because() then says why. Errors: kKafkaStorageError when not even that works.
   static Result<std::unique_ptr<OffsetIndex>> open(const std::string& directory);
+  // Of a directory that another process may have open; sees what that one has made durable. Nothing can be
+  // written.
+  static Result<std::unique_ptr<OffsetIndex>> open_read_only(const std::string& directory);
   // Without a directory, for tests: lives as long as the object.
   static Result<std::unique_ptr<OffsetIndex>> open_in_memory();
   ~OffsetIndex();
 
   const std::string& rebuilt_because() const { return rebuilt_because_; }
 
-  // All errors of the functions below: kKafkaStorageError.
+  // All errors of the functions below: kKafkaStorageError. A read that meets damage also leaves a mark, by
+  // which the next start begins the index anew; until then lookups in the damaged part fail, and searches
+  // take longer.
 
   // Adds entries of a segment, in order of their offsets.
   Result<> add_block(const SegmentKey& key, std::span<const IndexEntry> entries);
@@ -82,12 +88,14 @@ class OffsetIndex {
   Result<> flush();
 
  private:
-  OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db,
-              std::string rebuilt_because);
+  OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, std::string directory);
   Result<> write(rocksdb::WriteBatch& batch);
+  Result<> checked(const rocksdb::Status& status) const;
 
   std::unique_ptr<rocksdb::Env> env_;  // outlives db_
   std::unique_ptr<rocksdb::DB> db_;
+  const std::string directory_;  // empty: nothing to mark
+  bool writable_ = true;
   std::string rebuilt_because_;
 };
 

@@ -66,6 +66,7 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
   }
   if (size() == 0) created_ms_ = now_ms;
   last_append_ms_ = now_ms;
+  adopted_ = false;
   note_batch(header, index_interval_bytes);
   return {};
 }
@@ -93,13 +94,13 @@ void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_inte
 
 void Segment::adopt(const SegmentSummary& summary) {
   summary_ = summary;
-  sealed_ = true;
+  sealed_ = adopted_ = true;
   bytes_since_entry_ = kEntryDue;
 }
 
 void Segment::forget_batches() {
   (void)index_.remove_segment(key_);
-  sealed_ = false;
+  sealed_ = adopted_ = false;
   entries_.clear();
   bytes_since_entry_ = kEntryDue;
   summary_ = SegmentSummary{};

@@ -64,6 +64,8 @@ class Segment {
   void seal(bool synced);
   bool is_sealed() const { return sealed_; }
   bool is_torn() const { return torn_; }
+  // Known from the index alone, and unchanged since.
+  bool is_adopted() const { return adopted_; }
 
   // Where to begin the search for `offset`, or for the first batch with a timestamp of at least
   // `timestamp_ms`. Never fails: without a sound index it is the start of the segment.
@@ -86,6 +88,7 @@ class Segment {
   int64_t bytes_since_entry_;
   bool sealed_ = false;  // the index has a summary
   bool torn_ = false;
+  bool adopted_ = false;
   std::vector<IndexEntry> entries_;
   mutable std::shared_ptr<File> file_;
 };

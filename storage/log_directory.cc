@@ -1,0 +1,227 @@
+#include "storage/log_directory.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <map>
+
+namespace millrace::storage {
+namespace {
+
+constexpr std::string_view kIdentityFile = "meta.properties";
+constexpr std::string_view kCleanShutdownFile = ".clean-shutdown";
+constexpr std::string_view kPartitionFile = "partition.metadata";
+constexpr std::string_view kRetiredSuffix = "-delete";
+constexpr size_t kSmallFileLimit = 64 * 1024;
+constexpr size_t kNameLimit = 255;
+
+// Lines "key<separator>value"; blank lines and lines with # are skipped.
+std::map<std::string, std::string> parse_lines(std::string_view text, char separator) {
+  std::map<std::string, std::string> values;
+  const auto trimmed = [](std::string_view part) {
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && (part.back() == ' ' || part.back() == '\r')) part.remove_suffix(1);
+    return std::string(part);
+  };
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const size_t at = line.find(separator);
+    if (line.starts_with('#') || at == std::string_view::npos) continue;
+    values[trimmed(line.substr(0, at))] = trimmed(line.substr(at + 1));
+  }
+  return values;
+}
+
+std::optional<int32_t> parse_int(std::string_view text) {
+  int32_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size())
+    return std::nullopt;
+  return value;
+}
+
+Result<std::optional<DirectoryIdentity>> load_identity(FileSystem& files, const std::string& directory) {
+  const std::string path = fmt::format("{}/{}", directory, kIdentityFile);
+  const auto exists = files.exists(path);
+  if (!exists) return std::unexpected(exists.error());
+  if (!*exists) return std::nullopt;
+  const auto content = read_file(files, path, kSmallFileLimit);
+  if (!content) return std::unexpected(content.error());
+  auto values = parse_lines(as_text(*content), '=');
+  const auto node_id = parse_int(values["node.id"]);
+  if (values["version"] != "1" || values["cluster.id"].empty() || !node_id) {
+    return fail(
+        ErrorCode::kKafkaStorageError,
+        fmt::format(
+            "{} must have version=1, cluster.id and node.id; restore it from a backup, or write it anew with "
+            "this cluster's id and this broker's node id",
+            path));
+  }
+  return DirectoryIdentity{values["cluster.id"], *node_id};
+}
+
+}  // namespace
+
+std::optional<TopicPartition> parse_partition_directory(std::string_view name) {
+  const size_t dash = name.rfind('-');
+  if (dash == std::string_view::npos || dash == 0) return std::nullopt;
+  const auto partition = parse_int(name.substr(dash + 1));
+  if (!partition || *partition < 0) return std::nullopt;
+  return TopicPartition{std::string(name.substr(0, dash)), *partition};
+}
+
+Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path) {
+  const std::string path = fmt::format("{}/{}", partition_path, kPartitionFile);
+  const auto content = read_file(files, path, kSmallFileLimit);
+  if (!content) return std::unexpected(content.error());
+  auto values = parse_lines(as_text(*content), ':');
+  const auto topic_id = Uuid::parse(values["topic_id"]);
+  if (values["version"] != "0" || !topic_id || topic_id->is_zero()) {
+    return fail(ErrorCode::kCorruptMessage, path + " doesn't hold \"version: 0\" and a topic_id");
+  }
+  return *topic_id;
+}
+
+Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, const std::string& path) {
+  if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
+  std::unique_ptr<LogDirectory> directory(new LogDirectory(files, path));
+  auto lock = DirectoryLock::take(path);
+  if (!lock) return std::unexpected(lock.error());
+  directory->lock_ = std::move(*lock);
+  auto index = OffsetIndex::open(path + "/index");
+  if (!index) return std::unexpected(index.error());
+  directory->index_ = std::move(*index);
+  if (auto loaded = directory->load(); !loaded) return std::unexpected(loaded.error());
+  return directory;
+}
+
+Result<std::unique_ptr<LogDirectory>> LogDirectory::open_in_memory(FileSystem& files,
+                                                                   const std::string& path) {
+  if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
+  std::unique_ptr<LogDirectory> directory(new LogDirectory(files, path));
+  auto index = OffsetIndex::open_in_memory();
+  if (!index) return std::unexpected(index.error());
+  directory->index_ = std::move(*index);
+  if (auto loaded = directory->load(); !loaded) return std::unexpected(loaded.error());
+  return directory;
+}
+
+Result<> LogDirectory::load() {
+  if (auto made = files_.create_directory(topics_path()); !made) return made;
+  auto identity = load_identity(files_, path_);
+  if (!identity) return std::unexpected(identity.error());
+  identity_ = std::move(*identity);
+  const std::string marker = fmt::format("{}/{}", path_, kCleanShutdownFile);
+  const auto clean = files_.exists(marker);
+  if (!clean) return std::unexpected(clean.error());
+  clean_shutdown_ = *clean;
+  if (!clean_shutdown_) return {};
+  // From here on a crash is one.
+  if (auto removed = files_.remove(marker); !removed) return removed;
+  return files_.sync_directory(path_);
+}
+
+Result<> LogDirectory::claim(const DirectoryIdentity& identity) {
+  if (!identity_) {
+    const std::string text =
+        fmt::format("version=1\ncluster.id={}\nnode.id={}\n", identity.cluster_id, identity.node_id);
+    if (auto stored = replace_file(files_, fmt::format("{}/{}", path_, kIdentityFile), as_bytes(text));
+        !stored)
+      return stored;
+    identity_ = identity;
+    return {};
+  }
+  if (*identity_ == identity) return {};
+  return fail(
+      ErrorCode::kInconsistentClusterId,
+      fmt::format("the data directory {} belongs to node {} of cluster {}, and this is node {} of cluster "
+                  "{}; give this "
+                  "broker its own directory",
+                  path_, identity_->node_id, identity_->cluster_id, identity.node_id, identity.cluster_id));
+}
+
+Result<std::vector<PartitionDirectory>> LogDirectory::list(std::vector<std::string>* problems) const {
+  const auto entries = files_.list(topics_path());
+  if (!entries) return std::unexpected(entries.error());
+  const auto note = [&](std::string problem) {
+    if (problems != nullptr) problems->push_back(std::move(problem));
+  };
+  std::vector<PartitionDirectory> found;
+  for (const DirectoryEntry& entry : *entries) {
+    if (entry.name.ends_with(kRetiredSuffix)) continue;
+    const std::string path = topics_path() + "/" + entry.name;
+    auto name = parse_partition_directory(entry.name);
+    if (!name || !entry.is_directory) {
+      note(path + " isn't a partition's directory (<topic>-<partition>): left alone");
+      continue;
+    }
+    const auto topic_id = read_topic_id(files_, path);
+    if (!topic_id) {
+      note(topic_id.error().message + ": its partition is left alone");
+      continue;
+    }
+    found.push_back({path, std::move(name->topic), {*topic_id, name->partition}});
+  }
+  return found;
+}
+
+Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const TopicIdPartition& id) {
+  const PartitionDirectory partition{fmt::format("{}/{}-{}", topics_path(), topic, id.partition), topic, id};
+  const auto exists = files_.exists(fmt::format("{}/{}", partition.path, kPartitionFile));
+  if (!exists) return std::unexpected(exists.error());
+  if (*exists) {
+    const auto topic_id = read_topic_id(files_, partition.path);
+    if (!topic_id) return std::unexpected(topic_id.error());
+    if (*topic_id == id.topic_id) return partition;
+    return fail(ErrorCode::kInconsistentTopicId,
+                fmt::format("{} belongs to the topic with id {}, not {}", partition.path,
+                            topic_id->to_string(), id.topic_id.to_string()));
+  }
+  if (auto made = files_.create_directory(partition.path); !made) return std::unexpected(made.error());
+  const std::string text = fmt::format("version: 0\ntopic_id: {}", id.topic_id.to_string());
+  if (auto stored =
+          replace_file(files_, fmt::format("{}/{}", partition.path, kPartitionFile), as_bytes(text));
+      !stored) {
+    return std::unexpected(stored.error());
+  }
+  if (auto synced = files_.sync_directory(topics_path()); !synced) return std::unexpected(synced.error());
+  return partition;
+}
+
+Result<> LogDirectory::retire(const PartitionDirectory& partition) {
+  const std::string suffix = fmt::format(".{}{}", partition.id.topic_id.to_string(), kRetiredSuffix);
+  std::string name = fmt::format("{}-{}", partition.topic, partition.id.partition);
+  // A long topic name leaves no room for the suffix; the id alone makes the name unique among its partitions.
+  if (name.size() + suffix.size() > kNameLimit) {
+    const std::string number = fmt::format("-{}", partition.id.partition);
+    name = name.substr(0, kNameLimit - suffix.size() - number.size()) + number;
+  }
+  const std::string retired = topics_path() + "/" + name + suffix;
+  if (auto removed = files_.remove(retired); !removed) return removed;
+  if (auto renamed = files_.rename(partition.path, retired); !renamed) return renamed;
+  // Entries that stay behind are found by no key that is still asked for.
+  (void)index_->remove_partition(partition.id);
+  return files_.sync_directory(topics_path());
+}
+
+Result<size_t> LogDirectory::remove_retired() {
+  const auto entries = files_.list(topics_path());
+  if (!entries) return std::unexpected(entries.error());
+  size_t count = 0;
+  for (const DirectoryEntry& entry : *entries) {
+    if (!entry.is_directory || !entry.name.ends_with(kRetiredSuffix)) continue;
+    if (auto removed = files_.remove(topics_path() + "/" + entry.name); !removed)
+      return std::unexpected(removed.error());
+    ++count;
+  }
+  return count;
+}
+
+Result<> LogDirectory::mark_clean_shutdown() {
+  if (auto flushed = index_->flush(); !flushed) return flushed;
+  const std::string_view text = "version 0\n";
+  return replace_file(files_, fmt::format("{}/{}", path_, kCleanShutdownFile), as_bytes(text));
+}
+
+}  // namespace millrace::storage

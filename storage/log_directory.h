@@ -1,0 +1,92 @@
+// A broker's data directory:
+//
+//   meta.properties                     whose directory this is (Kafka's format)
+//   .lock                               held by the running broker
+//   .clean-shutdown                     there between a clean stop and the next start
+//   index/                              the offset index of all partitions
+//   topics/<topic>-<partition>/         a partition's log, with partition.metadata (Kafka's format: the topic
+//   id) topics/<topic>-<partition>.<topic id>-delete/   deleted, to be removed
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+#include "protocol/uuid.h"
+#include "storage/directory_lock.h"
+#include "storage/file_system.h"
+#include "storage/offset_index.h"
+
+namespace millrace::storage {
+
+struct DirectoryIdentity {
+  std::string cluster_id;
+  int32_t node_id = 0;
+  auto operator<=>(const DirectoryIdentity&) const = default;
+};
+
+struct PartitionDirectory {
+  std::string path;
+  std::string topic;
+  TopicIdPartition id;
+};
+
+class LogDirectory {
+ public:
+  // Makes the directory if need be, locks it and opens its index. Errors: kKafkaStorageError (another broker
+  // has it, no permission, a meta.properties that doesn't parse).
+  static Result<std::unique_ptr<LogDirectory>> open(FileSystem& files, const std::string& path);
+  // The same without lock and with the index in memory, for tests and simulation.
+  static Result<std::unique_ptr<LogDirectory>> open_in_memory(FileSystem& files, const std::string& path);
+
+  const std::string& path() const { return path_; }
+  OffsetIndex& index() { return *index_; }
+  // Whether the last owner called mark_clean_shutdown (and nobody opened the directory since).
+  bool clean_shutdown() const { return clean_shutdown_; }
+  // nullopt in a directory that nobody claimed yet.
+  const std::optional<DirectoryIdentity>& identity() const { return identity_; }
+  // Writes the identity into a new directory; in another it must be the same. Errors: kInconsistentClusterId,
+  // kKafkaStorageError.
+  Result<> claim(const DirectoryIdentity& identity);
+
+  // All partitions that aren't deleted. A directory that isn't one of ours is left alone; `problems` (may be
+  // null) gets a line for each.
+  Result<std::vector<PartitionDirectory>> list(std::vector<std::string>* problems) const;
+  // Makes a partition's directory, durably; one of the same topic id that is there already is fine. Errors:
+  // kInconsistentTopicId when another topic id's is there, kKafkaStorageError.
+  Result<PartitionDirectory> create(const std::string& topic, const TopicIdPartition& id);
+  // Renames a partition's directory and forgets its index, so that the name is free at once. Its Log must be
+  // destroyed; slices stay readable.
+  Result<> retire(const PartitionDirectory& partition);
+  // Removes what was retired, by this broker or an earlier one; returns how many directories. May take long,
+  // and may run on any thread.
+  Result<size_t> remove_retired();
+
+  // After all logs are closed: makes the index durable, then says so for the next start.
+  Result<> mark_clean_shutdown();
+
+ private:
+  LogDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
+  Result<> load();
+  std::string topics_path() const { return path_ + "/topics"; }
+
+  FileSystem& files_;
+  const std::string path_;
+  std::unique_ptr<DirectoryLock> lock_;
+  std::unique_ptr<OffsetIndex> index_;
+  std::optional<DirectoryIdentity> identity_;
+  bool clean_shutdown_ = false;
+};
+
+// Splits "<topic>-<partition>"; nullopt for any other name.
+std::optional<TopicPartition> parse_partition_directory(std::string_view name);
+
+// The topic id in a partition directory's partition.metadata. Errors: kKafkaStorageError, kCorruptMessage.
+Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path);
+
+}  // namespace millrace::storage

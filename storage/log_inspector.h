@@ -1,0 +1,63 @@
+// Looks at logs offline, for `millrace log dump` and `log verify`: reads only, believes nothing, and goes on
+// behind damage where it can.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "protocol/record_batch.h"
+#include "protocol/result.h"
+#include "storage/batch_cursor.h"
+#include "storage/file_system.h"
+#include "storage/offset_index.h"
+
+namespace millrace::storage {
+
+struct Damage {
+  std::string file;
+  int64_t position = 0;  // of the batch
+  int64_t offset =
+      -1;  // its base offset, or the next one due where there is no header; -1 if not about a batch
+  std::string what;
+};
+
+struct InspectionReport {
+  int64_t segments = 0;
+  int64_t batches = 0;
+  int64_t records = 0;
+  int64_t bytes = 0;
+  int64_t index_entries = 0;
+  int64_t first_offset = -1;  // of all batches; -1 without any
+  int64_t last_offset = -1;
+  int64_t max_timestamp_ms = -1;
+  std::vector<Damage> damages;
+};
+
+// What the caller wants to see; either may be empty. A false answer ends the inspection early.
+struct InspectionVisitor {
+  std::function<bool(const std::string& file, const BatchAt&)> on_batch;
+  std::function<bool(const BatchAt&, const protocol::RecordView&)> on_record;
+};
+
+struct InspectionOptions {
+  // A compressed batch that gets larger counts as damage.
+  size_t decompress_limit = size_t{1} << 30;
+  // Whether records are parsed (compressed ones: decompressed) even if nobody wants to see them.
+  bool check_records = true;
+};
+
+// Inspects one segment file: sizes, magic, CRC, ascending offsets, records that parse and agree with their
+// header. Errors: only when the file can't be read; damage is in the report.
+Result<InspectionReport> inspect_segment(FileSystem& files, const std::string& path,
+                                         const InspectionOptions& options,
+                                         const InspectionVisitor& visitor = {});
+
+// Inspects all segments of a partition's directory and that they follow each other; with an index (may be
+// null), that each covered segment's entries point to their batches. Errors as above.
+Result<InspectionReport> inspect_partition(FileSystem& files, const std::string& directory,
+                                           const OffsetIndex* index, const InspectionOptions& options,
+                                           const InspectionVisitor& visitor = {});
+
+}  // namespace millrace::storage
