@@ -38,17 +38,24 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
 
 public class GoldenMessages {
   // How an instance gets its values. Kafka's schema of the version says which fields there are.
-  enum Filling { DEFAULT, FULL, NULLS, RANDOM, RANDOM_2, RANDOM_3 }
+  // SMALLEST has empty strings and nulls: nine elements in arrays at one depth, one above it, none below, so that
+  // an array's bound by the bytes left meets elements that are as small as can be.
+  enum Filling { DEFAULT, FULL, NULLS, SMALLEST_1, SMALLEST_2, SMALLEST_3, RANDOM, RANDOM_2, RANDOM_3 }
+
+  static final int SMALLEST_ELEMENTS = 9;
 
   static final Pattern API = Pattern.compile("^api (\\w+) (\\d+) +versions (\\d+)(?:-(\\d+))?.*");
   static final Pattern RECORD = Pattern.compile("^record (\\w+).*");
   static final Pattern SECTION = Pattern.compile("^([a-z_]+) +versions (\\d+)(?:-(\\d+))?.*");
 
+  static int depth = 0;
   static final TreeSet<String> lines = new TreeSet<>();
 
   public static void main(String[] arguments) throws Exception {
     try (Stream<Path> files = Files.list(Path.of(arguments[0]))) {
-      for (Path file : files.sorted().toList()) read(file);
+      for (Path file : files.sorted().toList()) {
+        if (file.toString().matches(".*\\.(api|record)")) read(file);
+      }
     }
     PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
     for (String line : lines) out.print(line + "\n");
@@ -137,7 +144,8 @@ public class GoldenMessages {
     for (BoundField field : schema.fields()) {
       if (field.def.type instanceof TaggedFields tagged) {
         for (Field each : tagged.fields().values()) {
-          if (filling == Filling.FULL || random.nextBoolean()) set(target, each, filling, random);
+          boolean wanted = filling == Filling.FULL || (!isSmallest(filling) && random.nextBoolean());
+          if (wanted) set(target, each, filling, random);
         }
       } else {
         set(target, field.def, filling, random);
@@ -157,9 +165,7 @@ public class GoldenMessages {
 
   static Object value(Type wanted, org.apache.kafka.common.protocol.types.Type type, Filling filling, Random random)
       throws Exception {
-    if (type.isNullable() && (filling == Filling.NULLS || (filling != Filling.FULL && random.nextInt(4) == 0))) {
-      return null;
-    }
+    if (type.isNullable() && isNull(type, filling, random)) return null;
     if (type.isArray()) return array(wanted, type.arrayElementType().get(), filling, random);
     if (type instanceof Schema schema) {
       Object struct = ((Class<?>) wanted).getDeclaredConstructor().newInstance();
@@ -169,12 +175,18 @@ public class GoldenMessages {
     return primitive(type.toString(), wanted, filling, random);
   }
 
+  static boolean isNull(org.apache.kafka.common.protocol.types.Type type, Filling filling, Random random) {
+    if (isSmallest(filling)) return !type.isArray();
+    return filling == Filling.NULLS || (filling != Filling.FULL && random.nextInt(4) == 0);
+  }
+
   @SuppressWarnings("unchecked")
   static Object array(Type wanted, org.apache.kafka.common.protocol.types.Type element, Filling filling, Random random)
       throws Exception {
     int count = switch (filling) {
       case FULL -> 2;
       case NULLS -> 1;
+      case SMALLEST_1, SMALLEST_2, SMALLEST_3 -> smallestCount(filling.ordinal() - Filling.SMALLEST_1.ordinal());
       default -> random.nextInt(3);
     };
     Collection<Object> elements;
@@ -186,9 +198,17 @@ public class GoldenMessages {
       elements = (Collection<Object>) ((Class<?>) wanted).getDeclaredConstructor().newInstance();
       elementClass = ((ParameterizedType) ((Class<?>) wanted).getGenericSuperclass()).getActualTypeArguments()[0];
     }
+    ++depth;
     for (int i = 0; i < count; i++) elements.add(value(elementClass, element, filling, random));
+    --depth;
     return elements;
   }
+
+  static int smallestCount(int fullDepth) {
+    return depth < fullDepth ? 1 : depth == fullDepth ? SMALLEST_ELEMENTS : 0;
+  }
+
+  static boolean isSmallest(Filling filling) { return filling.name().startsWith("SMALLEST"); }
 
   static Object primitive(String type, Type wanted, Filling filling, Random random) {
     String plain = type.replace("COMPACT_", "").replace("NULLABLE_", "");
@@ -202,9 +222,9 @@ public class GoldenMessages {
       case "INT64" -> number(random, Long.SIZE);
       case "FLOAT64" -> random.nextInt(100000) / 64.0 + 0.015625;
       case "UUID" -> new Uuid(random.nextLong(), random.nextLong());
-      case "STRING" -> text(random);
-      case "BYTES" -> wanted == ByteBuffer.class ? ByteBuffer.wrap(bytes(random)) : (Object) bytes(random);
-      case "RECORDS" -> MemoryRecords.readableRecords(ByteBuffer.wrap(bytes(random)));
+      case "STRING" -> isSmallest(filling) ? "" : text(random);
+      case "BYTES" -> wanted == ByteBuffer.class ? ByteBuffer.wrap(bytes(filling, random)) : bytes(filling, random);
+      case "RECORDS" -> MemoryRecords.readableRecords(ByteBuffer.wrap(bytes(filling, random)));
       default -> throw new IllegalArgumentException("no values for type " + type);
     };
   }
@@ -224,7 +244,8 @@ public class GoldenMessages {
     return text.toString();
   }
 
-  static byte[] bytes(Random random) {
+  static byte[] bytes(Filling filling, Random random) {
+    if (isSmallest(filling)) return new byte[0];
     byte[] bytes = new byte[random.nextInt(60) == 0 ? 150 : 1 + random.nextInt(6)];
     random.nextBytes(bytes);
     return bytes;
