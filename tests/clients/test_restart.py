@@ -111,14 +111,15 @@ def test_a_stop_is_quick_while_clients_wait(own_broker):
 
 @pytest.mark.java
 @pytest.mark.timeout(300)
-def test_an_idempotent_producer_goes_on_over_a_kill(own_broker):
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_an_idempotent_producer_goes_on(own_broker, how):
     """100,000 records, SIGKILL half way, a restart on the same port and data: none lost, none twice."""
     broker = own_broker()
     topics = Topics(broker)
     topic = topics.create(partitions=SEQUENCE_PARTITIONS)
     worker = Worker(JavaClient().command())
     try:
-        acked_at_kill, acked = _produce_over_a_kill(broker, topic, worker)
+        acked_at_kill, acked = _produce_over_an_end(broker, topic, worker, how)
     finally:
         worker.close()
 
@@ -129,8 +130,8 @@ def test_an_idempotent_producer_goes_on_over_a_kill(own_broker):
         assert read == list(range(partition, SEQUENCE_COUNT, SEQUENCE_PARTITIONS))
 
 
-def _produce_over_a_kill(broker, topic, worker) -> tuple[int, int]:
-    """Returns how many records were acknowledged when the broker was killed, and in the end."""
+def _produce_over_an_end(broker, topic, worker, how) -> tuple[int, int]:
+    """Returns how many records were acknowledged when the broker was ended, and in the end."""
     worker.begin(
         "produce_sequence",
         address=broker.address,
@@ -151,7 +152,7 @@ def _produce_over_a_kill(broker, topic, worker) -> tuple[int, int]:
             return acked_at_kill, reply["acknowledged"]
         if not acked_at_kill and reply["progress"] >= SEQUENCE_COUNT // 2:
             acked_at_kill = reply["progress"]
-            broker.kill()
+            _end(broker, how)
             broker.start()
 
 

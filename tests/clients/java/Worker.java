@@ -19,13 +19,26 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.ProducerState;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -66,6 +79,10 @@ public class Worker {
         return consume(request);
       case "subscribe":
         return subscribe(request);
+      case "administer":
+        return administer(request);
+      case "examine":
+        return examine(request);
       case "produce_sequence":
         return produceSequence(request);
       default:
@@ -231,5 +248,75 @@ public class Worker {
       throw failure.get();
     }
     return JSON.createObjectNode().put("acknowledged", acked.get());
+  }
+
+  // One topic's life as Java's admin client leads it; every step's outcome by name.
+  static ObjectNode administer(JsonNode request) throws Exception {
+    String name = request.get("topic").asText();
+    ObjectNode seen = JSON.createObjectNode();
+    try (Admin admin = Admin.create(
+             Map.of("bootstrap.servers", request.get("address").asText()))) {
+      seen.put("cluster_id", admin.describeCluster().clusterId().get());
+      seen.put("nodes", admin.describeCluster().nodes().get().size());
+      seen.put("controller", admin.describeCluster().controller().get().id());
+      Uuid id = admin.createTopics(List.of(new NewTopic(name, 2, (short) 1)
+                                               .configs(Map.of("retention.ms", "777000"))))
+                    .topicId(name).get();
+      seen.put("created_id", id.toString());
+      seen.put("listed", admin.listTopics().names().get().contains(name));
+      admin.createPartitions(Map.of(name, NewPartitions.increaseTo(3))).all().get();
+      TopicDescription byId = admin.describeTopics(TopicCollection.ofTopicIds(List.of(id)))
+                                  .allTopicIds().get().get(id);
+      seen.put("described_name", byId.name()).put("described_partitions", byId.partitions().size());
+      seen.put("leader", byId.partitions().get(0).leader().id());
+      changeConfig(admin, name, seen);
+      admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all().get();
+      seen.put("listed_after", admin.listTopics().names().get().contains(name));
+    }
+    return seen;
+  }
+
+  static void changeConfig(Admin admin, String name, ObjectNode seen) throws Exception {
+    ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, name);
+    admin.incrementalAlterConfigs(Map.of(resource, List.of(
+        new AlterConfigOp(new ConfigEntry("cleanup.policy", "compact"), AlterConfigOp.OpType.APPEND),
+        new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE),
+        new AlterConfigOp(new ConfigEntry("segment.ms", "12345"), AlterConfigOp.OpType.SET))))
+        .all().get();
+    Map<String, ConfigEntry> entries =
+        admin.describeConfigs(List.of(resource)).all().get().get(resource).entries().stream()
+            .collect(Collectors.toMap(ConfigEntry::name, entry -> entry));
+    for (String key : List.of("cleanup.policy", "retention.ms", "segment.ms")) {
+      seen.put(key, entries.get(key).value());
+      seen.put(key + " from", entries.get(key).source().name());
+    }
+  }
+
+  // What the admin client says of a partition that an idempotent producer wrote to, before and after its
+  // first records were deleted.
+  static ObjectNode examine(JsonNode request) throws Exception {
+    TopicPartition partition = new TopicPartition(request.get("topic").asText(), 0);
+    ObjectNode seen = JSON.createObjectNode();
+    try (Admin admin = Admin.create(
+             Map.of("bootstrap.servers", request.get("address").asText()))) {
+      ArrayNode producers = seen.putArray("producers");
+      for (ProducerState state : admin.describeProducers(List.of(partition))
+                                     .partitionResult(partition).get().activeProducers()) {
+        producers.addObject().put("epoch", state.producerEpoch())
+            .put("last_sequence", state.lastSequence());
+      }
+      seen.put("low_watermark",
+          admin.deleteRecords(Map.of(partition,
+              RecordsToDelete.beforeOffset(request.get("delete_before").asLong())))
+              .lowWatermarks().get(partition).get().lowWatermark());
+      Map<String, OffsetSpec> specs = Map.of("earliest", OffsetSpec.earliest(), "latest",
+          OffsetSpec.latest(), "earliest_local", OffsetSpec.earliestLocal());
+      for (Map.Entry<String, OffsetSpec> spec : specs.entrySet()) {
+        seen.put(spec.getKey(),
+            admin.listOffsets(Map.of(partition, spec.getValue())).partitionResult(partition).get()
+                .offset());
+      }
+    }
+    return seen;
   }
 }
