@@ -1,6 +1,7 @@
 // One request as it came from the wire, and what is known about the connection that it came on.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,6 +36,7 @@ class ConnectionInfo {
   template <class T>
   T& state() {
     if (state_ == nullptr) state_ = std::make_unique<Slot<T>>();
+    assert(dynamic_cast<Slot<T>*>(state_.get()) != nullptr);
     return static_cast<Slot<T>&>(*state_).value;
   }
 

@@ -1,5 +1,7 @@
 #include "broker/runtime/shard.h"
 
+#include <signal.h>
+
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/system/system_error.hpp>
 
@@ -53,6 +55,10 @@ Task<> Shard::sleep_ms(int64_t delay_ms) {
 }
 
 void Shard::run_loop() {
+  sigset_t broken_pipe;
+  sigemptyset(&broken_pipe);
+  sigaddset(&broken_pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   const Scope scope(*this);
   context_.run();
 }

@@ -80,7 +80,11 @@ class Shard {
   template <class F>
   CallResult<F> run(F f);
 
-  // Runs the loop on this thread until stop(). Called once per shard, by ShardGroup.
+  // Logs the exception that ended a detached task; a cancellation is no failure.
+  static void report_failure(std::exception_ptr failure);
+
+  // Runs the loop on this thread until stop(). Called once per shard, by ShardGroup. SIGPIPE stays
+  // blocked on this thread: sendfile has no flag against it.
   void run_loop();
   // Makes run_loop() return soon and call() refuse. From any thread.
   void stop();
@@ -118,7 +122,6 @@ class Shard {
                                                            &Suspension::suspended_hook_>,
                              boost::intrusive::constant_time_size<false>>;
 
-  static void report_failure(std::exception_ptr failure);
   void make_ready(Suspension& suspension);
   void resume_ready();
   void set_alarm(int64_t deadline_ns);
