@@ -32,8 +32,8 @@ class DiskPool {
   template <class F>
   Task<std::invoke_result_t<F&>> run(F f);
 
-  // Lets running jobs finish, answers the queued ones with ShardStopped and joins. Idempotent. At the end: stop
-  // the pool, then the shards, then destroy the pool.
+  // Lets running jobs finish, answers the queued ones with ShardStopped and joins. Idempotent. At the end:
+  // stop the pool, then the shards, then destroy the pool.
   void stop();
   size_t queued() const;
 

@@ -21,8 +21,9 @@ bool MemoryBudget::grant(MemoryLease& lease, int64_t amount) {
 }
 
 bool MemoryBudget::try_acquire(MemoryLease& lease, int64_t amount) {
-  // Nobody overtakes those in line, except the one that everybody waits for.
-  if (!waiters_.empty() && !lease.overdraws_) return false;
+  // Nobody overtakes those in line before him, except the one that everybody waits for.
+  const bool in_line = !growing_.empty() || (lease.size_ == 0 && !starting_.empty());
+  if (in_line && !lease.overdraws_) return false;
   return grant(lease, amount);
 }
 
@@ -31,7 +32,7 @@ Task<> MemoryBudget::acquire(MemoryLease& lease, int64_t amount) {
   Waiter waiter;
   waiter.lease = &lease;
   waiter.amount = amount;
-  waiters_.push_back(waiter);
+  (lease.size_ > 0 ? growing_ : starting_).push_back(waiter);
   try {
     co_await waiter.suspension.wait();
   } catch (...) {
@@ -53,10 +54,11 @@ void MemoryBudget::give_back(MemoryLease& lease, int64_t amount) {
 }
 
 void MemoryBudget::serve_waiters() {
-  while (!waiters_.empty()) {
-    Waiter& first = waiters_.front();
+  while (has_waiters()) {
+    Line& line = growing_.empty() ? starting_ : growing_;
+    Waiter& first = line.front();
     if (!grant(*first.lease, first.amount)) return;
-    waiters_.pop_front();
+    line.pop_front();
     first.suspension.wake();
   }
 }

@@ -60,12 +60,10 @@ class MemoryBudget {
 
   int64_t capacity() const { return capacity_; }
   int64_t used() const { return used_; }
-  bool has_waiters() const { return !waiters_.empty(); }
+  bool has_waiters() const { return !growing_.empty() || !starting_.empty(); }
 
  private:
   friend class MemoryLease;
-  struct Waiter;
-
   bool grant(MemoryLease& lease, int64_t amount);
   void give_back(MemoryLease& lease, int64_t amount);
   void serve_waiters();
@@ -79,7 +77,9 @@ class MemoryBudget {
     MemoryLease* lease;
     int64_t amount;
   };
-  boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>> waiters_;
+  using Line = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
+  Line growing_;   // hold something and want more
+  Line starting_;  // hold nothing yet
 };
 
 }  // namespace millrace::runtime

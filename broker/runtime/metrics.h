@@ -1,5 +1,5 @@
-// Numbers about the broker, in the Prometheus text format: counters, gauges and histograms that code keeps, and
-// collectors that are asked at scrape time.
+// Numbers about the broker, in the Prometheus text format: counters, gauges and histograms that code keeps,
+// and collectors that are asked at scrape time.
 #pragma once
 
 #include <array>
@@ -103,8 +103,8 @@ class MetricsRegistry {
   MetricsRegistry() = default;
   MetricsRegistry(const MetricsRegistry&) = delete;
 
-  // The metric of this name and these labels, made on first use; lives as long as the registry. Look it up once
-  // and keep the reference. Thread safe. A name has one kind.
+  // The metric of this name and these labels, made on first use; lives as long as the registry. Look it up
+  // once and keep the reference. Thread safe. A name has one kind.
   Counter& counter(const std::string& name, const std::string& help, const Labels& labels = {});
   Gauge& gauge(const std::string& name, const std::string& help, const Labels& labels = {});
   Histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,

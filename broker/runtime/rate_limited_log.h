@@ -29,8 +29,8 @@ class RateLimitedLog {
     detail::write_log(level_, line);
   }
 
-  // Whether a line may be written now: how many were left out since the last one, or nothing (and it counts as
-  // left out).
+  // Whether a line may be written now: how many were left out since the last one, or nothing (and it counts
+  // as left out).
   std::optional<uint64_t> admit(int64_t now_ns);
 
  private:

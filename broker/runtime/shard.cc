@@ -11,18 +11,23 @@ namespace millrace::runtime {
 
 Suspension::Suspension() : shard_(*Shard::current()) {}
 
-Suspension::~Suspension() = default;
+Suspension::~Suspension() {
+  // Destroyed without being resumed: a later cancellation must not find it. (Resuming empties the slot
+  // itself.)
+  if (slot_.is_connected()) slot_.clear();
+}
 
 Task<Suspension::Wake> Suspension::wait(int64_t deadline_ns) {
   if (pending()) {
     shard_.timers().arm(*this, deadline_ns);
     auto suspend = [this](ResumeHandler handler) {
-      auto slot = asio::get_associated_cancellation_slot(handler);
-      if (slot.is_connected()) slot.assign([this](asio::cancellation_type) { wake(Wake::kCancelled); });
+      slot_ = asio::get_associated_cancellation_slot(handler);
+      if (slot_.is_connected()) slot_.assign([this](asio::cancellation_type) { wake(Wake::kCancelled); });
       handler_.emplace(std::move(handler));
       shard_.suspended_.push_back(*this);
     };
     co_await asio::async_initiate<const UseTask, void()>(suspend, kUseTask);
+    slot_ = {};
   }
   if (wake_ == Wake::kCancelled) {
     throw boost::system::system_error(asio::error::operation_aborted, "the task was cancelled");

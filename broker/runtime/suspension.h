@@ -5,6 +5,7 @@
 // change never runs foreign code half way through.
 #pragma once
 
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <optional>
@@ -44,6 +45,7 @@ class Suspension final : private Timer {
 
   Shard& shard_;
   std::optional<ResumeHandler> handler_;
+  asio::cancellation_slot slot_;
   Wake wake_ = Wake::kPending;
   Hook suspended_hook_;
 };

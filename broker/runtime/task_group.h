@@ -18,15 +18,17 @@ class TaskGroup {
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
   // Cancels what still runs; it ends after the group is gone.
-  ~TaskGroup() { cancel(); }
+  ~TaskGroup() {
+    if (!state_->shard.stopped()) cancel();
+  }
 
-  // Starts f() (f: () -> Task<>, kept alive as long as it runs) on the shard's next turn. An exception that leaves
-  // it is logged, except that of the cancellation. After cancel() nothing is started.
+  // Starts f() (f: () -> Task<>, kept alive as long as it runs) on the shard's next turn. An exception that
+  // leaves it is logged, except that of the cancellation. After cancel() nothing is started.
   template <class F>
   void spawn(F f);
 
-  // What the tasks wait for (sockets, timers, Suspension) throws system_error (operation_aborted), and so does
-  // every later co_await in them. A call on another shard or on the disk runs to its end first.
+  // What the tasks wait for (sockets, timers, Suspension) throws system_error (operation_aborted), and so
+  // does every later co_await in them. A call on another shard or on the disk runs to its end first.
   void cancel();
   // Returns when no task is left.
   Task<> wait();
@@ -49,8 +51,11 @@ void TaskGroup::spawn(F f) {
   if (state_->cancelled) return;
   const auto signal = state_->signals.emplace(state_->signals.end());
   auto completion = [state = state_, signal](std::exception_ptr failure) {
-    state->signals.erase(signal);
-    if (state->signals.empty()) state->ended.notify_all();
+    // Asio may still look at the signal until the coroutine's frame is gone.
+    state->shard.post([state, signal] {
+      state->signals.erase(signal);
+      if (state->signals.empty()) state->ended.notify_all();
+    });
     if (failure) Shard::report_failure(failure);
   };
   asio::co_spawn(state_->shard.context(), std::move(f),

@@ -3,7 +3,8 @@
 
 namespace millrace::runtime {
 
-// Make one at the top of main, before any thread is started: it blocks the two signals, and threads inherit that.
+// Make one at the top of main, before any thread is started: it blocks the two signals, and threads inherit
+// that.
 class TerminationSignals {
  public:
   TerminationSignals();
@@ -11,8 +12,8 @@ class TerminationSignals {
   ~TerminationSignals();
   TerminationSignals(const TerminationSignals&) = delete;
 
-  // Blocks until a signal comes or request() is called. Returns the signal's number, 0 for a request. The signals
-  // have their default effect again from then on.
+  // Blocks until a signal comes or request() is called. Returns the signal's number, 0 for a request. The
+  // signals have their default effect again from then on.
   int wait();
   // From any thread.
   void request();

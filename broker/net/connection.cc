@@ -1,0 +1,337 @@
+#include "broker/net/connection.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/redirect_error.hpp>
+
+#include "broker/net/connection_counters.h"
+#include "broker/runtime/rate_limited_log.h"
+
+namespace millrace::net {
+namespace {
+
+// The first bytes of a frame get memory at once; the rest by growing, a multiple of what has arrived.
+constexpr size_t kFirstChunkBytes = 16 << 10;
+constexpr size_t kGrowthFactor = 4;
+// What a frame's sender must manage on average once its frame is large.
+constexpr int64_t kSlowestBytesPerMs = 256;
+
+int16_t read_int16(Bytes two) {
+  return static_cast<int16_t>((std::to_integer<uint16_t>(two[0]) << 8) | std::to_integer<uint16_t>(two[1]));
+}
+
+}  // namespace
+
+struct Connection::Exchange {
+  Request request;
+  Response response;
+  bool done = false;
+  size_t frame_size = 0;
+  size_t unsent_bytes() const { return response.send ? response.bytes.size() : 0; }
+};
+
+Connection::Connection(ConnectionGroup& group, runtime::Shard& shard, OwnedFd fd,
+                       std::unique_ptr<ConnectionInfo> info)
+    : group_(group),
+      shard_(shard),
+      socket_(shard.executor()),
+      info_(std::move(info)),
+      writer_(socket_),
+      reader_(shard),
+      writing_(shard) {
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  const bool is_v6 = info_->client_host.find(':') != std::string::npos;
+  boost::system::error_code error;
+  socket_.assign(is_v6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(), fd.get(), error);
+  if (!error) fd.release();
+  closed_ = static_cast<bool>(error);
+  group_.per_shard_[shard_.id()]->connections[info_->id] = this;
+}
+
+Connection::~Connection() {
+  group_.per_shard_[shard_.id()]->connections.erase(info_->id);
+  group_.ended(*info_);
+}
+
+void Connection::start() {
+  if (closed_) return;
+  idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+  arm_watchdog();
+  reader_.spawn([self = shared_from_this()] { return self->read_requests(); });
+  writing_.spawn([self = shared_from_this()] { return self->write_responses(); });
+}
+
+void Connection::finish() {
+  reading_done_ = true;
+  reader_.cancel();
+  answered_.notify_all();
+}
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = reading_done_ = true;
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  shard_.timers().disarm(*this);
+  reader_.cancel();
+  writing_.cancel();
+  // What hasn't been started never will be.
+  while (pipeline_.size() > started_) pipeline_.pop_back();
+}
+
+void Connection::log_refusal(const std::string& reason) const {
+  static runtime::RateLimitedLog log(runtime::LogLevel::kWarning);
+  group_.counters_->refused_frames.add();
+  log.write(shard_.clock(), "closing the connection from {}: {}", info_->client(), reason);
+}
+
+// Reading.
+
+bool Connection::has_room() const {
+  return pipeline_.empty() || (pipeline_.size() < kMaxPipelinedRequests &&
+                               frame_bytes_ < kMaxPipelinedBytes && unsent_bytes_ < kMaxUnsentBytes);
+}
+
+runtime::Task<> Connection::read_requests() {
+  while (!reading_done_) {
+    while (!has_room()) co_await room_.wait();
+    std::unique_ptr<Exchange> exchange = co_await read_frame();
+    if (exchange == nullptr) break;
+    enqueue(std::move(exchange));
+  }
+  frame_deadline_ns_ = idle_deadline_ns_ = runtime::kNever;
+  reading_done_ = true;
+  answered_.notify_all();
+}
+
+runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
+  idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+  if (!co_await fill_inbox(kLengthBytes)) {
+    if (inbox_end_ > inbox_begin_ && !reading_done_) log_refusal("it ended inside the length of a request");
+    co_return nullptr;
+  }
+  const Bytes length_bytes(inbox_.data() + inbox_begin_, kLengthBytes);
+  if (const auto reason = refuse_length(length_bytes, group_.options().max_request_bytes)) {
+    log_refusal(*reason);
+    co_return nullptr;
+  }
+  const auto length = static_cast<size_t>(read_length(length_bytes));
+  inbox_begin_ += kLengthBytes;
+  if (inbox_end_ - inbox_begin_ < length) {
+    frame_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms +
+                                                       static_cast<int64_t>(length) / kSlowestBytesPerMs);
+    arm_watchdog();
+  }
+  auto exchange = std::make_unique<Exchange>();
+  if (!co_await read_body(exchange->request.memory, length)) co_return nullptr;
+  frame_deadline_ns_ = runtime::kNever;
+  co_return exchange;
+}
+
+// Receives until the inbox holds `wanted` bytes (which fit); false when the connection ends before.
+runtime::Task<bool> Connection::fill_inbox(size_t wanted) {
+  if (inbox_begin_ == inbox_end_ || inbox_.size() - inbox_begin_ < wanted) {
+    std::copy(inbox_.begin() + inbox_begin_, inbox_.begin() + inbox_end_, inbox_.begin());
+    inbox_end_ -= inbox_begin_;
+    inbox_begin_ = 0;
+  }
+  while (inbox_end_ - inbox_begin_ < wanted) {
+    const size_t received =
+        co_await receive(MutableBytes(inbox_.data() + inbox_end_, inbox_.size() - inbox_end_));
+    if (received == 0) co_return false;
+    inbox_end_ += received;
+    if (frame_deadline_ns_ == runtime::kNever && inbox_end_ - inbox_begin_ < wanted) {
+      frame_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms);
+      arm_watchdog();
+    }
+  }
+  co_return true;
+}
+
+runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
+  if (!co_await grow(frame, std::min(length, kFirstChunkBytes))) co_return false;
+  const size_t buffered = std::min(length, inbox_end_ - inbox_begin_);
+  frame.append(Bytes(inbox_.data() + inbox_begin_, buffered));
+  inbox_begin_ += buffered;
+  while (frame.size() < length) {
+    if (frame.room().empty()) {
+      if (!co_await grow(frame, std::min(length, frame.capacity() * kGrowthFactor))) co_return false;
+    }
+    const size_t received = co_await receive(frame.room());
+    if (received == 0) {
+      if (!reading_done_) {
+        log_refusal(fmt::format("it ended after {} of a request's {} bytes", frame.size(), length));
+      }
+      co_return false;
+    }
+    frame.commit(received);
+  }
+  co_return true;
+}
+
+// Takes the memory from the shard's budget first. Waiting for it is not the client's fault: its deadline
+// waits too.
+runtime::Task<bool> Connection::grow(FrameBuffer& frame, size_t capacity) {
+  runtime::MemoryBudget& budget = group_.budget(shard_);
+  const auto amount = static_cast<int64_t>(capacity - frame.capacity());
+  if (!budget.try_acquire(frame.lease, amount)) {
+    const int64_t deadline_ns = std::exchange(frame_deadline_ns_, runtime::kNever);
+    const int64_t started_ns = shard_.clock().monotonic_ns();
+    co_await budget.acquire(frame.lease, amount);
+    if (deadline_ns != runtime::kNever) {
+      frame_deadline_ns_ = deadline_ns + (shard_.clock().monotonic_ns() - started_ns);
+      arm_watchdog();
+    }
+  }
+  if (frame.reserve(capacity)) co_return true;
+  log_refusal(fmt::format("no memory for a request of {} bytes", capacity));
+  co_return false;
+}
+
+// At least one byte, or 0 when nothing more will come.
+runtime::Task<size_t> Connection::receive(MutableBytes room) {
+  if (closed_) co_return 0;
+  boost::system::error_code error;
+  const size_t received = co_await socket_.async_read_some(asio::buffer(room.data(), room.size()),
+                                                           asio::redirect_error(runtime::kUseTask, error));
+  if (error) co_return 0;
+  group_.counters_->received_bytes.add(received);
+  co_return received;
+}
+
+// Handling.
+
+void Connection::enqueue(std::unique_ptr<Exchange> exchange) {
+  Request& request = exchange->request;
+  request.frame = request.memory.bytes();
+  request.api_key = read_int16(request.frame.subspan(0, 2));
+  request.api_version = read_int16(request.frame.subspan(2, 2));
+  request.connection = info_.get();
+  request.shard = &shard_;
+  request.received_ms = shard_.clock().now_ms();
+  request.received_ns = shard_.clock().monotonic_ns();
+  exchange->frame_size = request.frame.size();
+  frame_bytes_ += exchange->frame_size;
+  pipeline_.push_back(std::move(exchange));
+  start_requests();
+}
+
+void Connection::start_requests() {
+  while (!closed_ && started_ < pipeline_.size() && unsent_bytes_ < kMaxUnsentBytes) {
+    Exchange& next = *pipeline_[started_];
+    const int16_t api_key = next.request.api_key;
+    if (running_ > 0 && !(api_key == running_api_ && group_.handler().may_overlap(api_key))) return;
+    running_api_ = api_key;
+    ++running_;
+    ++started_;
+    shard_.spawn([self = shared_from_this(), &next] { return self->handle(next); });
+  }
+}
+
+runtime::Task<> Connection::handle(Exchange& exchange) {
+  try {
+    exchange.response = co_await group_.handler().handle(exchange.request);
+  } catch (const std::exception& error) {
+    exchange.response =
+        Response::closing(fmt::format("the handler of API {} version {} failed: {}", exchange.request.api_key,
+                                      exchange.request.api_version, error.what()));
+  }
+  finished(exchange);
+}
+
+void Connection::finished(Exchange& exchange) {
+  exchange.done = true;
+  exchange.request.memory = FrameBuffer();
+  exchange.request.frame = {};
+  frame_bytes_ -= exchange.frame_size;
+  unsent_bytes_ += exchange.unsent_bytes();
+  --running_;
+  start_requests();
+  answered_.notify_all();
+  room_.notify_all();
+}
+
+// Writing.
+
+runtime::Task<> Connection::write_responses() {
+  while (!closed_) {
+    if (!pipeline_.empty() && pipeline_.front()->done) {
+      const std::unique_ptr<Exchange> exchange = std::move(pipeline_.front());
+      pipeline_.pop_front();
+      --started_;
+      if (!co_await write_one(*exchange)) break;
+      unsent_bytes_ -= exchange->unsent_bytes();
+      start_requests();
+      room_.notify_all();
+    } else if (reading_done_ && pipeline_.empty()) {
+      break;
+    } else {
+      co_await answered_.wait();
+    }
+  }
+  close();
+}
+
+// False when the connection is to be closed.
+runtime::Task<bool> Connection::write_one(Exchange& exchange) {
+  const Response& response = exchange.response;
+  if (response.send) {
+    written_at_last_check_ = writer_.bytes_written();
+    write_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+    arm_watchdog();
+    const uint64_t before = writer_.bytes_written();
+    const Result<void> written = co_await writer_.write(response);
+    group_.counters_->sent_bytes.add(writer_.bytes_written() - before);
+    write_deadline_ns_ = runtime::kNever;
+    if (!written) {
+      if (written.error().code != ErrorCode::kNetworkException) log_refusal(written.error().message);
+      co_return false;
+    }
+  }
+  if (response.close) log_refusal(response.close_reason);
+  co_return !response.close;
+}
+
+// Time.
+
+void Connection::arm_watchdog() {
+  const int64_t next_ns = std::min({idle_deadline_ns_, frame_deadline_ns_, write_deadline_ns_});
+  // A deadline that moved back is noticed when the timer fires too early.
+  if (!closed_ && (!armed() || next_ns < deadline_ns())) shard_.timers().arm(*this, next_ns);
+}
+
+void Connection::expired() {
+  // The last owner may let go meanwhile.
+  const std::shared_ptr<Connection> self = shared_from_this();
+  const int64_t now_ns = shard_.clock().monotonic_ns();
+  if (write_deadline_ns_ <= now_ns) {
+    if (writer_.bytes_written() == written_at_last_check_) {
+      log_refusal(fmt::format("it has taken nothing of its response for {} ms", group_.options().idle_ms));
+      return close();
+    }
+    written_at_last_check_ = writer_.bytes_written();
+    write_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+  }
+  if (frame_deadline_ns_ <= now_ns) {
+    log_refusal("it began a request and didn't complete it in time");
+    frame_deadline_ns_ = idle_deadline_ns_ = runtime::kNever;
+    return finish();
+  }
+  if (idle_deadline_ns_ <= now_ns) {
+    if (pipeline_.empty() && write_deadline_ns_ == runtime::kNever) {
+      runtime::log_debug("closing the connection from {}: idle for {} ms (connections.max.idle.ms)",
+                         info_->client(), group_.options().idle_ms);
+      return close();
+    }
+    idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+  }
+  arm_watchdog();
+}
+
+}  // namespace millrace::net

@@ -1,0 +1,89 @@
+// One client connection: reads frames, starts requests in order, sends responses in order, and ends for a
+// reason.
+//
+// A request starts when all before it have finished, except where the handler lets consecutive ones overlap
+// (Produce). What the client doesn't read piles up to a limit, then nothing more is started, then nothing
+// more is read.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "broker/net/connection_group.h"
+#include "broker/net/frame_length.h"
+#include "broker/net/response_writer.h"
+#include "broker/runtime/notifier.h"
+#include "broker/runtime/task_group.h"
+
+namespace millrace::net {
+
+// Lives on one shard, kept alive by its own coroutines.
+class Connection final : public std::enable_shared_from_this<Connection>, private runtime::Timer {
+ public:
+  Connection(ConnectionGroup& group, runtime::Shard& shard, OwnedFd fd, std::unique_ptr<ConnectionInfo> info);
+  ~Connection() override;
+
+  // Starts reading and writing. Once.
+  void start();
+  // No more requests are read; closes when the last response is out.
+  void finish();
+  // Closes at once; requests under way are handled to their end, unanswered.
+  void close();
+
+ private:
+  struct Exchange;  // a request and its response
+
+  runtime::Task<> read_requests();
+  runtime::Task<std::unique_ptr<Exchange>> read_frame();
+  runtime::Task<bool> fill_inbox(size_t wanted);
+  runtime::Task<bool> read_body(FrameBuffer& frame, size_t length);
+  runtime::Task<bool> grow(FrameBuffer& frame, size_t capacity);
+  runtime::Task<size_t> receive(MutableBytes room);
+  bool has_room() const;
+
+  void enqueue(std::unique_ptr<Exchange> exchange);
+  void start_requests();
+  runtime::Task<> handle(Exchange& exchange);
+  void finished(Exchange& exchange);
+
+  runtime::Task<> write_responses();
+  runtime::Task<bool> write_one(Exchange& exchange);
+
+  void log_refusal(const std::string& reason) const;
+  void arm_watchdog();
+  void expired() override;
+
+  ConnectionGroup& group_;
+  runtime::Shard& shard_;
+  Socket socket_;
+  const std::unique_ptr<ConnectionInfo> info_;
+  ResponseWriter writer_;
+  runtime::TaskGroup reader_;
+  runtime::TaskGroup writing_;
+
+  // Received and not yet part of a frame.
+  std::array<std::byte, 1024> inbox_;
+  size_t inbox_begin_ = 0;
+  size_t inbox_end_ = 0;
+
+  std::deque<std::unique_ptr<Exchange>> pipeline_;  // oldest first; the front is written next
+  size_t started_ = 0;                              // of the pipeline, from the front
+  size_t running_ = 0;
+  int16_t running_api_ = 0;
+  size_t frame_bytes_ = 0;      // of requests in the pipeline that haven't finished
+  size_t unsent_bytes_ = 0;     // of finished responses in the pipeline
+  runtime::Notifier room_;      // something left the pipeline or finished
+  runtime::Notifier answered_;  // the front may have finished
+
+  bool closed_ = false;
+  bool reading_done_ = false;
+  int64_t idle_deadline_ns_ = runtime::kNever;
+  int64_t frame_deadline_ns_ = runtime::kNever;
+  int64_t write_deadline_ns_ = runtime::kNever;
+  uint64_t written_at_last_check_ = 0;
+};
+
+}  // namespace millrace::net

@@ -1,0 +1,140 @@
+#include "broker/net/response_writer.h"
+
+#include <fmt/format.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+
+#include "broker/net/frame_length.h"
+
+namespace millrace::net {
+namespace {
+
+// A fast reader of a large response must not keep the shard from everything else: after so many bytes the
+// others get a turn.
+constexpr uint64_t kMaxBytesPerTurn = 1 << 20;
+
+std::unexpected<Error> peer_gone(int error) {
+  return fail(ErrorCode::kNetworkException, std::strerror(error));
+}
+
+bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
+
+std::array<std::byte, kLengthBytes> length_prefix(uint64_t size) {
+  std::array<std::byte, kLengthBytes> prefix;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    prefix[i] = static_cast<std::byte>(size >> (8 * (kLengthBytes - 1 - i)));
+  }
+  return prefix;
+}
+
+}  // namespace
+
+uint64_t wire_size(const Response& response) {
+  uint64_t size = response.bytes.size();
+  for (const Response::Splice& splice : response.splices) size += splice.slice.size;
+  return size;
+}
+
+runtime::Task<Result<void>> ResponseWriter::write(const Response& response) {
+  const uint64_t size = wire_size(response);
+  if (size > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) {
+    co_return fail(ErrorCode::kMessageTooLarge, fmt::format("a response of {} bytes", size));
+  }
+  bytes_this_turn_ = 0;
+  const auto length = length_prefix(size);
+  Bytes prefix(length);
+  const Bytes bytes(response.bytes);
+  size_t position = 0;
+  for (const Response::Splice& splice : response.splices) {
+    if (splice.slice.size == 0) continue;
+    if (splice.at < position || splice.at > bytes.size()) {
+      co_return fail(ErrorCode::kUnknownServerError, "a response's slices are out of order");
+    }
+    const Bytes part = bytes.subspan(position, splice.at - position);
+    position = splice.at;
+    if (!prefix.empty() || !part.empty()) {
+      const Result<void> sent = co_await send_memory(prefix, part, true);
+      if (!sent) co_return sent;
+      prefix = {};
+    }
+    const Result<void> sent = co_await send_file(splice.slice);
+    if (!sent) co_return sent;
+  }
+  const Bytes rest = bytes.subspan(position);
+  if (prefix.empty() && rest.empty()) co_return Result<void>();
+  co_return co_await send_memory(prefix, rest, false);
+}
+
+runtime::Task<Result<void>> ResponseWriter::send_memory(Bytes first, Bytes second, bool more) {
+  while (!first.empty() || !second.empty()) {
+    std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(first.data()), first.size()},
+                               iovec{const_cast<std::byte*>(second.data()), second.size()}};
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, flags);
+    if (sent >= 0) {
+      bytes_written_ += static_cast<uint64_t>(sent);
+      bytes_this_turn_ += static_cast<uint64_t>(sent);
+      const size_t of_first = std::min(first.size(), static_cast<size_t>(sent));
+      first = first.subspan(of_first);
+      second = second.subspan(static_cast<size_t>(sent) - of_first);
+    } else if (would_block(errno)) {
+      if (!co_await wait_writable()) co_return peer_gone(ECONNABORTED);
+    } else if (errno != EINTR) {
+      co_return peer_gone(errno);
+    }
+  }
+  co_return Result<void>();
+}
+
+runtime::Task<Result<void>> ResponseWriter::send_file(const FileSlice& slice) {
+  off_t position = slice.position;
+  size_t left = slice.size;
+  while (left > 0) {
+    const ssize_t sent =
+        ::sendfile(socket_.native_handle(), slice.fd, &position, std::min<size_t>(left, kMaxBytesPerTurn));
+    if (sent > 0) {
+      left -= static_cast<size_t>(sent);
+      bytes_written_ += static_cast<uint64_t>(sent);
+      bytes_this_turn_ += static_cast<uint64_t>(sent);
+      if (left > 0 && bytes_this_turn_ >= kMaxBytesPerTurn) co_await give_way();
+      if (!socket_.is_open()) co_return peer_gone(ECONNABORTED);
+    } else if (sent == 0) {
+      co_return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format("a file ends at {}, {} bytes before the end of what was to be sent", position, left));
+    } else if (would_block(errno)) {
+      if (!co_await wait_writable()) co_return peer_gone(ECONNABORTED);
+    } else if (errno == EIO || errno == EBADF || errno == EINVAL || errno == EOVERFLOW) {
+      co_return fail(ErrorCode::kKafkaStorageError, fmt::format("sendfile: {}", std::strerror(errno)));
+    } else if (errno != EINTR) {
+      co_return peer_gone(errno);
+    }
+  }
+  co_return Result<void>();
+}
+
+runtime::Task<bool> ResponseWriter::wait_writable() {
+  bytes_this_turn_ = 0;
+  boost::system::error_code error;
+  co_await socket_.async_wait(Socket::wait_write, asio::redirect_error(runtime::kUseTask, error));
+  co_return !error && socket_.is_open();
+}
+
+runtime::Task<void> ResponseWriter::give_way() {
+  bytes_this_turn_ = 0;
+  co_await asio::post(socket_.get_executor(), runtime::kUseTask);
+}
+
+}  // namespace millrace::net

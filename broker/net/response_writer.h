@@ -1,0 +1,42 @@
+// Puts one response on the wire: length, bytes from memory, slices from files by sendfile. A response without
+// slices is one system call.
+#pragma once
+
+#include <cstdint>
+
+#include "broker/net/response.h"
+#include "broker/net/socket.h"
+#include "broker/runtime/task.h"
+#include "protocol/result.h"
+
+namespace millrace::net {
+
+class ResponseWriter {
+ public:
+  // The socket must be non-blocking and outlive the writer.
+  explicit ResponseWriter(Socket& socket) : socket_(socket) {}
+
+  // Writes the whole response. Fails with kNetworkException when the peer has gone (or the socket was
+  // closed), with kKafkaStorageError when a file is shorter than its slice or can't be read: then part of the
+  // response may be out, and the connection can only be closed. `response` must outlive the task.
+  runtime::Task<Result<void>> write(const Response& response);
+
+  // What went out so far: grows while the peer reads.
+  uint64_t bytes_written() const { return bytes_written_; }
+
+ private:
+  struct Cursor;
+  runtime::Task<Result<void>> send_memory(Bytes first, Bytes second, bool more);
+  runtime::Task<Result<void>> send_file(const FileSlice& slice);
+  runtime::Task<bool> wait_writable();
+  runtime::Task<void> give_way();
+
+  Socket& socket_;
+  uint64_t bytes_written_ = 0;
+  uint64_t bytes_this_turn_ = 0;
+};
+
+// Length of the response on the wire, without the 4 bytes that say so.
+uint64_t wire_size(const Response& response);
+
+}  // namespace millrace::net
