@@ -30,11 +30,12 @@ inline Buffer from_hex(const std::string& hex) {
   return bytes;
 }
 
-// Tests run in the directory tests/.
-inline const std::vector<GoldenMessage>& golden_messages() {
-  static const std::vector<GoldenMessage> kMessages = [] {
-    std::ifstream file("protocol/golden/messages.golden");
-    if (!file) throw std::runtime_error("protocol/golden/messages.golden is missing; run in tests/");
+// Of the first call's file; tests run in the directory tests/. Throws std::runtime_error if it isn't there.
+inline const std::vector<GoldenMessage>& golden_messages(
+    const std::string& path = "protocol/golden/messages.golden") {
+  static const std::vector<GoldenMessage> kMessages = [&path] {
+    std::ifstream file(path);
+    if (!file) throw std::runtime_error(path + " is missing; run in tests/");
     std::vector<GoldenMessage> messages;
     for (std::string line; std::getline(file, line);) {
       std::istringstream columns(line);
