@@ -20,7 +20,7 @@ _IN_HEADER = "in header"
 
 def brace_functions(text):
     """Yields (name, first line, number of lines) of each function in C++ or Java that isn't within another."""
-    text = _OPAQUE.sub(_blank, text)
+    text = blank_opaque(text)
     stack = []  # For each open brace: None for a scope or data, _IN_HEADER, or the (name, line) of a function.
     begin = 0  # Where the current declaration begins.
     for match in re.finditer(r"[{};]", text):
@@ -50,6 +50,11 @@ def python_functions(text):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node.name, node.lineno, node.end_lineno - node.lineno + 1
+
+
+def blank_opaque(text):
+    """The text without its comments, strings and preprocessor lines; every position stays where it was in its line."""
+    return _OPAQUE.sub(_blank, text)
 
 
 def _blank(match):

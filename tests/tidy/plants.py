@@ -144,4 +144,17 @@ SETTINGS = [
     good(rules.settings_are_documented, rules.SETTINGS_TABLES[1], ROW),
 ]
 
-ALL = [*INCLUDES, *SIZES, *NAMES, *HEADERS, *TEXT, *PLACES, *SETTINGS]
+COROUTINES = [
+    bad(rules.coroutine_temporaries, "storage/x.cc", "  co_await shard.call([&] { return 1; });\n"),
+    bad(rules.coroutine_temporaries, "storage/x.cc", "  auto x = co_await shard.call([a](int b) mutable {\n  });\n"),
+    bad(rules.coroutine_temporaries, "storage/x.cc", "  co_return co_await f(a, Options{.size = 1});\n"),
+    bad(rules.coroutine_temporaries, "storage/x.cc", "  if (!co_await f(a, {1, 2})) {\n"),
+    bad(rules.coroutine_temporaries, "storage/x.cc", "  co_await f(\n      g(std::pair<int, int>{1, 2}));\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  auto f = [&] { return A{1}; };\n  co_await shard.call(f);\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  if (!co_await f(a[i], b()[0])) {\n    g(A{1});\n  }\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  // co_await f([&] {});\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  co_await f([](int a) { return A{a}; });\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  g(co_await f(a), [&] { return 1; });\n"),
+]
+
+ALL = [*COROUTINES, *INCLUDES, *SIZES, *NAMES, *HEADERS, *TEXT, *PLACES, *SETTINGS]
