@@ -15,13 +15,21 @@ pytest.register_assert_rewrite("records")
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker import Broker, has_java
+from broker import BINARY, Broker, has_java
 from confluent_client import ConfluentClient
 from java_client import JavaClient
 from kafka_python_client import KafkaPythonClient, OldKafkaPythonClient
 from kcat_client import KcatClient
+from millrace_client import MillraceClient
 
-CLIENTS = (KcatClient, ConfluentClient, KafkaPythonClient, OldKafkaPythonClient, JavaClient)
+CLIENTS = (
+    KcatClient,
+    ConfluentClient,
+    KafkaPythonClient,
+    OldKafkaPythonClient,
+    JavaClient,
+    *((MillraceClient,) if pathlib.Path(BINARY).exists() else ()),
+)
 _topic_numbers = itertools.count(1)
 _open_clients: dict[type, object] = {}
 

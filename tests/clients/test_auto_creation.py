@@ -38,6 +38,7 @@ SHORT = {
     "kafka-python": {"max.block.ms": "4000"},
     "kafka-python 2.0.2": {"max.block.ms": "4000"},
     "java": {"max.block.ms": "4000"},
+    "millrace": {"timeout": "4s"},
 }
 
 

@@ -11,6 +11,7 @@ from conftest import client_params, open_client
 import records
 from client import WorkerClient
 from confluent_client import ConfluentClient
+from kcat_client import RECORD_END, run_kcat
 
 TIMEOUT_S = 60
 
@@ -70,6 +71,15 @@ def test_one_consumer_gets_everything(broker, filled):
     consumer = subscribe(broker.address, f"group-{topic}", topic)
     assert sorted(poll_values([consumer], len(sent))) == sent
     consumer.close()
+
+
+def test_kcat_as_a_member(broker, filled):
+    topic, sent = filled
+    output = run_kcat(
+        "-G", f"group-{topic}", "-b", broker.address, "-e", "-q", "-D", RECORD_END,
+        "-X", "auto.offset.reset=earliest", topic,
+    )  # fmt: skip
+    assert sorted(output.split(RECORD_END.encode())[:-1]) == sent
 
 
 def test_committed_positions_are_kept(broker, filled):

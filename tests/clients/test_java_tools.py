@@ -88,11 +88,16 @@ def test_config_command_on_a_topic(broker, topics):
 
 
 def test_config_command_on_a_broker(broker, topics):
-    everything = run_tool(
-        CONFIG, *_at(broker), "--entity-type", "brokers", "--entity-name", "1", "--describe", "--all"
-    )
+    (broker_id,) = topics.admin.list_topics(timeout=30).brokers
+    entity = [*_at(broker), "--entity-type", "brokers", "--entity-name", str(broker_id)]
+    everything = run_tool(CONFIG, *entity, "--describe", "--all")
     assert "num.partitions=" in everything
     assert "log.retention.hours=168" in everything
+
+    run_tool(CONFIG, *entity, "--alter", "--add-config", "message.max.bytes=2000000")
+    assert "message.max.bytes=2000000" in run_tool(CONFIG, *entity, "--describe")
+    run_tool(CONFIG, *entity, "--alter", "--delete-config", "message.max.bytes")
+    assert "message.max.bytes=2000000" not in run_tool(CONFIG, *entity, "--describe")
 
 
 def test_console_producer_and_consumer(broker, topics):
