@@ -84,6 +84,7 @@ Result<void> Fetcher::send_fetch(int32_t leader, const std::vector<int32_t>& par
   Line& line = lines_[leader];
   line.connection = *connection;
   line.waiting = true;
+  line.sent_us = steady_us();
   line.deadline = Deadline::after_ms(cluster_.options().timeout_ms + options_.max_wait_ms);
   const Result<int32_t> sent = (*connection)->send(request, *version);
   if (!sent) return std::unexpected(sent.error());
@@ -144,6 +145,7 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
       data.partition = partition.partition_index;
       data.error = partition.error_code;
       data.frame = frame;
+      data.latency_us = steady_us() - lines_[leader].sent_us;
       data.records = partition.records.bytes.value_or(Bytes{});
       data.fetch_offset = data.next_offset = state.offset;
       data.log_start_offset = partition.log_start_offset;

@@ -44,6 +44,8 @@ struct FetchedData {
   // Up to where this isolation level may read.
   int64_t end_offset = -1;
   std::vector<AbortedTransaction> aborted;
+  // From the request to the whole answer.
+  int64_t latency_us = 0;
 };
 
 class Fetcher {
@@ -77,6 +79,7 @@ class Fetcher {
     // Leaders may change before the answer comes, so what was asked is kept.
     std::vector<int32_t> asked;
     Deadline deadline = Deadline::after_ms(0);
+    int64_t sent_us = 0;
   };
 
   Result<void> send_fetches();

@@ -88,11 +88,11 @@ Result<void> Producer::send(int32_t partition, std::optional<Bytes> key, std::op
   return {};
 }
 
-Result<void> Producer::send_batch(int32_t partition, Buffer batch, int32_t record_count) {
+Result<void> Producer::send_batch(int32_t partition, Buffer batch, int32_t record_count, int64_t since_us) {
   Batch ready;
   ready.partition = partition;
   ready.record_count = record_count;
-  ready.first_record_us = steady_us();
+  ready.first_record_us = since_us;
   ready.bytes = std::move(batch);
   buffered_bytes_ += ready.bytes.size();
   unreported_ += record_count;

@@ -73,8 +73,8 @@ class Producer {
   // Takes a record; kInvalidRequest for a partition that doesn't exist. `ordinal` comes back in Delivery.
   Result<void> send(int32_t partition, std::optional<Bytes> key, std::optional<Bytes> value,
                     std::span<const protocol::RecordHeader> headers, int64_t timestamp_ms, int64_t ordinal);
-  // Takes a finished batch.
-  Result<void> send_batch(int32_t partition, Buffer batch, int32_t record_count);
+  // Takes a finished batch; its latency counts from `since_us` (steady_us()).
+  Result<void> send_batch(int32_t partition, Buffer batch, int32_t record_count, int64_t since_us);
 
   // Sends what is due and handles answers; returns when something was answered or after `wait_ms`.
   void poll(int64_t wait_ms);

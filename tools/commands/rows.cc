@@ -17,6 +17,9 @@ std::vector<Command> tools_commands() {
       cluster_info_command(),
       produce_command(),
       consume_command(),
+      {.path = "bench", .summary = "Measure a broker"},
+      bench_produce_command(),
+      bench_consume_command(),
   };
 }
 
