@@ -1,0 +1,106 @@
+#include "tools/log_paths.h"
+
+#include <fmt/format.h>
+
+#include "storage/log_directory.h"
+#include "storage/segment.h"
+
+namespace millrace::tools {
+namespace {
+
+std::string last_part(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
+
+std::string parent(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return path == "." || path == ".." ? path + "/.." : ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+std::shared_ptr<const storage::OffsetIndex> open_index(storage::FileSystem& files,
+                                                       const std::string& data_directory,
+                                                       std::vector<std::string>& notes) {
+  const std::string path = data_directory + "/index";
+  const Result<bool> there = files.exists(path + "/CURRENT");
+  if (!there || !*there) return nullptr;
+  Result<std::unique_ptr<storage::OffsetIndex>> opened = storage::OffsetIndex::open_read_only(path);
+  if (opened) return std::shared_ptr<const storage::OffsetIndex>(std::move(*opened));
+  notes.push_back(fmt::format("{}: index not readable: {}", path, opened.error().message));
+  return nullptr;
+}
+
+bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
+  for (const storage::DirectoryEntry& entry : entries) {
+    if (!entry.is_directory && storage::Segment::base_offset_of(entry.name)) return true;
+  }
+  return false;
+}
+
+LogPath partition_log(const std::string& path, std::shared_ptr<const storage::OffsetIndex> index) {
+  LogPath log{.path = path, .is_directory = true, .index = std::move(index)};
+  if (const auto name = storage::parse_partition_directory(last_part(path))) {
+    log.topic = name->topic;
+    log.partition = name->partition;
+  }
+  return log;
+}
+
+// Adds the partitions right below `directory`.
+Result<void> add_partitions(storage::FileSystem& files, const std::string& directory,
+                            const std::shared_ptr<const storage::OffsetIndex>& index,
+                            std::vector<LogPath>& logs) {
+  const auto entries = files.list(directory);
+  if (!entries) return std::unexpected(entries.error());
+  for (const storage::DirectoryEntry& entry : *entries) {
+    if (!entry.is_directory || !storage::parse_partition_directory(entry.name)) continue;
+    const std::string path = directory + "/" + entry.name;
+    const auto inside = files.list(path);
+    if (!inside) return std::unexpected(inside.error());
+    if (holds_segments(*inside)) logs.push_back(partition_log(path, index));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::string& given,
+                                       std::vector<std::string>& notes) {
+  const std::string path = without_trailing_slashes(given);
+  const Result<bool> there = files.exists(path);
+  if (!there) return std::unexpected(there.error());
+  if (!*there) return fail(ErrorCode::kInvalidRequest, fmt::format("{}: no such file or directory", path));
+  const auto entries = files.list(path);
+  if (!entries) return std::vector<LogPath>{{.path = path}};
+  if (holds_segments(*entries)) {
+    // topics/<name>-<n> below the data directory.
+    return std::vector<LogPath>{partition_log(path, open_index(files, parent(parent(path)), notes))};
+  }
+  std::vector<LogPath> logs;
+  const auto index = open_index(files, path, notes);
+  if (Result<void> added = add_partitions(files, path, index, logs); !added)
+    return std::unexpected(added.error());
+  const Result<bool> ours = files.exists(path + "/topics");
+  if (ours && *ours) {
+    if (Result<void> added = add_partitions(files, path + "/topics", index, logs); !added)
+      return std::unexpected(added.error());
+  }
+  if (!logs.empty()) return logs;
+  return fail(
+      ErrorCode::kInvalidRequest,
+      fmt::format(
+          "{}: neither a segment file (*.log), nor a partition's directory, nor a data directory with some",
+          path));
+}
+
+Result<storage::InspectionReport> inspect(storage::FileSystem& files, const LogPath& log,
+                                          const storage::InspectionOptions& options,
+                                          const storage::InspectionVisitor& visitor) {
+  if (!log.is_directory) return storage::inspect_segment(files, log.path, options, visitor);
+  return storage::inspect_partition(files, log.path, log.index.get(), options, visitor);
+}
+
+}  // namespace millrace::tools

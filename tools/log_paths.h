@@ -1,0 +1,35 @@
+// Which logs a path on the command line means: a segment file, a partition's directory, or a data directory.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/file_system.h"
+#include "storage/log_inspector.h"
+#include "storage/offset_index.h"
+
+namespace millrace::tools {
+
+struct LogPath {
+  std::string path;
+  bool is_directory = false;
+  // From the directory's name; empty and -1 for a file by itself.
+  std::string topic;
+  int32_t partition = -1;
+  // The index of the data directory around it; null where there is none.
+  std::shared_ptr<const storage::OffsetIndex> index;
+};
+
+// A data directory (ours, with topics/, or Kafka's) stands for all partitions in it. kInvalidRequest for a
+// path with neither segments nor partitions, kKafkaStorageError for what can't be read. What can't be opened
+// of an index is told in `notes`.
+Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::string& path,
+                                       std::vector<std::string>& notes);
+
+// inspect_segment or inspect_partition, as the path is.
+Result<storage::InspectionReport> inspect(storage::FileSystem& files, const LogPath& log,
+                                          const storage::InspectionOptions& options,
+                                          const storage::InspectionVisitor& visitor);
+
+}  // namespace millrace::tools
