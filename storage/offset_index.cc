@@ -176,7 +176,7 @@ Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open(const std::string& direct
   } else {
     const auto status = open_database(options, directory, &db);
     // That another process has it open is no damage.
-    if (!status.ok() && status.ToString().find("lock") != std::string::npos) return index_failure(status);
+    if (!status.ok() && status.ToString().find("/LOCK") != std::string::npos) return index_failure(status);
     if (!status.ok()) reason = status.ToString();
   }
   if (!reason.empty()) {

@@ -1,0 +1,72 @@
+#include "storage/file_system.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/storage/temporary_directory.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::TemporaryDirectory;
+
+TEST_CASE("Files: written in pieces, read, cut, listed, renamed, removed") {
+  PosixFileSystem files;
+  TemporaryDirectory directory;
+  const std::string path = directory.path + "/a/b/one";
+  REQUIRE(files.create_directory(directory.path + "/a/b"));
+  REQUIRE(files.create_directory(directory.path + "/a/b"));
+  CHECK_FALSE(files.open(path, OpenMode::kReadWrite));
+  auto file = files.open(path, OpenMode::kCreate);
+  REQUIRE(file);
+  // More pieces than go into one call, some of them empty.
+  std::vector<Bytes> pieces;
+  for (int i = 0; i < 300; ++i) pieces.push_back(as_bytes(i % 3 == 0 ? "" : "xy"));
+  REQUIRE((*file)->write_at(pieces, 5));
+  CHECK(*(*file)->size() == 405);
+  Buffer content(500);
+  CHECK(*(*file)->read_at(content, 5) == 400);
+  CHECK(as_text(Bytes(content).first(4)) == "xyxy");
+  CHECK(*(*file)->read_at(content, 405) == 0);
+  REQUIRE((*file)->truncate(7));
+  REQUIRE((*file)->reserve(100'000));
+  REQUIRE((*file)->sync_data());
+  CHECK(files.status(path)->size == 7);
+  REQUIRE(files.rename(path, directory.path + "/a/b/two"));
+  REQUIRE(files.sync_directory(directory.path + "/a/b"));
+  CHECK(*files.list(directory.path + "/a/b") == std::vector<DirectoryEntry>{{"two", false}});
+  CHECK(*files.list(directory.path) == std::vector<DirectoryEntry>{{"a", true}});
+  // Open files outlive their names.
+  REQUIRE(files.remove(directory.path + "/a"));
+  CHECK_FALSE(*files.exists(directory.path + "/a"));
+  CHECK(*(*file)->size() == 7);
+  REQUIRE(files.remove(directory.path + "/a"));
+}
+
+TEST_CASE("Errors name the path, the reason and what to do") {
+  PosixFileSystem files;
+  const auto opened = files.open("/dev/full", OpenMode::kReadWrite);
+  REQUIRE(opened);
+  const Bytes pieces[] = {as_bytes("x")};
+  const auto written = (*opened)->write_at(pieces, 0);
+  REQUIRE_FALSE(written);
+  CHECK(written.error().code == ErrorCode::kKafkaStorageError);
+  CHECK(written.error().message ==
+        "can't write /dev/full: No space left on device; free disk space or lower the topics' retention");
+  CHECK_FALSE(files.list("/nonexistent"));
+  CHECK_FALSE(files.status("/nonexistent"));
+}
+
+TEST_CASE("A replaced file has the new content, whatever was left behind by an earlier try") {
+  PosixFileSystem files;
+  TemporaryDirectory directory;
+  const std::string path = directory.path + "/file";
+  REQUIRE(replace_file(files, path + ".tmp", as_bytes("a long leftover")));
+  REQUIRE(replace_file(files, path, as_bytes("old")));
+  REQUIRE(replace_file(files, path, as_bytes("new")));
+  CHECK(as_text(*read_file(files, path, 3)) == "new");
+  CHECK_FALSE(read_file(files, path, 2));
+  CHECK(files.list(directory.path)->size() == 1);
+}
+
+}  // namespace
+}  // namespace millrace::storage

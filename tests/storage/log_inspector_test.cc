@@ -1,0 +1,122 @@
+#include "storage/log_inspector.h"
+
+#include <catch2/catch.hpp>
+
+#include "storage/log_directory.h"
+#include "tests/storage/log_fixture.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::batch_of;
+using test::kNow;
+using test::LogFixture;
+
+struct InspectedLog : LogFixture {
+  InspectedLog() {
+    auto directory = LogDirectory::open_in_memory(files, "/data");
+    REQUIRE(directory);
+    REQUIRE((*directory)->create("orders", options.id));
+    options.config.segment_bytes = static_cast<int32_t>(batch_of(3).size() * 3);
+    options.config.index_interval_bytes = 1;
+    open();
+    for (int i = 0; i < 8; ++i) append(batch_of(3, kNow + i));
+    REQUIRE(log->close(kNow));
+  }
+  InspectionReport inspect(const InspectionVisitor& visitor = {}) {
+    auto inspected = inspect_partition(files, options.directory, index.get(), {}, visitor);
+    if (!inspected) FAIL(inspected.error().message);
+    return *inspected;
+  }
+};
+
+TEST_CASE("A sound log is counted and shown, batch by batch and record by record") {
+  InspectedLog f;
+  std::vector<int64_t> batches;
+  std::vector<int64_t> records;
+  const InspectionVisitor visitor{[&](const std::string&, const BatchAt& at) {
+                                    batches.push_back(at.header.base_offset);
+                                    return true;
+                                  },
+                                  [&](const BatchAt&, const protocol::RecordView& record) {
+                                    records.push_back(record.offset);
+                                    return true;
+                                  }};
+  const auto report = f.inspect(visitor);
+  CHECK(report.damages.empty());
+  CHECK(report.segments == 3);
+  CHECK(report.batches == 8);
+  CHECK(report.records == 24);
+  CHECK(report.index_entries == 8);
+  CHECK(report.first_offset == 0);
+  CHECK(report.last_offset == 23);
+  CHECK(report.max_timestamp_ms == kNow + 7);
+  CHECK(report.bytes == static_cast<int64_t>(8 * batch_of(3).size()));
+  CHECK(batches == std::vector<int64_t>{0, 3, 6, 9, 12, 15, 18, 21});
+  CHECK(records.size() == 24);
+  CHECK(records.back() == 23);
+}
+
+TEST_CASE("The visitor ends the inspection when it has seen enough") {
+  InspectedLog f;
+  int seen = 0;
+  const auto report = f.inspect({[&](const std::string&, const BatchAt&) { return ++seen < 4; }, {}});
+  CHECK(seen == 4);
+  CHECK(report.batches == 4);
+}
+
+TEST_CASE("Damage is named with file, position and offset, and what is behind it is still looked at") {
+  InspectedLog f;
+  const size_t size = batch_of(3).size();
+  auto& second = f.files.content(f.segment_path(9));
+  SECTION("contents that the CRC isn't of") {
+    second[size + 70] ^= std::byte{1};
+    const auto report = f.inspect();
+    REQUIRE(report.damages.size() == 1);
+    CHECK(report.damages[0].file == f.segment_path(9));
+    CHECK(report.damages[0].position == static_cast<int64_t>(size));
+    CHECK(report.damages[0].offset == 12);
+    CHECK(report.batches == 8);
+  }
+  SECTION("a length that can't be") {
+    second[size + 8] = std::byte{0x7f};
+    const auto report = f.inspect();
+    REQUIRE_FALSE(report.damages.empty());
+    CHECK(report.damages[0].position == static_cast<int64_t>(size));
+    CHECK(report.damages[0].offset == 12);
+    CHECK(report.segments == 3);
+  }
+  SECTION("an offset that goes back") {
+    protocol::set_base_offset(MutableBytes(second).subspan(size), 10);
+    const auto report = f.inspect();
+    REQUIRE_FALSE(report.damages.empty());
+    CHECK(report.damages[0].what.find("base offset 10 where 12 or more was due") != std::string::npos);
+  }
+  SECTION("a max timestamp that no record has") {
+    protocol::set_max_timestamp(MutableBytes(second).subspan(size), protocol::TimestampType::kCreateTime,
+                                kNow + 100);
+    const auto report = f.inspect();
+    REQUIRE_FALSE(report.damages.empty());
+    CHECK(report.damages[0].what.find("max timestamp") != std::string::npos);
+  }
+  SECTION("an index entry that points nowhere") {
+    auto entries = *f.index->entries({f.options.id, 9});
+    entries[1].position += 1;
+    REQUIRE(f.index->add_block({f.options.id, 9}, entries));
+    const auto report = f.inspect();
+    REQUIRE(report.damages.size() == 1);
+    CHECK(report.damages[0].offset == 12);
+  }
+}
+
+TEST_CASE("A single segment file is inspected without its neighbours") {
+  InspectedLog f;
+  const auto report = inspect_segment(f.files, f.segment_path(9), {});
+  REQUIRE(report);
+  CHECK(report->batches == 3);
+  CHECK(report->first_offset == 9);
+  CHECK_FALSE(inspect_segment(f.files, f.segment_path(10), {}));
+}
+
+}  // namespace
+}  // namespace millrace::storage

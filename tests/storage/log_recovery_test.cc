@@ -1,0 +1,260 @@
+#include <catch2/catch.hpp>
+
+#include "tests/storage/log_fixture.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::batch_of;
+using test::kNow;
+using test::LogFixture;
+using Offsets = std::vector<int64_t>;
+
+TEST_CASE("A tail torn at any byte is cut back to the last whole batch, and the log goes on there") {
+  LogFixture f;
+  f.open();
+  for (int i = 0; i < 3; ++i) f.append(batch_of(2));
+  const Buffer whole = f.files.content(f.segment_path(0));
+  const size_t size = batch_of(2).size();
+  REQUIRE(whole.size() == 3 * size);
+  for (size_t bytes = 0; bytes <= whole.size(); ++bytes) {
+    INFO("cut at byte " << bytes);
+    f.log.reset();
+    f.files.content(f.segment_path(0))
+        .assign(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes));
+    f.open();
+    const size_t batches = bytes / size;
+    REQUIRE(f.log->log_end_offset() == static_cast<int64_t>(2 * batches));
+    REQUIRE(f.files.content(f.segment_path(0)).size() == batches * size);
+    REQUIRE(f.report.cuts.size() == (bytes % size == 0 ? 0 : 1));
+    if (!f.report.cuts.empty()) {
+      REQUIRE(f.report.cuts[0].position == static_cast<int64_t>(batches * size));
+      REQUIRE(f.report.cuts[0].bytes == static_cast<int64_t>(bytes % size));
+      REQUIRE(f.report.cuts[0].file == f.segment_path(0));
+    }
+    REQUIRE(f.append(batch_of(2)).base_offset == static_cast<int64_t>(2 * batches));
+  }
+}
+
+TEST_CASE("A byte that changed anywhere in the last batch is found, but for its leader epoch") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  f.append(batch_of(2));
+  const Buffer whole = f.files.content(f.segment_path(0));
+  const size_t size = batch_of(2).size();
+  for (size_t at = size; at < whole.size(); ++at) {
+    // Offset, length, epoch and magic are outside the CRC: the epoch is free, a greater offset would be a
+    // hole.
+    const size_t in_batch = at - size;
+    if (in_batch < 8 || (in_batch >= 12 && in_batch < 16)) continue;
+    INFO("byte " << in_batch << " of the batch");
+    f.log.reset();
+    f.files.content(f.segment_path(0)) = whole;
+    f.files.content(f.segment_path(0))[at] ^= std::byte{0x40};
+    f.open();
+    REQUIRE(f.log->log_end_offset() == 2);
+    REQUIRE(f.report.cuts.size() == 1);
+  }
+}
+
+TEST_CASE("Zeros behind the last batch, as a preallocated file has them, are cut") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  f.log.reset();
+  auto& content = f.files.content(f.segment_path(0));
+  content.resize(content.size() + 5000);
+  f.open();
+  CHECK(f.log->log_end_offset() == 2);
+  CHECK(f.report.cuts.at(0).bytes == 5000);
+}
+
+struct SegmentedLog : LogFixture {
+  SegmentedLog() {
+    options.config.segment_bytes = static_cast<int32_t>(batch_of(2).size() * 2);
+    open();
+    for (int i = 0; i < 6; ++i) append(batch_of(2));
+    REQUIRE(log->segment_count() == 3);
+  }
+  void damage(int64_t segment) { files.content(segment_path(segment))[70] ^= std::byte{1}; }
+};
+
+TEST_CASE("Damage in a segment that was never synced takes the later segments with it: a log has no holes") {
+  SegmentedLog f;
+  f.damage(4);
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == 4);
+  CHECK(f.base_offsets() == Offsets{0, 2});
+  REQUIRE(f.report.cuts.size() == 2);
+  CHECK(f.report.cuts[0].file == f.segment_path(4));
+  CHECK(f.report.cuts[1].file == f.segment_path(8));
+  CHECK_FALSE(f.files.has(f.segment_path(8)));
+  CHECK(f.append(batch_of(2)).base_offset == 4);
+}
+
+TEST_CASE("Damage below the recovery point is a matter for a person: nothing is cut") {
+  SegmentedLog f;
+  REQUIRE(f.log->close(kNow));
+  f.damage(4);
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  const auto before = f.files.paths();
+  const auto opened = f.try_open();
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().code == ErrorCode::kKafkaStorageError);
+  CHECK(opened.error().message.find(f.segment_path(4) + " is damaged at byte 0 (offset 4)") !=
+        std::string::npos);
+  CHECK(f.files.paths() == before);
+}
+
+TEST_CASE("A segment that lost whole batches at its end takes the later ones with it") {
+  SegmentedLog f;
+  f.files.content(f.segment_path(4)).resize(batch_of(2).size());
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == 6);
+  CHECK(f.base_offsets() == Offsets{0, 2, 4});
+  CHECK(f.report.notes.size() == 1);
+  CHECK(f.report.cuts.size() == 1);
+}
+
+TEST_CASE("What was synced survives the loss of everything else") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  REQUIRE(f.log->flush());
+  f.append(batch_of(2));
+  f.log.reset();
+  f.files.crash();
+  f.open();
+  CHECK(f.log->log_end_offset() == 2);
+}
+
+TEST_CASE("Dirty files synced elsewhere count once they are marked") {
+  SegmentedLog f;
+  const DirtyFiles dirty = f.log->dirty_files();
+  CHECK(dirty.files.size() == 3);
+  CHECK(dirty.end_offset == 12);
+  f.append(batch_of(2));
+  for (const auto& file : dirty.files) REQUIRE(file->sync_data());
+  f.log->mark_synced(dirty.end_offset);
+  CHECK(f.log->recovery_point() == 12);
+  CHECK(f.log->dirty_files().files.size() == 1);
+  f.log.reset();
+  f.files.crash();
+  f.open();
+  CHECK(f.log->log_end_offset() == 12);
+  // Synced segments needn't be read again.
+  CHECK(f.report.segments_covered == 3);
+  CHECK(f.report.segments_scanned == 1);
+}
+
+TEST_CASE("A full disk refuses the append and leaves nothing of it") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  const Buffer before = f.files.content(f.segment_path(0));
+  for (int64_t left : {0, 1, 60, 61, 90}) {
+    f.files.faults.bytes_until_full = left;
+    CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
+    CHECK(f.files.content(f.segment_path(0)) == before);
+    CHECK(f.log->log_end_offset() == 2);
+    CHECK_FALSE(f.log->is_offline());
+  }
+  f.files.faults.bytes_until_full = -1;
+  CHECK(f.append(batch_of(2)).base_offset == 2);
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == 4);
+}
+
+TEST_CASE("A write that can't be taken back puts the log offline, and the next start cuts it") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  f.files.faults = {.bytes_until_full = 10, .fail_truncate = true};
+  CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
+  CHECK(f.log->is_offline());
+  f.files.faults = {};
+  CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
+  CHECK(f.log->read(0, 2, 1000, true)->slice.size == batch_of(2).size());
+  f.kill_and_open();
+  CHECK(f.report.cuts.at(0).bytes == 10);
+  CHECK(f.append(batch_of(2)).base_offset == 2);
+}
+
+TEST_CASE("A failed sync puts the log offline: what the page cache holds is unknown from then on") {
+  LogFixture f;
+  f.open();
+  f.append(batch_of(2));
+  f.files.faults.fail_sync = true;
+  CHECK_FALSE(f.log->flush());
+  CHECK(f.log->is_offline());
+  CHECK(f.log->recovery_point() == 0);
+  CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
+}
+
+TEST_CASE("A segment that can't be created refuses the append and changes nothing") {
+  SegmentedLog f;
+  f.files.faults.fail_create = true;
+  CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
+  CHECK(f.log->log_end_offset() == 12);
+  f.files.faults = {};
+  CHECK(f.append(batch_of(2)).base_offset == 12);
+  CHECK(f.log->segment_count() == 4);
+}
+
+TEST_CASE("The start offset survives restarts, and reading below it is out of range") {
+  SegmentedLog f;
+  CHECK(*f.log->delete_records(5) == 5);
+  CHECK(*f.log->delete_records(3) == 5);
+  CHECK(f.log->read(4, 12, 100, true).error().code == ErrorCode::kOffsetOutOfRange);
+  f.log.reset();
+  f.files.crash([](size_t unsynced) { return unsynced; });
+  f.open();
+  CHECK(f.log->log_start_offset() == 5);
+  CHECK(f.log->read(5, 12, 1, true)->first_offset == 4);
+  CHECK(f.log->apply_retention(kNow, 12)->by_start_offset == 1);
+  CHECK(f.log->log_start_offset() == 5);
+  CHECK(f.log->segment_count() == 2);
+}
+
+TEST_CASE("A checkpoint that doesn't parse is reported and the log opens without it") {
+  SegmentedLog f;
+  REQUIRE(f.log->delete_records(5));
+  f.log.reset();
+  f.files.content(f.options.directory + "/log-checkpoint").resize(10);
+  f.open();
+  CHECK(f.log->log_start_offset() == 0);
+  CHECK(f.report.notes.size() == 1);
+}
+
+TEST_CASE("Leftovers of deletions and half-written files are removed at the start") {
+  SegmentedLog f;
+  f.options.config.file_delete_delay_ms = 60'000;
+  f.options.config.retention_bytes = 0;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->apply_retention(kNow, 8));
+  CHECK(f.files.has(f.segment_path(0) + ".deleted"));
+  REQUIRE(f.files.open(f.options.directory + "/leader-epoch-checkpoint.tmp", OpenMode::kCreate));
+  f.kill_and_open();
+  CHECK(f.log->log_start_offset() == 8);
+  for (const std::string& path : f.files.paths()) {
+    CHECK_FALSE(path.ends_with(".deleted"));
+    CHECK_FALSE(path.ends_with(".tmp"));
+  }
+}
+
+TEST_CASE("A deleted file is unlinked after file.delete.delay.ms") {
+  SegmentedLog f;
+  f.options.config.file_delete_delay_ms = 60'000;
+  f.options.config.retention_bytes = 0;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->apply_retention(kNow, 4));
+  REQUIRE(f.log->apply_retention(kNow + 59'999, 4));
+  CHECK(f.files.has(f.segment_path(0) + ".deleted"));
+  REQUIRE(f.log->apply_retention(kNow + 60'000, 4));
+  CHECK_FALSE(f.files.has(f.segment_path(0) + ".deleted"));
+}
+
+}  // namespace
+}  // namespace millrace::storage

@@ -1,0 +1,150 @@
+#include "storage/offset_index.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "tests/storage/log_fixture.h"
+#include "tests/storage/temporary_directory.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::batch_of;
+using test::kNow;
+using test::LogFixture;
+using test::TemporaryDirectory;
+
+const TopicIdPartition kPartition{Uuid::from_random(1, 2), 3};
+
+std::vector<IndexEntry> entries_from(int64_t first_offset, int count) {
+  std::vector<IndexEntry> entries;
+  for (int64_t i = 0; i < count; ++i)
+    entries.push_back({first_offset + 10 * i, 100 * (first_offset / 10 + i), first_offset + 10 * i - 1});
+  return entries;
+}
+
+TEST_CASE("Lookups find the entry at or below, across blocks and within their segment only") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const SegmentKey key{kPartition, 0};
+  REQUIRE(index->add_block(key, entries_from(0, 5)));
+  REQUIRE(index->add_block(key, entries_from(50, 5)));
+  REQUIRE(index->seal(key, entries_from(100, 2), {0, 1200, 120, 130, 110, 5, true}));
+  REQUIRE(index->add_block({kPartition, 120}, entries_from(120, 1)));
+  for (int64_t offset = 0; offset < 130; ++offset) {
+    const auto found = index->floor_offset(key, offset);
+    REQUIRE(found);
+    REQUIRE((*found)->offset == std::min<int64_t>(offset / 10 * 10, 110));
+    // An entry's timestamp is its offset - 1, so the last one below a target has that offset or less.
+    const auto by_time = index->floor_timestamp(key, offset);
+    REQUIRE(by_time);
+    REQUIRE((*by_time)->offset == std::min<int64_t>(offset / 10 * 10, 110));
+  }
+  CHECK_FALSE(index->floor_timestamp(key, -1)->has_value());
+  CHECK_FALSE(index->floor_offset({kPartition, 60}, 1000)->has_value());
+  CHECK_FALSE(index->floor_offset({{kPartition.topic_id, 4}, 0}, 1000)->has_value());
+  CHECK(index->entries(key)->size() == 12);
+}
+
+TEST_CASE("Equal timestamps at block bounds don't hide the first batch that has them") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const SegmentKey key{kPartition, 0};
+  const std::vector<IndexEntry> first = {{0, 0, -1}, {1, 100, 5}, {2, 200, 7}};
+  const std::vector<IndexEntry> second = {{3, 300, 7}, {4, 400, 7}, {5, 500, 9}};
+  REQUIRE(index->add_block(key, first));
+  REQUIRE(index->add_block(key, second));
+  CHECK((*index->floor_timestamp(key, 7))->offset == 1);
+  CHECK((*index->floor_timestamp(key, 8))->offset == 4);
+  CHECK((*index->floor_timestamp(key, 5))->offset == 0);
+  CHECK((*index->floor_timestamp(key, 100))->offset == 5);
+}
+
+TEST_CASE("Summaries come back in order, and removal removes what it names") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const TopicIdPartition other{kPartition.topic_id, 4};
+  const SegmentSummary summary{256, 10, 260, 5, 257, 4, false};
+  REQUIRE(index->seal({kPartition, 256}, entries_from(256, 1), summary));
+  REQUIRE(index->seal({kPartition, 0}, entries_from(0, 1), {0, 10, 256, 5, 1, 4, true}));
+  REQUIRE(index->seal({other, 0}, entries_from(0, 1), {0, 10, 256, 5, 1, 4, true}));
+  const auto summaries = index->summaries(kPartition);
+  REQUIRE(summaries->size() == 2);
+  CHECK(summaries->at(1) == summary);
+  REQUIRE(index->remove_summary({kPartition, 256}));
+  CHECK(index->summaries(kPartition)->size() == 1);
+  CHECK(index->entries({kPartition, 256})->size() == 1);
+  REQUIRE(index->remove_segment({kPartition, 256}));
+  CHECK(index->entries({kPartition, 256})->empty());
+  REQUIRE(index->remove_partition(kPartition));
+  CHECK(index->summaries(kPartition)->empty());
+  CHECK(index->summaries(other)->size() == 1);
+}
+
+TEST_CASE("On disk: closed and opened it is the same, damaged it begins anew and says so") {
+  TemporaryDirectory directory;
+  const std::string path = directory.path + "/index";
+  const SegmentKey key{kPartition, 0};
+  {
+    auto index = OffsetIndex::open(path);
+    REQUIRE(index);
+    REQUIRE((*index)->seal(key, entries_from(0, 200), {0, 10, 2000, 5, 1, 4, true}));
+    // A second process is told, and does no harm.
+    CHECK_FALSE(OffsetIndex::open(path));
+    REQUIRE((*index)->flush());
+    auto reader = OffsetIndex::open_read_only(path);
+    REQUIRE(reader);
+    CHECK((*reader)->entries(key)->size() == 200);
+  }
+  {
+    auto index = OffsetIndex::open(path);
+    REQUIRE(index);
+    CHECK((*index)->rebuilt_because().empty());
+    CHECK((*index)->entries(key)->size() == 200);
+  }
+  SECTION("a table file with other bytes") {
+    for (const auto& file : std::filesystem::directory_iterator(path)) {
+      if (file.path().extension() != ".sst") continue;
+      std::fstream table(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+      table.seekp(20);
+      table << "damage";
+    }
+  }
+  SECTION("a table file gone") {
+    for (const auto& file : std::filesystem::directory_iterator(path)) {
+      if (file.path().extension() == ".sst") std::filesystem::remove(file.path());
+    }
+  }
+  SECTION("the manifest's name gone wrong") { std::ofstream(path + "/CURRENT") << "nonsense"; }
+  SECTION("found damaged by a read before") { std::ofstream(path + "/DAMAGED") << "bad block\n"; }
+  auto index = OffsetIndex::open(path);
+  REQUIRE(index);
+  CHECK_FALSE((*index)->rebuilt_because().empty());
+  CHECK((*index)->summaries(kPartition)->empty());
+  REQUIRE((*index)->seal(key, entries_from(0, 2), {0, 10, 20, 5, 1, 4, true}));
+}
+
+TEST_CASE("A rebuilt index is the one that was built") {
+  LogFixture f;
+  f.options.config.segment_bytes = 100'000;
+  f.options.config.index_interval_bytes = 64;
+  f.open();
+  for (int i = 0; i < 1500; ++i) f.append(batch_of(2, kNow + i * 7919 % 1000));
+  REQUIRE(f.log->close(kNow));
+  const auto summaries = *f.index->summaries(f.options.id);
+  REQUIRE(summaries.size() == 2);
+  std::vector<std::vector<IndexEntry>> entries;
+  for (const auto& summary : summaries)
+    entries.push_back(*f.index->entries({f.options.id, summary.base_offset}));
+  REQUIRE(entries[0].size() > 2 * Segment::kBlockEntries);
+
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.open(true);
+  CHECK(f.report.segments_scanned == 2);
+  REQUIRE(f.log->close(kNow));
+  CHECK(*f.index->summaries(f.options.id) == summaries);
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    CHECK(*f.index->entries({f.options.id, summaries[i].base_offset}) == entries[i]);
+  }
+}
+
+}  // namespace
+}  // namespace millrace::storage
