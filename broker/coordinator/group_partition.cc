@@ -1,0 +1,221 @@
+#include "broker/coordinator/group_partition.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "broker/coordinator/group_record_codec.h"
+#include "broker/runtime/logging.h"
+#include "protocol/batch_builder.h"
+#include "protocol/record_batch.h"
+
+namespace millrace::coordinator {
+namespace {
+
+constexpr size_t kMaxBatchBytes = size_t{100} << 20;
+
+}  // namespace
+
+// A request whose answer may come later; registered for as long as its coroutine lives.
+struct GroupPartition::Waiter {
+  Waiter(GroupPartition& partition, uint64_t the_ticket) : owner(partition), ticket(the_ticket) {
+    owner.waiters_.emplace(ticket, this);
+  }
+  ~Waiter() { owner.waiters_.erase(ticket); }
+  Waiter(const Waiter&) = delete;
+
+  GroupPartition& owner;
+  const uint64_t ticket;
+  std::optional<GroupResponse> response;
+  std::optional<runtime::Suspension> suspension;
+};
+
+GroupPartition::GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
+                               std::unique_ptr<CoordinatorLog> log)
+    : shard_(shard),
+      name_(std::move(name)),
+      log_(std::move(log)),
+      start_ms_(shard.clock().now_ms()),
+      start_ns_(shard.clock().monotonic_ns()),
+      machine_(settings, [&shard] { return shard.random().uuid(); }) {}
+
+int64_t GroupPartition::now_ms() const {
+  return start_ms_ + (shard_.clock().monotonic_ns() - start_ns_) / runtime::kNanosPerMs;
+}
+
+int64_t GroupPartition::deadline_ns(int64_t deadline_ms) const {
+  return start_ns_ + (deadline_ms - start_ms_) * runtime::kNanosPerMs;
+}
+
+void GroupPartition::start() {
+  ++running_;
+  auto run = [self = shared_from_this()]() -> runtime::Task<> {
+    co_await self->run();
+    --self->running_;
+    self->ended_.notify_all();
+  };
+  shard_.spawn(std::move(run));
+}
+
+void GroupPartition::stop(ErrorCode error) {
+  if (state_ == State::kStopped) return;
+  const bool active = state_ == State::kActive;
+  state_ = State::kStopped;
+  if (active) process(machine_.unload(error));
+  appended_.notify_all();
+  deadline_changed_.notify_all();
+}
+
+runtime::Task<> GroupPartition::ended() {
+  const auto self = shared_from_this();
+  while (running_ > 0) co_await ended_.wait();
+}
+
+runtime::Task<> GroupPartition::run() {
+  const int64_t began_ms = now_ms();
+  auto loaded = co_await load();
+  if (state_ == State::kStopped) co_return;
+  if (!loaded) {
+    state_ = State::kFailed;
+    runtime::log_error("{}: can't coordinate its groups: {}", name_, loaded.error().message);
+    co_return;
+  }
+  if (machine_.group_count() > 0) {
+    runtime::log_info("{}: loaded {} groups in {} ms", name_, machine_.group_count(), now_ms() - began_ms);
+  }
+  ++running_;
+  auto deadlines = [self = shared_from_this()]() -> runtime::Task<> {
+    co_await self->deadline_loop();
+    --self->running_;
+    self->ended_.notify_all();
+  };
+  shard_.spawn(std::move(deadlines));
+  co_await commit_loop();
+}
+
+runtime::Task<Result<>> GroupPartition::load() {
+  int64_t skipped = 0;
+  const BatchReader replay_batch = [this, &skipped](Bytes batch) -> Result<> {
+    auto header = protocol::read_batch_header(batch);
+    if (!header) return std::unexpected(std::move(header.error()));
+    if (header->is_control()) return {};
+    Error wrong{ErrorCode::kNone, {}};
+    auto replay_record = [&](const protocol::RecordView& record) {
+      auto decoded = decode_record(record.key, record.value);
+      if (!decoded) {
+        wrong = std::move(decoded.error());
+        return false;
+      }
+      *decoded ? machine_.replay(**decoded, record.offset) : static_cast<void>(++skipped);
+      return true;
+    };
+    auto read = protocol::for_each_record(batch, kMaxBatchBytes, replay_record);
+    if (wrong.code != ErrorCode::kNone) return std::unexpected(std::move(wrong));
+    return read;
+  };
+  auto end = co_await log_->read_all(replay_batch);
+  if (!end) co_return std::unexpected(std::move(end.error()));
+  if (state_ == State::kStopped) co_return Result<>();
+  if (skipped > 0)
+    runtime::log_warning("{}: passed over {} records of unknown kinds of groups", name_, skipped);
+  appended_end_ = committed_end_ = *end;
+  state_ = State::kActive;
+  process(machine_.loaded(*end, now_ms()));
+  co_return Result<>();
+}
+
+runtime::Task<> GroupPartition::commit_loop() {
+  while (state_ == State::kActive) {
+    if (committed_end_ == appended_end_) {
+      co_await appended_.wait();
+      continue;
+    }
+    const int64_t end = appended_end_;
+    auto committed = co_await log_->wait_committed(end);
+    if (state_ != State::kActive) co_return;
+    if (!committed) co_return fail_log(committed.error());
+    committed_end_ = end;
+    process(machine_.committed(end, now_ms()));
+  }
+}
+
+void GroupPartition::fail_log(const Error& error) {
+  runtime::log_error("{}: lost its log, coordinates no more: {}", name_, error.message);
+  stop();
+}
+
+runtime::Task<> GroupPartition::deadline_loop() {
+  while (state_ == State::kActive) {
+    const auto deadline = machine_.next_deadline();
+    armed_deadline_ms_ = deadline.value_or(runtime::kNever);
+    co_await deadline_changed_.wait_until(deadline ? deadline_ns(*deadline) : runtime::kNever);
+    if (state_ != State::kActive) co_return;
+    const auto due = machine_.next_deadline();
+    if (due && *due <= now_ms()) process(machine_.expire(now_ms()));
+  }
+}
+
+void GroupPartition::process(Effects effects) {
+  for (Write& write : effects.writes) append(std::move(write));
+  for (Answer& answer : effects.answers) {
+    const auto found = waiters_.find(answer.ticket);
+    if (found == waiters_.end()) continue;  // its client is gone
+    found->second->response = std::move(answer.response);
+    if (found->second->suspension) found->second->suspension->wake();
+  }
+  const auto deadline = machine_.next_deadline();
+  if (deadline && *deadline < armed_deadline_ms_) deadline_changed_.notify_all();
+}
+
+void GroupPartition::append(Write write) {
+  const int64_t now = now_ms();
+  auto batch = batch_of(write, now);
+  auto base = batch ? log_->append(std::move(*batch), now) : Result<int64_t>(std::unexpected(batch.error()));
+  if (!base) {
+    runtime::log_error("{}: can't append: {} {}", name_, error_name(base.error().code), base.error().message);
+    return process(machine_.failed(write, base.error().code, now));
+  }
+  appended_end_ = *base + static_cast<int64_t>(write.records.size());
+  machine_.appended(std::move(write), *base, now);
+  appended_.notify_all();
+}
+
+Result<Buffer> GroupPartition::batch_of(const Write& write, int64_t now_ms) const {
+  protocol::BatchBuilder builder;
+  for (const GroupRecord& record : write.records) {
+    const auto encoded = encode_record(record);
+    if (!encoded) return std::unexpected(encoded.error());
+    std::optional<Bytes> value;
+    if (encoded->value) value = *encoded->value;
+    builder.append(encoded->key, value, {}, now_ms);
+  }
+  return builder.build();
+}
+
+runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request) {
+  const auto self = shared_from_this();
+  switch (state_) {
+    case State::kActive:
+      break;
+    case State::kLoading:
+      if (std::holds_alternative<Heartbeat>(request)) co_return HeartbeatResult{};
+      co_return error_response(request, ErrorCode::kCoordinatorLoadInProgress);
+    case State::kStopped:
+      co_return error_response(request, ErrorCode::kNotCoordinator);
+    case State::kFailed:
+      co_return error_response(request, ErrorCode::kCoordinatorNotAvailable);
+  }
+  Waiter waiter(*this, next_ticket_++);
+  process(machine_.handle(waiter.ticket, request, now_ms()));
+  if (!waiter.response) {
+    waiter.suspension.emplace();
+    co_await waiter.suspension->wait();
+  }
+  co_return std::move(*waiter.response);
+}
+
+void GroupPartition::topic_deleted(std::string_view topic, const Uuid& topic_id) {
+  if (state_ == State::kActive) process(machine_.topic_deleted(topic, topic_id, now_ms()));
+}
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,78 @@
+// The group coordinator of one partition of __consumer_offsets at work: the state machine
+// (group_coordinator.h) with its log, a clock, and the requests that wait for answers. Lives on the
+// partition's shard.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "broker/coordinator/coordinator_log.h"
+#include "broker/coordinator/group_coordinator.h"
+#include "broker/runtime/notifier.h"
+#include "broker/runtime/shard.h"
+#include "broker/runtime/task.h"
+
+namespace millrace::coordinator {
+
+class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
+ public:
+  GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
+                 std::unique_ptr<CoordinatorLog> log);
+
+  // Reads the log, then coordinates until stop() or until the log fails. Once, on the shard; keeps the object
+  // alive.
+  void start();
+  // Answers everything open with `error` and ends. Later requests are answered NOT_COORDINATOR.
+  void stop(ErrorCode error = ErrorCode::kNotCoordinator);
+  // Returns when nothing of it runs any more. After stop().
+  runtime::Task<> ended();
+
+  // Answers when the state machine does. COORDINATOR_LOAD_IN_PROGRESS while the log is read (but a heartbeat
+  // is answered well: the member is probably still in), NOT_COORDINATOR when stopped,
+  // COORDINATOR_NOT_AVAILABLE when the log could not be read. `request` outlives the task; a task that is
+  // cancelled leaves the request's effects behind.
+  runtime::Task<GroupResponse> handle(const GroupRequest& request);
+
+  // A topic was deleted: its positions go.
+  void topic_deleted(std::string_view topic, const Uuid& topic_id);
+
+  bool loaded() const { return state_ == State::kActive; }
+
+ private:
+  enum class State : uint8_t { kLoading, kActive, kStopped, kFailed };
+  struct Waiter;
+
+  runtime::Task<> run();
+  runtime::Task<Result<>> load();
+  runtime::Task<> commit_loop();
+  runtime::Task<> deadline_loop();
+  void process(Effects effects);
+  void append(Write write);
+  Result<Buffer> batch_of(const Write& write, int64_t now_ms) const;
+  void fail_log(const Error& error);
+  int64_t now_ms() const;
+  int64_t deadline_ns(int64_t deadline_ms) const;
+
+  runtime::Shard& shard_;
+  const std::string name_;
+  std::unique_ptr<CoordinatorLog> log_;
+  // The wall clock when this began; from then on it goes at the pace of the monotonic one, so that no jump of
+  // the wall clock ends sessions.
+  const int64_t start_ms_;
+  const int64_t start_ns_;
+  GroupCoordinator machine_;
+  State state_ = State::kLoading;
+  uint64_t next_ticket_ = 1;
+  std::unordered_map<uint64_t, Waiter*> waiters_;
+  int64_t appended_end_ = 0;
+  int64_t committed_end_ = 0;
+  int64_t armed_deadline_ms_ = 0;  // what the deadline loop sleeps until
+  int running_ = 0;
+  runtime::Notifier appended_;
+  runtime::Notifier deadline_changed_;
+  runtime::Notifier ended_;
+};
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,27 @@
+// Records of the group coordinator in Kafka's own formats: what lies in __consumer_offsets, so that Kafka's
+// tools can read it and a broker of Kafka's could go on with it. A key starts with the type of the record, a
+// value with its version.
+#pragma once
+
+#include <optional>
+
+#include "broker/coordinator/group_record.h"
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+
+namespace millrace::coordinator {
+
+struct EncodedRecord {
+  Buffer key;
+  std::optional<Buffer> value;  // nothing: a tombstone
+};
+
+// Written as Kafka 4.3 does: GroupMetadataValue 3, OffsetCommitValue 4 (1 when the client asked for its own
+// retention). Fails with kInvalidRequest for what the format can't hold (a text of more than 32767 bytes).
+Result<EncodedRecord> encode_record(const GroupRecord& record);
+
+// Reads any version of both record types, and commits of type 0 (before Kafka 0.10). Nothing for types that
+// belong to other kinds of groups. Fails with kInvalidRecord for a record that can't be read.
+Result<std::optional<GroupRecord>> decode_record(std::optional<Bytes> key, std::optional<Bytes> value);
+
+}  // namespace millrace::coordinator

@@ -1,0 +1,226 @@
+#include "broker/coordinator/group_partition.h"
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "broker/runtime/shard_group.h"
+#include "protocol/record_batch.h"
+#include "tests/broker/coordinator/group_driver.h"
+
+namespace millrace::coordinator {
+namespace {
+
+// What outlives a coordinator: the batches, and how far they are committed.
+struct Disk {
+  std::vector<Buffer> batches;
+  int64_t end = 0;
+  int64_t committed = 0;
+  bool hold = false;  // nothing is committed until released
+  bool hold_reading = false;
+  Result<> broken;
+  std::optional<ErrorCode> append_error;
+  runtime::Notifier changed;
+};
+
+class MemoryLog final : public CoordinatorLog {
+ public:
+  explicit MemoryLog(Disk& disk) : disk_(disk) {}
+  runtime::Task<Result<int64_t>> read_all(const BatchReader& fn) override {
+    while (disk_.hold_reading) co_await disk_.changed.wait();
+    for (const Buffer& batch : disk_.batches) {
+      if (auto read = fn(batch); !read) co_return std::unexpected(read.error());
+    }
+    co_return disk_.end;
+  }
+  Result<int64_t> append(Buffer batch, int64_t) override {
+    if (disk_.append_error) return fail(*disk_.append_error);
+    protocol::set_base_offset(batch, disk_.end);
+    const auto header = protocol::read_batch_header(batch);
+    REQUIRE(header);
+    REQUIRE(protocol::crc_matches(batch));
+    const int64_t base = std::exchange(disk_.end, header->last_offset() + 1);
+    disk_.batches.push_back(std::move(batch));
+    return base;
+  }
+  runtime::Task<Result<>> wait_committed(int64_t end_offset) override {
+    while (disk_.hold && disk_.broken) co_await disk_.changed.wait();
+    disk_.committed = end_offset;
+    co_return disk_.broken;
+  }
+
+ private:
+  Disk& disk_;
+};
+
+class Fixture {
+ public:
+  template <class F>
+  auto on_shard(F f) {
+    return shards_[0].run(std::move(f));
+  }
+
+  Fixture() : shards_(1, runtime::SystemClock::instance(), 1) {}
+  ~Fixture() {
+    stop();
+    on_shard([this] { return disk.changed.notify_all(), 0; });
+  }
+
+  Disk disk;
+
+  void start() {
+    on_shard([this] {
+      settings_.initial_rebalance_delay_ms = 10;
+      partition_ = std::make_shared<GroupPartition>(shards_[0], "test-0", settings_,
+                                                    std::make_unique<MemoryLog>(disk));
+      partition_->start();
+      return 0;
+    });
+  }
+  void stop() {
+    if (!partition_) return;
+    auto end = [this]() -> runtime::Task<> {
+      partition_->stop();
+      co_await partition_->ended();
+      partition_.reset();
+    };
+    shards_[0].run(std::move(end));
+  }
+  template <class T>
+  T call(GroupRequest request) {
+    auto handle = [this, request = std::move(request)]() -> runtime::Task<GroupResponse> {
+      const auto partition = partition_;
+      co_return co_await partition->handle(request);
+    };
+    return std::get<T>(shards_[0].run(std::move(handle)));
+  }
+  // Starts a request and doesn't wait; the answer appears in `answers`.
+  void send(GroupRequest request) {
+    auto handle = [this, request = std::move(request)]() -> runtime::Task<> {
+      const auto partition = partition_;
+      auto response = co_await partition->handle(request);
+      answers.push_back(std::move(response));
+      answered_.notify_all();
+    };
+    on_shard([this, &handle] { return shards_[0].spawn(std::move(handle)), 0; });
+  }
+  void await_answers(size_t count) {
+    auto wait = [this, count]() -> runtime::Task<> {
+      while (answers.size() < count) co_await answered_.wait();
+    };
+    shards_[0].run(std::move(wait));
+  }
+  std::vector<GroupResponse> answers;
+
+ private:
+  GroupSettings settings_;
+  runtime::ShardGroup shards_;
+  runtime::Notifier answered_;
+  std::shared_ptr<GroupPartition> partition_;
+};
+
+ErrorCode code(const GroupResponse& response) {
+  return std::get<OffsetCommitResult>(response).topics.at(0).partitions.at(0).second;
+}
+
+int64_t position(Fixture& fixture) {
+  return fixture.call<OffsetFetchResult>(fetch("g", "t", 0)).topics.at(0).partitions.at(0).offset;
+}
+
+TEST_CASE("commits and members survive the coordinator") {
+  Fixture fixture;
+  fixture.start();
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) == ErrorCode::kNone);
+  const auto joined = fixture.call<JoinGroupResult>(join("h"));
+  REQUIRE(joined.error == ErrorCode::kNone);
+  SyncGroup sync{"h", joined.member, {}, 1, {}, {}, {{joined.member, bytes("all")}}};
+  CHECK(text(fixture.call<SyncGroupResult>(sync).assignment) == "all");
+  fixture.stop();
+  fixture.start();
+  CHECK(position(fixture) == 5);
+  CHECK(fixture.call<HeartbeatResult>(Heartbeat{"h", joined.member, {}, 1}).error == ErrorCode::kNone);
+  CHECK(fixture.call<DeleteGroupResult>(DeleteGroup{"g"}).error == ErrorCode::kNone);
+  fixture.stop();
+  fixture.start();
+  CHECK(position(fixture) == -1);
+}
+
+TEST_CASE("a request waits until its records are committed") {
+  Fixture fixture;
+  fixture.start();
+  fixture.on_shard([&] { return fixture.disk.hold = true; });
+  fixture.send(commit("g", "t", 0, 5));
+  fixture.send(fetch("g", "t", 0));
+  CHECK(fixture.call<OffsetFetchResult>(fetch("other", "t", 0)).error == ErrorCode::kNone);
+  CHECK(fixture.on_shard([&] { return fixture.answers.size(); }) == 0);
+  fixture.on_shard([&] {
+    fixture.disk.hold = false;
+    fixture.disk.changed.notify_all();
+    return 0;
+  });
+  fixture.await_answers(2);
+  CHECK(code(fixture.answers[0]) == ErrorCode::kNone);
+}
+
+TEST_CASE("while the log is read clients are told to wait, but members keep calm") {
+  Fixture fixture;
+  fixture.disk.hold_reading = true;
+  fixture.start();
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) ==
+        ErrorCode::kCoordinatorLoadInProgress);
+  CHECK(fixture.call<HeartbeatResult>(Heartbeat{"g", "m", {}, 1}).error == ErrorCode::kNone);
+  fixture.on_shard([&] {
+    fixture.disk.hold_reading = false;
+    fixture.disk.changed.notify_all();
+    return 0;
+  });
+  while (fixture.call<ListGroupsResult>(ListGroups{}).error == ErrorCode::kCoordinatorLoadInProgress) {
+  }
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) == ErrorCode::kNone);
+}
+
+TEST_CASE("a log that refuses is the request's matter, one that is lost ends the coordinator") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  fixture.on_shard([&] { return fixture.disk.append_error = ErrorCode::kNotEnoughReplicas, 0; });
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) ==
+        ErrorCode::kCoordinatorNotAvailable);
+  fixture.on_shard([&] {
+    fixture.disk.append_error.reset();
+    fixture.disk.broken = fail(ErrorCode::kKafkaStorageError, "no disk");
+    return 0;
+  });
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) == ErrorCode::kNotCoordinator);
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) == ErrorCode::kNotCoordinator);
+}
+
+TEST_CASE("a log that can't be read leaves its groups without a coordinator") {
+  Fixture fixture;
+  fixture.disk.batches.push_back(Buffer(100));
+  fixture.start();
+  while (fixture.call<ListGroupsResult>(ListGroups{}).error == ErrorCode::kCoordinatorLoadInProgress) {
+  }
+  CHECK(fixture.call<ListGroupsResult>(ListGroups{}).error == ErrorCode::kCoordinatorNotAvailable);
+}
+
+TEST_CASE("stopping answers who waits") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  fixture.on_shard([&] { return fixture.disk.hold = true; });
+  fixture.send(commit("g", "t", 0, 5));
+  fixture.on_shard([&] {
+    fixture.disk.hold = false;
+    return 0;
+  });
+  fixture.send(join("h"));
+  fixture.on_shard([&] { return fixture.disk.changed.notify_all(), 0; });
+  fixture.stop();
+  fixture.await_answers(2);
+  CHECK(fixture.answers.size() == 2);
+}
+
+}  // namespace
+}  // namespace millrace::coordinator

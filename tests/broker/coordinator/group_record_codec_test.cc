@@ -1,0 +1,142 @@
+// The bytes here were written by Kafka 4.3.1's own classes.
+#include "broker/coordinator/group_record_codec.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "broker/coordinator/group_partitioning.h"
+
+namespace millrace::coordinator {
+namespace {
+
+std::string hex(Bytes bytes) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  for (const std::byte byte : bytes) {
+    out += kDigits[std::to_integer<size_t>(byte) >> 4];
+    out += kDigits[std::to_integer<size_t>(byte) & 15];
+  }
+  return out;
+}
+
+Buffer unhex(std::string_view text) {
+  Buffer out;
+  for (size_t i = 0; i < text.size(); i += 2) {
+    out.push_back(static_cast<std::byte>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
+  }
+  return out;
+}
+
+void check_both_ways(const GroupRecord& record, std::string_view key, std::string_view value) {
+  const auto encoded = encode_record(record);
+  REQUIRE(encoded);
+  CHECK(hex(encoded->key) == key);
+  REQUIRE(encoded->value);
+  CHECK(hex(*encoded->value) == value);
+  const auto decoded = decode_record(encoded->key, *encoded->value);
+  REQUIRE(decoded);
+  CHECK(*decoded == record);
+}
+
+constexpr std::string_view kCommitKey = "0001000367c3a90005746f70696300000007";
+constexpr std::string_view kGroupKey = "0002000367c3a9";
+
+StoredGroup stored_group() {
+  return {"consumer",        5,
+          "range",           "m-1",
+          1'700'000'000'000, {{"m-1", "i", "c", "/127.0.0.1", 60'000, 10'000, unhex("0102"), unhex("03")}}};
+}
+
+TEST_CASE("a commit is written as Kafka writes it") {
+  OffsetCommitRecord record{"g\xc3\xa9", "topic", 7, CommittedOffset{}};
+  record.value->offset = 42;
+  record.value->commit_timestamp_ms = 1'700'000'000'000;
+  check_both_ways(record, kCommitKey, "0004000000000000002affffffff010000018bcfe5680000");
+  record.value->leader_epoch = 3;
+  record.value->metadata = "note";
+  record.value->topic_id = Uuid::from_random(0, 0);
+  for (size_t i = 0; i < 16; ++i) record.value->topic_id.bytes[i] = static_cast<std::byte>(i + 1);
+  check_both_ways(
+      record, kCommitKey,
+      "0004000000000000002a00000003056e6f74650000018bcfe568000100100102030405060708090a0b0c0d0e0f10");
+}
+
+TEST_CASE("a commit with a retention of its own is written as version 1, which has a place for it") {
+  OffsetCommitRecord record{"g\xc3\xa9", "topic", 7, CommittedOffset{}};
+  record.value->offset = 42;
+  record.value->metadata = "note";
+  record.value->commit_timestamp_ms = 1'700'000'000'000;
+  record.value->expire_timestamp_ms = 1'700'000'001'000;
+  check_both_ways(record, kCommitKey, "0001000000000000002a00046e6f74650000018bcfe568000000018bcfe56be8");
+}
+
+TEST_CASE("a group is written as Kafka writes it") {
+  check_both_ways(GroupMetadataRecord{"g\xc3\xa9", stored_group()}, kGroupKey,
+                  "00030008636f6e73756d657200000005000572616e676500036d2d310000018bcfe568000000000100036d2d31"
+                  "00016900016300"
+                  "0a2f3132372e302e302e310000ea60000027100000000201020000000103");
+  check_both_ways(GroupMetadataRecord{"g\xc3\xa9", StoredGroup{"", 0, {}, {}, 1'700'000'000'000, {}}},
+                  kGroupKey, "0003000000000000ffffffff0000018bcfe5680000000000");
+}
+
+TEST_CASE("the flexible version of a group is read too") {
+  const auto decoded =
+      decode_record(unhex(kGroupKey), unhex("000409636f6e73756d6572000000050672616e6765046d2d310000018bcfe568"
+                                            "0002046d2d31026902630b2f3132372e302e302e31"
+                                            "0000ea600000271003010202030000"));
+  REQUIRE(decoded);
+  CHECK(std::get<GroupMetadataRecord>(**decoded).value == stored_group());
+}
+
+TEST_CASE("tombstones have a key and no value") {
+  const GroupRecord records[] = {OffsetCommitRecord{"g", "t", 1, {}}, GroupMetadataRecord{"g", {}}};
+  for (const GroupRecord& record : records) {
+    const auto encoded = encode_record(record);
+    REQUIRE(encoded);
+    CHECK_FALSE(encoded->value);
+    CHECK(*decode_record(encoded->key, std::nullopt) == record);
+  }
+}
+
+TEST_CASE("records of other kinds of groups are passed over, damaged ones are not") {
+  const auto consumer_group = decode_record(unhex("00030001"
+                                                  "67"),
+                                            unhex("0000"));
+  REQUIRE(consumer_group);
+  CHECK_FALSE(consumer_group->has_value());
+  CHECK_FALSE(decode_record(std::nullopt, std::nullopt));
+  CHECK_FALSE(decode_record(unhex("00"), std::nullopt));
+  CHECK_FALSE(decode_record(unhex("0001000567"), std::nullopt));
+  CHECK_FALSE(decode_record(unhex(kGroupKey), unhex("0003")));
+  CHECK_FALSE(decode_record(unhex(kGroupKey), unhex("0009000000")));
+}
+
+TEST_CASE("what the format can't hold is refused") {
+  CHECK_FALSE(encode_record(GroupMetadataRecord{std::string(40'000, 'x'), {}}));
+}
+
+TEST_CASE("groups are placed as Kafka places them") {
+  using namespace std::string_view_literals;
+  const std::pair<std::string_view, int32_t> hashes[] = {
+      {"", 0},
+      {"g", 103},
+      {"group", 98629247},
+      {"console-consumer-12345", 158455506},
+      {"gr\xc3\xbcppe", -1233264812},
+      {"\xf0\x9f\x98\x80x", 54959989},
+      {"polygenelubricants", INT32_MIN},
+      {"\xff\0\xc3"sv, 63042746},
+      {"\xe2\x82\x41", 2031588},
+      {"\xed\xa0\x80", 65533},
+  };
+  for (const auto& [text, hash] : hashes) {
+    INFO(text);
+    CHECK(java_hash(text) == hash);
+  }
+  CHECK(partition_of_group("group", 50) == 47);
+  CHECK(partition_of_group("gr\xc3\xbcppe", 50) == 12);
+  CHECK(partition_of_group("polygenelubricants", 50) == 0);
+}
+
+}  // namespace
+}  // namespace millrace::coordinator
