@@ -49,7 +49,6 @@ class Listener {
 
  private:
   Listener(runtime::Shard& shard, OwnedFd fd);
-  runtime::Task<> accept_all();
 
   runtime::Shard& shard_;
   uint16_t port_;

@@ -25,7 +25,6 @@ class ResponseWriter {
   uint64_t bytes_written() const { return bytes_written_; }
 
  private:
-  struct Cursor;
   runtime::Task<Result<void>> send_memory(Bytes first, Bytes second, bool more);
   runtime::Task<Result<void>> send_file(const FileSlice& slice);
   runtime::Task<bool> wait_writable();

@@ -225,6 +225,7 @@ Task<CallResult<F>> Shard::call(F f) {
 template <class F>
 CallResult<F> Shard::run(F f) {
   using R = CallResult<F>;
+  if (stopped()) throw ShardStopped();
   std::promise<R> promise;
   std::future<R> future = promise.get_future();
   auto body = [f = std::move(f), promise = std::move(promise)]() mutable -> Task<> {
