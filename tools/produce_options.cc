@@ -37,6 +37,9 @@ Result<void> check_together(const Arguments& arguments, const ProduceOptions& op
         ErrorCode::kInvalidRequest,
         "only one of --json, --format, --key-delimiter and files may be given: they say how input is read");
   }
+  if (arguments.has("idempotent") && arguments.has("no-idempotent")) {
+    return fail(ErrorCode::kInvalidRequest, "--idempotent and --no-idempotent contradict each other");
+  }
   if (arguments.has("key") && arguments.has("key-delimiter")) {
     return fail(ErrorCode::kInvalidRequest, "--key and --key-delimiter both give the key");
   }
@@ -63,7 +66,8 @@ std::vector<Option> producer_option_rows() {
        .help = "Who must have it: nobody, the leader, all in sync",
        .fallback = "all",
        .choices = {"0", "1", "all", "-1"}},
-      {.names = "-i,--idempotent", .help = "Never twice and never out of order, whatever is sent again"},
+      {.names = "-i,--idempotent",
+       .help = "Insist on never twice and never out of order, whatever is sent again"},
       {.names = "--batch-size",
        .value = "SIZE",
        .help = "Largest batch, before compression",
@@ -99,6 +103,8 @@ std::vector<Option> produce_option_rows() {
        .help = "The partition of records that bring none",
        .check = integer(0, INT32_MAX)},
       {.names = "-Z,--null-marker", .value = "TEXT", .help = "A key or value that equals it becomes null"},
+      {.names = "--no-idempotent",
+       .help = "Don't ask for a producer id; with --acks all it is used where the broker has it"},
       {.names = "--no-auto-create",
        .help = "Fail when the topic isn't there, even if the broker would create it"},
       {.names = "--property",
@@ -164,6 +170,8 @@ Result<ProduceOptions> read_produce_options(const Arguments& arguments) {
   Result<ProducerOptions> producer = read_producer_options(arguments);
   if (!producer) return std::unexpected(producer.error());
   options.producer = *producer;
+  // As in Kafka's Java client.
+  options.producer.prefer_idempotent = producer->acks == -1 && !arguments.has("no-idempotent");
   return options;
 }
 

@@ -121,6 +121,8 @@ Result<std::vector<TopicInfo>> Cluster::describe_topics(const std::optional<std:
                                                         bool allow_auto_creation) {
   protocol::MetadataRequest request;
   std::vector<protocol::MetadataRequest::Topic> topics;
+  // Null asks for all of them.
+  request.topics.reset();
   if (names) {
     for (const std::string& name : *names) topics.emplace_back().name = name;
     request.topics = Array<protocol::MetadataRequest::Topic>(topics);

@@ -67,8 +67,8 @@ std::vector<Producer::Batch> Producer::take_batches(int32_t leader) {
   for (size_t i = 0; i < partitions_.size(); ++i) {
     Partition& partition = partitions_[i];
     if (topic_.partitions[i].leader != leader || partition.ready.empty()) continue;
-    if ((partition.retrying && partition.in_flight > 0) || partition.not_before_us > now_us) continue;
-    // One at a time after a failure, until one comes through.
+    const bool must_wait = partition.retrying || (options_.keep_order && !options_.idempotent);
+    if ((must_wait && partition.in_flight > 0) || partition.not_before_us > now_us) continue;
     partition.retrying = false;
     batches.push_back(std::move(partition.ready.front()));
     partition.ready.pop_front();

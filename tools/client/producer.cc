@@ -24,8 +24,10 @@ Result<std::unique_ptr<Producer>> Producer::create(Cluster& cluster, const std::
   if (!info) return std::unexpected(info.error());
   producer->topic_ = std::move(*info);
   producer->partitions_.resize(producer->topic_.partitions.size());
-  if (options.idempotent) {
-    if (Result<void> acquired = producer->acquire_id(); !acquired) return std::unexpected(acquired.error());
+  if (options.idempotent || options.prefer_idempotent) {
+    const Result<void> acquired = producer->acquire_id();
+    if (!acquired && options.idempotent) return std::unexpected(acquired.error());
+    producer->options_.idempotent = acquired.has_value();
   }
   protocol::BatchOptions batch;
   batch.compression = options.compression;

@@ -32,6 +32,11 @@ struct ProducerOptions {
   int max_in_flight = 5;
   // No record twice and none out of order, whatever is sent again (KIP-98). Needs acks -1.
   bool idempotent = false;
+  // The same where the broker lets us, and without where it doesn't.
+  bool prefer_idempotent = false;
+  // Without idempotence: a partition's next batch waits for the answer to the one before, or a repeat could
+  // overtake it.
+  bool keep_order = true;
   // How long a batch is tried, from when it was closed.
   int64_t delivery_timeout_ms = 30'000;
   // What waits in memory; send blocks above it.

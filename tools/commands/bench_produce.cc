@@ -159,6 +159,8 @@ int run(const Arguments& arguments, Console& console) {
     console.complain(kName, options.error().message + "\nSee: millrace bench produce --help");
     return kExitUsage;
   }
+  // Order matters to nobody here.
+  options->keep_order = false;
   options->max_in_flight = static_cast<int>(arguments.integer("in-flight"));
   // As much as is on the way waits besides: more would only measure the queue.
   options->buffer_bytes = static_cast<size_t>(options->max_in_flight) * options->batch_bytes;
