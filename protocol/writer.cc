@@ -11,6 +11,7 @@ namespace millrace::protocol {
 Buffer Writer::take() {
   out_.resize(size_);
   size_ = 0;
+  taken_ = true;
   return std::exchange(out_, {});
 }
 
@@ -41,7 +42,8 @@ void Writer::begin(int16_t version, bool flexible) {
   flexible_ = flexible;
   message_start_ = size_;
   wrong_ = nullptr;
-  if (size_ == 0) splices_.clear();
+  if (taken_) splices_.clear();
+  taken_ = false;
 }
 
 Result<> Writer::end() {

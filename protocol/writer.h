@@ -25,7 +25,7 @@ class Writer {
   // `reserve` in bytes spares the growing where the size is about known.
   explicit Writer(size_t reserve = 256) { out_.resize(reserve); }
 
-  // All that was written; the writer is empty afterwards, its splices stay until the next take.
+  // All that was written; the writer is empty afterwards, its splices stay until the next message.
   Buffer take();
   // Where bytes from files belong, in order of position.
   std::span<const Splice> splices() const { return splices_; }
@@ -167,6 +167,7 @@ class Writer {
   const char* wrong_name_ = "";
   const char* name_ = "";
   size_t message_start_ = 0;
+  bool taken_ = false;
   int16_t version_ = 0;
   bool flexible_ = false;
 };

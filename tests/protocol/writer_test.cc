@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "protocol/arena.h"
+#include "protocol/header.h"
 #include "protocol/messages/fetch.h"
 #include "protocol/messages/metadata.h"
 
@@ -66,6 +67,20 @@ TEST_CASE("a refused message leaves no splice behind", "[writer]") {
   CHECK_FALSE(encode(FetchResponse{.responses = topics}, 4, writer));
   CHECK(writer.splices().size() == 1);
   CHECK(writer.size_with_splices() == writer.size() + 100);
+}
+
+TEST_CASE("splices belong to what was last written", "[writer]") {
+  std::vector<FetchResponse::Topic::Partition> partitions(1);
+  partitions[0].records = Records::in_file(100, 1);
+  std::vector<FetchResponse::Topic> topics(1);
+  topics[0].partitions = partitions;
+  Writer writer;
+  REQUIRE(encode(FetchResponse{.responses = topics}, 4, writer));
+  writer.take();
+  CHECK(writer.splices().size() == 1);
+  encode(ResponseHeader{.correlation_id = 1}, ApiKey::kMetadata, 1, writer);
+  REQUIRE(encode(MetadataResponse{}, 1, writer));
+  CHECK(writer.splices().empty());
 }
 
 TEST_CASE("a number already written can be put right", "[writer]") {
