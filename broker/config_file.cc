@@ -1,0 +1,110 @@
+#include "broker/config_file.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <map>
+
+namespace millrace::broker {
+namespace {
+
+ConfigPosition position_of(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
+
+class Flattener {
+ public:
+  explicit Flattener(ParsedConfigFile& out) : out_(out) {}
+
+  void map(const YAML::Node& node, const std::string& prefix, int depth) {
+    for (const auto& entry : node) {
+      if (full_) return;
+      const ConfigPosition position = position_of(entry.first.Mark());
+      if (!entry.first.IsScalar() || entry.first.Scalar().empty()) {
+        error(position, "a key must be the name of a setting");
+        continue;
+      }
+      value(entry.second, prefix + entry.first.Scalar(), position, depth);
+    }
+  }
+
+ private:
+  void value(const YAML::Node& node, const std::string& key, ConfigPosition position, int depth) {
+    if (++visited_ > kMaxConfigLines) {
+      if (!full_) error(position, fmt::format("more than {} keys", kMaxConfigLines));
+      full_ = true;
+    } else if (node.IsMap() && depth >= kMaxConfigDepth) {
+      error(position, fmt::format("{}: nested more than {} deep", key, kMaxConfigDepth));
+    } else if (node.IsMap()) {
+      map(node, key + ".", depth + 1);
+    } else if (node.IsSequence()) {
+      sequence(node, key, position);
+    } else if (node.IsScalar()) {
+      add({key, node.Scalar(), false, position});
+    } else {
+      error(position, fmt::format("{} has no value; to set the empty text write ''", key));
+    }
+  }
+
+  void sequence(const YAML::Node& node, const std::string& key, ConfigPosition position) {
+    ConfigLine line{key, "", true, position};
+    size_t count = 0;
+    for (const YAML::Node& item : node) {
+      if (!item.IsScalar() || item.Scalar().find(',') != std::string::npos || ++count > kMaxConfigLines) {
+        error(position, fmt::format("{}: an item of a list must be one value, without commas", key));
+        return;
+      }
+      if (count > 1) line.value += ',';
+      line.value += item.Scalar();
+    }
+    add(std::move(line));
+  }
+
+  void add(ConfigLine line) {
+    const auto [at, fresh] = first_.emplace(line.key, line.position);
+    if (!fresh) {
+      error(line.position, fmt::format("{} is already set in line {}", line.key, at->second.line));
+      return;
+    }
+    out_.lines.push_back(std::move(line));
+  }
+
+  void error(ConfigPosition position, std::string message) {
+    out_.errors.push_back({position, std::move(message)});
+  }
+
+  ParsedConfigFile& out_;
+  std::map<std::string, ConfigPosition> first_;
+  // Also bounds what aliases may expand to.
+  size_t visited_ = 0;
+  bool full_ = false;
+};
+
+void parse(std::string_view text, ParsedConfigFile& out) {
+  const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+  if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return;
+  if (documents.size() > 1) {
+    out.errors.push_back({position_of(documents[1].Mark()), "a second document (after ---) is not allowed"});
+  }
+  if (!documents[0].IsMap()) {
+    out.errors.push_back({position_of(documents[0].Mark()), "expected settings, as `name: value`"});
+    return;
+  }
+  Flattener(out).map(documents[0], "", 1);
+}
+
+}  // namespace
+
+ParsedConfigFile parse_config_file(std::string_view text) {
+  ParsedConfigFile out;
+  if (text.size() > kMaxConfigFileBytes) {
+    out.errors.push_back({{1, 1}, fmt::format("larger than {} bytes", kMaxConfigFileBytes)});
+    return out;
+  }
+  try {
+    parse(text, out);
+  } catch (const YAML::Exception& e) {
+    out.errors.push_back({position_of(e.mark), e.msg});
+  }
+  return out;
+}
+
+}  // namespace millrace::broker
