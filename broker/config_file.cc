@@ -1,9 +1,12 @@
 #include "broker/config_file.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/parser.h>
 #include <yaml-cpp/yaml.h>
 
 #include <map>
+#include <sstream>
 
 namespace millrace::broker {
 namespace {
@@ -78,17 +81,43 @@ class Flattener {
   bool full_ = false;
 };
 
-void parse(std::string_view text, ParsedConfigFile& out) {
-  const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-  if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return;
-  if (documents.size() > 1) {
-    out.errors.push_back({position_of(documents[1].Mark()), "a second document (after ---) is not allowed"});
+// Looks at nothing but where a document starts.
+class DocumentStart final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& at) override { mark = at; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
   }
-  if (!documents[0].IsMap()) {
-    out.errors.push_back({position_of(documents[0].Mark()), "expected settings, as `name: value`"});
+  void OnMapEnd() override {}
+
+  YAML::Mark mark;
+};
+
+// YAML::Load ignores what follows the first document, and YAML::LoadAll doesn't end on some of it (", a: 1").
+void check_single_document(const std::string& text, ParsedConfigFile& out) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  DocumentStart document;
+  if (!parser.HandleNextDocument(document) || !parser.HandleNextDocument(document)) return;
+  out.errors.push_back(
+      {position_of(document.mark), "a second document, or something that doesn't belong here"});
+}
+
+void parse(const std::string& text, ParsedConfigFile& out) {
+  const YAML::Node document = YAML::Load(text);
+  check_single_document(text, out);
+  if (document.IsNull()) return;
+  if (!document.IsMap()) {
+    out.errors.push_back({position_of(document.Mark()), "expected settings, as `name: value`"});
     return;
   }
-  Flattener(out).map(documents[0], "", 1);
+  Flattener(out).map(document, "", 1);
 }
 
 }  // namespace
@@ -100,7 +129,7 @@ ParsedConfigFile parse_config_file(std::string_view text) {
     return out;
   }
   try {
-    parse(text, out);
+    parse(std::string(text), out);
   } catch (const YAML::Exception& e) {
     out.errors.push_back({position_of(e.mark), e.msg});
   }

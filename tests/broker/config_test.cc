@@ -310,6 +310,9 @@ TEST_CASE("A file that can't be read is an error") {
 
 TEST_CASE("Hostile files are refused without harm") {
   CHECK(parse_config_file(std::string(kMaxConfigFileBytes + 1, ' ')).errors.size() == 1);
+  // Found by the fuzzer: yaml-cpp makes documents of this without end.
+  CHECK(!parse_config_file(",isteners: [IN://:1]\n").errors.empty());
+  CHECK(!parse_config_file("node.id: 1\n]\n").errors.empty());
   CHECK(!parse_config_file(std::string(100'000, '[')).errors.empty());
   std::string deep;
   for (int i = 0; i < 100; ++i) deep += "{a: ";
