@@ -90,7 +90,7 @@ std::vector<Option> produce_option_rows() {
        .repeatable = true,
        .completion = Completion::kFile},
       {.names = "-K,--key-delimiter", .value = "TEXT", .help = "Lines are KEY, this text, VALUE"},
-      {.names = "-f,--format", .value = "FORMAT", .help = "How records are written in the input; see below"},
+      {.names = "-F,--format", .value = "FORMAT", .help = "How records are written in the input; see below"},
       {.names = "-j,--json", .help = "Lines are JSON objects; see below"},
       {.names = "-k,--key", .value = "KEY", .help = "The key of records that bring none"},
       {.names = "-H,--header",

@@ -131,7 +131,7 @@ def test_everything_a_record_has(millrace, topic):
 
 def test_what_consume_writes_as_json_produce_reads(millrace, topics):
     first, second = topics.create(), topics.create()
-    millrace("produce", first, "-f", "%k\\t%h\\t%s\\n", stdin="a\tx=1,y=\tone\nb\t\ttwo\n")
+    millrace("produce", first, "-F", "%k\\t%h\\t%s\\n", stdin="a\tx=1,y=\tone\nb\t\ttwo\n")
     lines = millrace.text("consume", first, "--json")
     millrace("produce", second, "--json", stdin=lines)
     assert millrace.text("consume", second, "--json").replace(second, first) == lines

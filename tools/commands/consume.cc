@@ -33,7 +33,7 @@ struct Plan {
 Result<Plan> read_arguments(const Arguments& arguments) {
   Plan plan;
   plan.follow = arguments.has("follow");
-  plan.json = arguments.has("json");
+  plan.json = arguments.has("json") || wants_json(arguments);
   plan.most = arguments.integer("count", INT64_MAX);
   plan.fetch.isolation = arguments.text("isolation") == "read_committed" ? Isolation::kReadCommitted
                                                                          : Isolation::kReadUncommitted;
@@ -217,6 +217,11 @@ Examples:
                .check = partition_list()},
               {.names = "-F,--format", .value = "FORMAT", .help = "How to write records [%s\\n]; see below"},
               {.names = "-j,--json", .help = "Write JSON lines"},
+              {.names = "--output",
+               .value = "FORMAT",
+               .help = "json is the same as --json",
+               .fallback = "text",
+               .choices = {"text", "json"}},
               {.names = "-g,--grep",
                .value = "REGEX",
                .help = "Only records whose value or key matches (RE2)",
