@@ -11,10 +11,6 @@
 namespace millrace::tools {
 namespace {
 
-#ifndef MILLRACE_VERSION
-#define MILLRACE_VERSION "0.1.0"
-#endif
-
 // One CLI11 application per row of the table, and the values it collects.
 struct Row {
   CLI::App* app = nullptr;

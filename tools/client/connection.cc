@@ -35,7 +35,7 @@ std::unexpected<Error> Connection::with_address(Error error) const {
 Result<void> Connection::negotiate() {
   protocol::ApiVersionsRequest request;
   request.client_software_name = "millrace";
-  request.client_software_version = "0.1.0";
+  request.client_software_version = MILLRACE_VERSION;
   int16_t version = protocol::find_api(ApiKey::kApiVersions)->max_version;
   while (true) {
     if (Result<int32_t> sent = send(request, version); !sent) return std::unexpected(sent.error());

@@ -176,6 +176,7 @@ void Producer::take_answer(int32_t leader, Connection::Response response) {
 
 void Producer::fail_line(int32_t leader, const Error& error) {
   Line& line = lines_[leader];
+  if (options_.acks == 0 && line.connection != nullptr) in_doubt_ = true;
   std::deque<Request> requests = std::move(line.requests);
   line.requests.clear();
   if (line.connection != nullptr) cluster_.drop(line.connection);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "protocol/messages/api_versions.h"
 #include "protocol/messages/init_producer_id.h"
 #include "protocol/record_batch.h"
 #include "tools/interrupt.h"
@@ -203,13 +204,31 @@ void Producer::poll(int64_t wait_ms) {
   send_ready();
 }
 
-void Producer::flush() {
+Result<void> Producer::flush() {
   close_lingering(true);
   while (unreported_ > 0) {
-    if (interrupted())
-      return fail_everything({ErrorCode::kRequestTimedOut, "interrupted before it was delivered"});
+    if (interrupted()) {
+      fail_everything({ErrorCode::kRequestTimedOut, "interrupted before it was delivered"});
+      return {};
+    }
     poll(kLoopWaitMs);
   }
+  if (options_.acks != 0) return {};
+  for (auto& [leader, line] : lines_) see_through(line);
+  if (!std::exchange(in_doubt_, false)) return {};
+  return fail(ErrorCode::kNetworkException,
+              "the broker closed the connection; with acks 0 it doesn't say which records it didn't take");
+}
+
+void Producer::see_through(Line& line) {
+  if (line.connection == nullptr) return;
+  // Requests of a connection are handled in order: an answer means that all before it have been.
+  Result<int16_t> version = line.connection->version_of(ApiKey::kApiVersions, 2);
+  protocol::ApiVersionsRequest request;
+  if (version && line.connection->call<protocol::ApiVersionsResponse>(request, *version)) return;
+  in_doubt_ = true;
+  cluster_.drop(line.connection);
+  line.connection = nullptr;
 }
 
 void Producer::fail_everything(const Error& error) {

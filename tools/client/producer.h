@@ -84,8 +84,9 @@ class Producer {
   // Sends what is due and handles answers; returns when something was answered or after `wait_ms`.
   void poll(int64_t wait_ms);
   // Returns when every record has been reported. A signal ends it early: what is left is then reported as
-  // failed.
-  void flush();
+  // failed. With acks 0 it also waits until the brokers have seen everything; kNetworkException when one of
+  // them closed the connection meanwhile, which is how it says that it couldn't take something.
+  Result<void> flush();
   // Records that were taken and not yet reported.
   int64_t unreported() const { return unreported_; }
   size_t buffered_bytes() const { return buffered_bytes_; }
@@ -143,6 +144,7 @@ class Producer {
   void fail_line(int32_t leader, const Error& error);
   void report(Batch batch, Error error, int64_t base_offset);
   void fail_everything(const Error& error);
+  void see_through(Line& line);
   bool retriable(ErrorCode code) const;
 
   Cluster& cluster_;
@@ -156,6 +158,8 @@ class Producer {
   // A batch is lost for good: the sequence has a gap, a fresh id starts a new one.
   bool needs_new_id_ = false;
   bool stale_ = false;
+  // With acks 0: a connection ended, so records that were sent before may be lost.
+  bool in_doubt_ = false;
   int64_t next_refresh_us_ = 0;
   int32_t sticky_ = 0;
   int64_t next_serial_ = 0;

@@ -128,10 +128,10 @@ class ProduceBenchmark {
                                 since_us);
       sent += ready->record_count;
     }
-    producer.flush();
+    const Result<void> flushed = producer.flush();
     progress_.clear();
     result_.seconds = static_cast<double>(steady_us() - start_us) / 1e6;
-    return {};
+    return flushed;
   }
 
   const BenchmarkResult& result() const { return result_; }

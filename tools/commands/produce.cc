@@ -68,9 +68,13 @@ class Production {
   // False after a complaint: the input is unusable from here on.
   bool read_all() { return options_.kind == InputKind::kFiles ? read_files() : read_stream(); }
 
-  void finish() {
-    producer_->flush();
+  // False after a complaint: records may be lost without anyone knowing which.
+  bool finish() {
+    const Result<void> flushed = producer_->flush();
     progress_.clear();
+    if (flushed) return true;
+    console_.complain(kName, flushed.error().message);
+    return false;
   }
 
   int64_t failed() const { return failed_; }
@@ -239,9 +243,9 @@ int run(const Arguments& arguments, Console& console) {
   }
   if (console.in_is_terminal && options->files.empty()) console.note("One record per line; end with Ctrl-D.");
   const bool complete = production.read_all();
-  production.finish();
+  const bool certain = production.finish();
   production.report(arguments);
-  return complete && production.failed() == 0 ? kExitDone : kExitFailed;
+  return complete && certain && production.failed() == 0 ? kExitDone : kExitFailed;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace millrace::tools::test {
 
 class FakeBroker {
  public:
-  // Returns the answer's body, or nothing to close the connection.
+  // Returns the answer's body, an empty one for no answer, or nothing to close the connection.
   using Handler = std::function<std::optional<Buffer>(int16_t version, Bytes body)>;
 
   FakeBroker() {
@@ -147,6 +147,8 @@ class FakeBroker {
         shutdown(fd, SHUT_RDWR);
         return;
       }
+      // Produce with acks 0.
+      if (answer->empty()) continue;
       protocol::Writer writer;
       writer.integer<int32_t>(0);
       protocol::encode(protocol::ResponseHeader{header->correlation_id}, header->api_key, header->api_version,

@@ -36,6 +36,7 @@ struct ProduceLog {
       if (answer.error_code == ErrorCode::kNone) next_offset += batches.back().record_count;
     }
     if (std::find(drops.begin(), drops.end(), number) != drops.end()) return std::nullopt;
+    if (request->acks == 0) return Buffer();
     std::vector<protocol::ProduceResponse::Topic> topics(1);
     topics[0].name = "t";
     topics[0].partition_responses = partitions;
@@ -97,7 +98,7 @@ ProducerOptions small_batches(bool idempotent) {
 TEST_CASE("records are delivered in order, with sequences") {
   Setup setup(small_batches(true));
   for (int64_t i = 0; i < 5; ++i) setup.send(i);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.delivered == std::vector<int64_t>{0, 1, 2, 3, 4});
   REQUIRE(setup.log.batches.size() == 5);
   for (int32_t i = 0; i < 5; ++i) {
@@ -112,7 +113,7 @@ TEST_CASE("what may succeed is sent again, the same sequence in front of the one
   Setup setup(small_batches(true));
   setup.log.answers = {ErrorCode::kNotLeaderOrFollower, ErrorCode::kOutOfOrderSequenceNumber};
   for (int64_t i = 0; i < 4; ++i) setup.send(i);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.failed.empty());
   std::vector<int64_t> sorted = setup.delivered;
   std::sort(sorted.begin(), sorted.end());
@@ -124,7 +125,7 @@ TEST_CASE("a lost connection doesn't lose records") {
   Setup setup(small_batches(true));
   setup.log.drops = {1};
   for (int64_t i = 0; i < 3; ++i) setup.send(i);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.failed.empty());
   CHECK(setup.delivered.size() == 3);
 }
@@ -133,11 +134,11 @@ TEST_CASE("after a lost batch the sequence starts anew under a new id") {
   Setup setup(small_batches(true));
   setup.log.answers = {ErrorCode::kMessageTooLarge};
   setup.send(0);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.failed == std::vector<int64_t>{0});
   CHECK(setup.last_error.code == ErrorCode::kMessageTooLarge);
   setup.send(1);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.delivered == std::vector<int64_t>{1});
   CHECK(setup.log.batches.back().producer_id == 101);
   CHECK(setup.log.batches.back().base_sequence == 0);
@@ -147,7 +148,7 @@ TEST_CASE("without idempotence a repeat doesn't overtake") {
   Setup setup(small_batches(false));
   setup.log.answers = {ErrorCode::kNone, ErrorCode::kNotLeaderOrFollower};
   for (int64_t i = 0; i < 4; ++i) setup.send(i);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.delivered == std::vector<int64_t>{0, 1, 2, 3});
   CHECK(setup.log.batches.size() == 5);
   CHECK(setup.log.batches[0].producer_id == -1);
@@ -157,7 +158,7 @@ TEST_CASE("a repeat that the broker recognises counts as delivered") {
   Setup setup(small_batches(true));
   setup.log.answers = {ErrorCode::kDuplicateSequenceNumber};
   setup.send(0);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.delivered == std::vector<int64_t>{0});
 }
 
@@ -167,7 +168,7 @@ TEST_CASE("what keeps failing is given up in the end, with the broker's reason")
   Setup setup(options);
   setup.log.answers.assign(1000, ErrorCode::kNotEnoughReplicas);
   setup.send(7);
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.failed == std::vector<int64_t>{7});
   CHECK(setup.last_error.code == ErrorCode::kNotEnoughReplicas);
 }
@@ -175,7 +176,7 @@ TEST_CASE("what keeps failing is given up in the end, with the broker's reason")
 TEST_CASE("records fill batches, and partitions share requests") {
   Setup setup({}, 2);
   for (int64_t i = 0; i < 100; ++i) setup.send(i, static_cast<int32_t>(i % 2));
-  setup.producer->flush();
+  REQUIRE(setup.producer->flush());
   CHECK(setup.delivered.size() == 100);
   CHECK(setup.log.batches.size() == 2);
   CHECK(setup.log.batches[0].record_count == 50);
@@ -185,4 +186,20 @@ TEST_CASE("a partition that isn't there is refused") {
   Setup setup({});
   CHECK_FALSE(setup.producer->send(1, std::nullopt, std::nullopt, {}, 1, 0));
   CHECK_FALSE(setup.producer->send(-1, std::nullopt, std::nullopt, {}, 1, 0));
+}
+
+TEST_CASE("with acks 0 a closed connection is told at the end") {
+  ProducerOptions options = small_batches(false);
+  options.acks = 0;
+  Setup setup(options);
+  setup.send(0);
+  CHECK(setup.producer->flush());
+  CHECK(setup.delivered == std::vector<int64_t>{0});
+  setup.log.drops = {1};
+  setup.send(1);
+  const Result<void> flushed = setup.producer->flush();
+  REQUIRE_FALSE(flushed);
+  CHECK(flushed.error().code == ErrorCode::kNetworkException);
+  setup.send(2);
+  CHECK(setup.producer->flush());
 }
