@@ -1,0 +1,135 @@
+#include "broker/replication/fetch_session.h"
+
+#include <limits>
+
+namespace millrace::replication {
+namespace {
+
+// Kafka's min.incremental.fetch.session.eviction.ms: a session used since is left alone.
+constexpr int64_t kEvictableAfterMs = 120'000;
+
+int32_t next_epoch(int32_t epoch) { return epoch == std::numeric_limits<int32_t>::max() ? 1 : epoch + 1; }
+
+}  // namespace
+
+size_t FetchTargetHash::operator()(const FetchTarget& target) const noexcept {
+  const size_t topic = std::hash<Uuid>()(target.topic_id) ^ std::hash<std::string>()(target.topic);
+  return topic * 31 + static_cast<uint32_t>(target.partition) * 0x9e3779b9u;
+}
+
+FetchSession::FetchSession(int32_t id, bool uses_topic_ids, int64_t now_ms)
+    : id_(id), uses_topic_ids_(uses_topic_ids), created_ms_(now_ms), last_used_ms_(now_ms) {}
+
+void FetchSession::update(const std::vector<FetchWish>& wishes) {
+  for (const FetchWish& wish : wishes) {
+    if (const auto found = index_.find(wish.target); found != index_.end()) {
+      found->second->wish = wish;
+    } else {
+      entries_.push_back({.wish = wish});
+      index_.emplace(wish.target, std::prev(entries_.end()));
+    }
+  }
+}
+
+void FetchSession::forget(const std::vector<FetchTarget>& targets) {
+  for (const FetchTarget& target : targets) {
+    const auto found = index_.find(target);
+    if (found == index_.end()) continue;
+    entries_.erase(found->second);
+    index_.erase(found);
+  }
+}
+
+std::vector<FetchWish> FetchSession::wishes() const {
+  std::vector<FetchWish> wishes;
+  wishes.reserve(entries_.size());
+  for (const Entry& entry : entries_) wishes.push_back(entry.wish);
+  return wishes;
+}
+
+bool FetchSession::note_answer(const FetchAnswer& answer) {
+  const auto found = index_.find(answer.target);
+  if (found == index_.end()) return false;
+  Entry& entry = *found->second;
+  bool differs = answer.record_bytes > 0 || answer.diverging;
+  if (entry.sent_high_watermark != answer.high_watermark) {
+    entry.sent_high_watermark = answer.high_watermark;
+    differs = true;
+  }
+  if (entry.sent_log_start_offset != answer.log_start_offset) {
+    entry.sent_log_start_offset = answer.log_start_offset;
+    differs = true;
+  }
+  if (answer.error != ErrorCode::kNone) {
+    // Once the error has passed the client must hear of it, even if nothing else moved.
+    entry.sent_high_watermark = -1;
+    return true;
+  }
+  if (answer.record_bytes > 0) entries_.splice(entries_.end(), entries_, found->second);
+  return differs;
+}
+
+FetchSessionCache::FetchSessionCache(int32_t shard, int32_t shard_count, size_t slots)
+    : shard_(shard), shard_count_(shard_count), slots_(slots) {}
+
+FetchSession* FetchSessionCache::create(const std::vector<FetchWish>& wishes, bool uses_topic_ids,
+                                        uint32_t random, int64_t now_ms) {
+  if (!make_room(wishes.size(), now_ms)) return nullptr;
+  const int32_t span = std::numeric_limits<int32_t>::max() / shard_count_ - 1;
+  // Ids are positive (0 means none) and leave this shard's number when divided by the shard count.
+  int32_t n = static_cast<int32_t>(random % static_cast<uint32_t>(span)) + 1;
+  while (sessions_.contains(n * shard_count_ + shard_)) n = n % span + 1;
+  const int32_t id = n * shard_count_ + shard_;
+  FetchSession& session = sessions_.try_emplace(id, id, uses_topic_ids, now_ms).first->second;
+  session.update(wishes);
+  return &session;
+}
+
+FetchSession* FetchSessionCache::resume(int32_t id, int32_t epoch, bool uses_topic_ids, int64_t now_ms,
+                                        ErrorCode* error) {
+  FetchSession* session = find(id);
+  if (session == nullptr) {
+    *error = ErrorCode::kFetchSessionIdNotFound;
+  } else if (session->epoch_ != epoch) {
+    *error = ErrorCode::kInvalidFetchSessionEpoch;
+  } else if (session->uses_topic_ids_ != uses_topic_ids) {
+    *error = ErrorCode::kFetchSessionTopicIdError;
+  } else {
+    *error = ErrorCode::kNone;
+    session->epoch_ = next_epoch(epoch);
+    session->last_used_ms_ = now_ms;
+    return session;
+  }
+  return nullptr;
+}
+
+FetchSession* FetchSessionCache::find(int32_t id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : &found->second;
+}
+
+void FetchSessionCache::remove(int32_t id) { sessions_.erase(id); }
+
+size_t FetchSessionCache::partition_count() const {
+  size_t count = 0;
+  for (const auto& [id, session] : sessions_) count += session.size();
+  return count;
+}
+
+bool FetchSessionCache::make_room(size_t size, int64_t now_ms) {
+  if (sessions_.size() < slots_) return true;
+  // As Kafka: a session unused for long goes first; else a small old one makes way for a larger newcomer.
+  auto victim = sessions_.end();
+  for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
+    const FetchSession& session = it->second;
+    const bool unused = now_ms - session.last_used_ms_ > kEvictableAfterMs;
+    const bool outranked = now_ms - session.created_ms_ > kEvictableAfterMs && session.size() < size;
+    if (!unused && !outranked) continue;
+    if (victim == sessions_.end() || session.last_used_ms_ < victim->second.last_used_ms_) victim = it;
+  }
+  if (victim == sessions_.end()) return false;
+  sessions_.erase(victim);
+  return true;
+}
+
+}  // namespace millrace::replication

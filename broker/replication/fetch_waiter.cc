@@ -1,0 +1,39 @@
+#include "broker/replication/fetch_waiter.h"
+
+#include <algorithm>
+
+namespace millrace::replication {
+
+void FetchWaiter::signal() {
+  if (signalled_.exchange(true, std::memory_order_acq_rel)) return;
+  if (runtime::Shard::current() == &home_) {
+    notifier_.notify_all();
+  } else {
+    home_.post([self = shared_from_this()] { self->notifier_.notify_all(); });
+  }
+}
+
+runtime::Task<bool> FetchWaiter::wait_until(int64_t deadline_ns) {
+  // The loop: a wake-up posted for an earlier round may arrive late, in this one. GCC 12 generates a trap for a
+  // `break` under an `if (!co_await ...)`.
+  bool in_time = true;
+  while (in_time && !signalled_.load(std::memory_order_acquire)) in_time = co_await notifier_.wait_until(deadline_ns);
+  co_return signalled_.load(std::memory_order_acquire);
+}
+
+void FetchWaiterList::add(const std::shared_ptr<FetchWaiter>& waiter) {
+  if (waiters_.size() >= sweep_at_) {
+    std::erase_if(waiters_, [](const auto& held) { return held.expired(); });
+    sweep_at_ = std::max(kFirstSweep, waiters_.size() * 2);
+  }
+  waiters_.push_back(waiter);
+}
+
+void FetchWaiterList::signal_all() {
+  for (const auto& held : waiters_) {
+    if (const auto waiter = held.lock()) waiter->signal();
+  }
+  waiters_.clear();
+}
+
+}  // namespace millrace::replication

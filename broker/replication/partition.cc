@@ -1,0 +1,127 @@
+#include "broker/replication/partition.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "broker/replication/commit_loop.h"
+
+namespace millrace::replication {
+
+Partition::Partition(std::unique_ptr<storage::Log> log, std::string topic, int32_t leader_epoch,
+                     CommitLoop& commit_loop)
+    : log_(std::move(log)),
+      id_(log_->id()),
+      topic_(std::move(topic)),
+      leader_epoch_(leader_epoch),
+      high_watermark_(log_->log_end_offset()),
+      commit_loop_(commit_loop) {}
+
+void Partition::set_leader_epoch(int32_t leader_epoch) {
+  leader_epoch_ = std::max(leader_epoch_, leader_epoch);
+}
+
+std::expected<storage::AppendInfo, storage::AppendError> Partition::append(MutableBytes records,
+                                                                           int64_t now_ms,
+                                                                           storage::AppendOrigin origin) {
+  if (removed()) return std::unexpected(storage::AppendError(Error{ErrorCode::kNotLeaderOrFollower, {}}));
+  auto appended = log_->append_as_leader(records, leader_epoch_, now_ms, origin);
+  if (!appended) return appended;
+  const int64_t flush_messages = log_->config().flush_messages;
+  if (!appended->duplicate) records_since_sync_ += appended->last_offset - appended->base_offset + 1;
+  if (records_since_sync_ >= flush_messages) {
+    commit_loop_.request_sync(*this);
+    records_since_sync_ = 0;
+  }
+  // A topic that is synced less often than at every append acknowledges from the page cache, as Kafka does.
+  if (flush_messages > 1) advance_high_watermark(log_->log_end_offset());
+  return appended;
+}
+
+runtime::Task<Result<>> Partition::wait_acknowledged(int64_t end_offset, Acks acks, int64_t deadline_ns) {
+  const auto keep_alive = shared_from_this();
+  // One replica: what the leader has synced is what all replicas have, so acks=1 and acks=all wait alike.
+  while (acks != Acks::kNone && high_watermark_ < end_offset) {
+    if (removed()) co_return fail(ErrorCode::kNotLeaderOrFollower);
+    if (!co_await acknowledged_.wait_until(deadline_ns)) co_return fail(ErrorCode::kRequestTimedOut);
+  }
+  co_return Result<>();
+}
+
+ErrorCode Partition::check_leader_epoch(int32_t current_leader_epoch) const {
+  if (current_leader_epoch < 0 || current_leader_epoch == leader_epoch_) return ErrorCode::kNone;
+  return current_leader_epoch < leader_epoch_ ? ErrorCode::kFencedLeaderEpoch
+                                              : ErrorCode::kUnknownLeaderEpoch;
+}
+
+ReadOutcome Partition::read(const ReadRequest& request) {
+  if (removed() || request.replica_id >= 0) return {.error = ErrorCode::kNotLeaderOrFollower};
+  if (const ErrorCode error = check_leader_epoch(request.current_leader_epoch); error != ErrorCode::kNone) {
+    return {.error = error};
+  }
+  ReadOutcome outcome{.high_watermark = high_watermark_,
+                      .last_stable_offset = last_stable_offset(),
+                      .log_start_offset = log_->log_start_offset()};
+  if (request.last_fetched_epoch >= 0) {
+    const auto end = log_->leader_epochs().end_offset_for(request.last_fetched_epoch, log_->log_end_offset());
+    if (end.epoch < 0 || end.end_offset < 0) return {.error = ErrorCode::kOffsetOutOfRange};
+    if (end.epoch < request.last_fetched_epoch || end.end_offset < request.fetch_offset) {
+      outcome.diverging_epoch = end;
+      return outcome;
+    }
+  }
+  if (request.fetch_offset < log_->log_start_offset() || request.fetch_offset > log_->log_end_offset()) {
+    return {.error = ErrorCode::kOffsetOutOfRange};
+  }
+  if (request.fetch_offset >= high_watermark_) return outcome;
+  auto slice =
+      log_->read(request.fetch_offset, high_watermark_, request.max_bytes, request.at_least_one_batch);
+  if (!slice) return {.error = slice.error().code};
+  if (slice->slice.size > 0) outcome.slice = std::move(slice->slice);
+  return outcome;
+}
+
+Result<storage::EpochEndOffset> Partition::end_offset_for_epoch(int32_t current_leader_epoch,
+                                                                int32_t leader_epoch) const {
+  if (removed()) return fail(ErrorCode::kNotLeaderOrFollower);
+  if (const ErrorCode error = check_leader_epoch(current_leader_epoch); error != ErrorCode::kNone) {
+    return fail(error);
+  }
+  return log_->leader_epochs().end_offset_for(leader_epoch, log_->log_end_offset());
+}
+
+Result<int64_t> Partition::delete_records(int64_t before_offset) {
+  if (removed()) return fail(ErrorCode::kNotLeaderOrFollower);
+  const int64_t before = before_offset == -1 ? high_watermark_ : before_offset;
+  if (before < 0 || before > high_watermark_) {
+    return fail(ErrorCode::kOffsetOutOfRange,
+                fmt::format("Cannot delete records of {}-{} before offset {}: the high watermark is {}.",
+                            topic_, id().partition, before, high_watermark_));
+  }
+  auto start = log_->delete_records(before);
+  fetch_waiters_.signal_all();
+  return start;
+}
+
+void Partition::synced(int64_t end_offset) {
+  if (removed()) return;
+  log_->mark_synced(end_offset);
+  // A truncation while the sync ran leaves less than was asked for.
+  advance_high_watermark(std::min(end_offset, log_->log_end_offset()));
+}
+
+std::unique_ptr<storage::Log> Partition::remove() {
+  auto log = std::move(log_);
+  acknowledged_.notify_all();
+  fetch_waiters_.signal_all();
+  return log;
+}
+
+void Partition::advance_high_watermark(int64_t offset) {
+  if (offset <= high_watermark_) return;
+  high_watermark_ = offset;
+  acknowledged_.notify_all();
+  fetch_waiters_.signal_all();
+}
+
+}  // namespace millrace::replication

@@ -1,0 +1,115 @@
+// One replica of a partition: its log, its leader epoch, its high watermark, and whoever waits for these to
+// move.
+//
+// Lives on one shard, which alone touches it. With one replica the high watermark is the end of what is
+// synced: consumers are shown only what a crash can't take back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/replication/fetch_waiter.h"
+#include "broker/runtime/notifier.h"
+#include "broker/runtime/task.h"
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+#include "storage/log.h"
+
+namespace millrace::replication {
+
+class CommitLoop;
+
+struct ReadRequest {
+  int64_t fetch_offset = 0;
+  int32_t current_leader_epoch = -1;  // -1: the client doesn't know (KIP-320)
+  int32_t last_fetched_epoch = -1;    // -1: no check for divergence (KIP-595)
+  int32_t replica_id = -1;            // -1 and -2: a consumer
+  size_t max_bytes = 0;
+  bool at_least_one_batch = false;
+};
+
+struct ReadOutcome {
+  ErrorCode error = ErrorCode::kNone;
+  int64_t high_watermark = -1;
+  int64_t last_stable_offset = -1;
+  int64_t log_start_offset = -1;
+  std::optional<storage::EpochEndOffset> diverging_epoch;
+  std::optional<storage::FileSlice> slice;  // absent when there is nothing to send
+};
+
+enum class Acks : int16_t { kNone = 0, kLeader = 1, kAll = -1 };
+
+class Partition : public std::enable_shared_from_this<Partition> {
+ public:
+  // `commit_loop` syncs this shard's logs and outlives the partition.
+  Partition(std::unique_ptr<storage::Log> log, std::string topic, int32_t leader_epoch,
+            CommitLoop& commit_loop);
+
+  const TopicIdPartition& id() const { return id_; }
+  const std::string& topic() const { return topic_; }
+  int32_t leader_epoch() const { return leader_epoch_; }
+  // A newer epoch from the metadata; an older one is ignored.
+  void set_leader_epoch(int32_t leader_epoch);
+  storage::Log& log() { return *log_; }
+  const storage::Log& log() const { return *log_; }
+
+  // The first offset that consumers are not shown yet.
+  int64_t high_watermark() const { return high_watermark_; }
+  // Where readers of committed records stop (KIP-98); the high watermark while no transaction is open.
+  int64_t last_stable_offset() const { return high_watermark_; }
+
+  // Writes the batch of a produce request and has it synced. The batch is patched in place (offsets, epoch).
+  // Errors: those of storage::Log::append_as_leader; kNotLeaderOrFollower once removed.
+  std::expected<storage::AppendInfo, storage::AppendError> append(
+      MutableBytes records, int64_t now_ms, storage::AppendOrigin origin = storage::AppendOrigin::kClient);
+
+  // Returns once the records before `end_offset` may be acknowledged: synced, and (with more replicas,
+  // acks=all) held by every in-sync replica. kRequestTimedOut at the deadline, kNotLeaderOrFollower when the
+  // partition was removed meanwhile.
+  runtime::Task<Result<>> wait_acknowledged(int64_t end_offset, Acks acks, int64_t deadline_ns);
+
+  // Reads for a fetch. Errors are in the outcome, as Fetch answers them: kFencedLeaderEpoch,
+  // kUnknownLeaderEpoch, kOffsetOutOfRange, kNotLeaderOrFollower, kKafkaStorageError.
+  ReadOutcome read(const ReadRequest& request);
+  // To be told when more can be read than now.
+  void wait_for_more(const std::shared_ptr<FetchWaiter>& waiter) { fetch_waiters_.add(waiter); }
+
+  // The end of the records of that epoch, or of the largest before it (OffsetForLeaderEpoch, KIP-101).
+  Result<storage::EpochEndOffset> end_offset_for_epoch(int32_t current_leader_epoch,
+                                                       int32_t leader_epoch) const;
+  // kNone, kFencedLeaderEpoch or kUnknownLeaderEpoch.
+  ErrorCode check_leader_epoch(int32_t current_leader_epoch) const;
+
+  // Moves the log start offset up; -1 means to the high watermark. Returns the new log start offset.
+  // kOffsetOutOfRange beyond the high watermark.
+  Result<int64_t> delete_records(int64_t before_offset);
+
+  // For the commit loop: whether this partition waits for its next round; everything before an offset is on
+  // disk.
+  bool sync_requested() const { return sync_requested_; }
+  void set_sync_requested(bool requested) { sync_requested_ = requested; }
+  void synced(int64_t end_offset);
+
+  // Takes the log out of service: waiters are told, later calls fail.
+  std::unique_ptr<storage::Log> remove();
+  bool removed() const { return log_ == nullptr; }
+
+ private:
+  void advance_high_watermark(int64_t offset);
+
+  std::unique_ptr<storage::Log> log_;  // null once removed
+  TopicIdPartition id_;
+  std::string topic_;
+  int32_t leader_epoch_;
+  int64_t high_watermark_;
+  CommitLoop& commit_loop_;
+  bool sync_requested_ = false;
+  int64_t records_since_sync_ = 0;
+  runtime::Notifier acknowledged_;
+  FetchWaiterList fetch_waiters_;
+};
+
+}  // namespace millrace::replication

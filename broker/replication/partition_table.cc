@@ -1,0 +1,206 @@
+#include "broker/replication/partition_table.h"
+
+#include <utility>
+
+#include "broker/runtime/logging.h"
+
+namespace millrace::replication {
+namespace {
+
+void say(const std::string& name, const storage::RecoveryReport& report) {
+  for (const auto& cut : report.cuts) {
+    runtime::log_warning(
+        "Recovery of {} cut {} bytes off the end of {}, from position {} on: {}. They were never "
+        "acknowledged.",
+        name, cut.bytes, cut.file, cut.position, cut.reason);
+  }
+  for (const std::string& note : report.notes) runtime::log_info("Recovery of {}: {}", name, note);
+  if (report.segments_scanned > 0) {
+    runtime::log_debug("Recovery of {} read {} segments, {} bytes", name, report.segments_scanned,
+                       report.bytes_scanned);
+  }
+}
+
+}  // namespace
+
+PartitionTable::PartitionTable(runtime::Shard& shard, Options options)
+    : shard_(shard),
+      options_(std::move(options)),
+      commit_loop_(shard, options_.disk_pool, options_.sync_failed),
+      check_interval_ms_(metadata::broker_config(options_.static_config).log_retention_check_interval_ms) {}
+
+std::shared_ptr<Partition> PartitionTable::find(const TopicIdPartition& id) const {
+  const auto found = partitions_.find(id);
+  return found == partitions_.end() ? nullptr : found->second;
+}
+
+runtime::Task<> PartitionTable::on_image(metadata::ImagePtr, metadata::ImagePtr after,
+                                         const metadata::ImageDelta& delta) {
+  for (const metadata::TopicChange& change : delta.topics) {
+    const bool is_gone = !change.after || (change.before && change.before->id != change.after->id);
+    if (change.before && is_gone) co_await retire(*change.before);
+    if (!change.after) continue;
+    reconfigure(*change.after, *after);
+    co_await open_missing(*change.after, *after);
+  }
+  if (!delta.broker_configs) co_return;
+  after->topics().for_each([&](const metadata::TopicPtr& topic) { reconfigure(*topic, *after); });
+}
+
+runtime::Task<> PartitionTable::open_missing(const metadata::TopicImage& topic,
+                                             const metadata::ClusterImage& image) {
+  std::vector<Opening> openings;
+  for (size_t i = 0; i < topic.partitions.size(); ++i) {
+    const TopicIdPartition id{topic.id, static_cast<int32_t>(i)};
+    if (!is_mine(id) || partitions_.contains(id)) continue;
+    openings.emplace_back();
+    openings.back().id = id;
+    openings.back().leader_epoch = topic.partitions[i].leader_epoch;
+  }
+  if (openings.empty()) co_return;
+  const auto config = metadata::topic_config(options_.static_config, image, options_.node_id, topic);
+  const int64_t expiration_ms =
+      metadata::broker_config(options_.static_config, image, options_.node_id).producer_id_expiration_ms;
+  auto open = [&] {
+    for (Opening& opening : openings) open_log(topic.name, config.log, expiration_ms, opening);
+  };
+  co_await options_.disk_pool.run(open);
+  for (Opening& opening : openings) adopt(topic, opening);
+}
+
+// On a thread of the disk pool.
+void PartitionTable::open_log(const std::string& topic, const storage::LogConfig& config,
+                              int64_t expiration_ms, Opening& opening) const {
+  storage::LogDirectory& log_directory = options_.log_directory;
+  auto directory = log_directory.create(topic, opening.id);
+  if (!directory) {
+    opening.log = std::unexpected(directory.error());
+    return;
+  }
+  opening.log = storage::Log::open(options_.files, log_directory.index(),
+                                   {.directory = directory->path,
+                                    .id = opening.id,
+                                    .topic = topic,
+                                    .config = config,
+                                    .now_ms = shard_.clock().now_ms(),
+                                    .clean_shutdown = log_directory.clean_shutdown(),
+                                    .producer_expiration_ms = expiration_ms},
+                                   &opening.report);
+  if (!opening.log || (*opening.log)->recovery_point() >= (*opening.log)->log_end_offset()) return;
+  // What a killed process left in the page cache is shown to consumers from now on, so it must be on disk,
+  // too.
+  if (auto flushed = (*opening.log)->flush(); !flushed) opening.log = std::unexpected(flushed.error());
+}
+
+void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) {
+  if (!opening.log) {
+    runtime::log_error("Partition {}-{} is out of service: {}", topic.name, opening.id.partition,
+                       opening.log.error().message);
+    return;
+  }
+  say((*opening.log)->name(), opening.report);
+  partitions_.emplace(opening.id, std::make_shared<Partition>(std::move(*opening.log), topic.name,
+                                                              opening.leader_epoch, commit_loop_));
+}
+
+runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
+  std::vector<storage::PartitionDirectory> directories;
+  for (size_t i = 0; i < topic.partitions.size(); ++i) {
+    const auto found = partitions_.find({topic.id, static_cast<int32_t>(i)});
+    if (found == partitions_.end()) continue;
+    const auto partition = std::exchange(found->second, nullptr);
+    partitions_.erase(found);
+    const auto log = partition->remove();
+    directories.push_back({log->directory(), topic.name, partition->id()});
+  }
+  if (directories.empty()) co_return;
+  auto remove = [&]() -> Result<> {
+    for (const auto& directory : directories) {
+      if (auto retired = options_.log_directory.retire(directory); !retired) return retired;
+    }
+    const auto removed = options_.log_directory.remove_retired();
+    return removed ? Result<>() : std::unexpected(removed.error());
+  };
+  if (const Result<> removed = co_await options_.disk_pool.run(remove); !removed) {
+    runtime::log_error("Files of the deleted topic {} could not be removed: {}", topic.name,
+                       removed.error().message);
+  }
+}
+
+void PartitionTable::reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image) {
+  std::vector<Partition*> mine;
+  for (size_t i = 0; i < topic.partitions.size(); ++i) {
+    const auto partition = find({topic.id, static_cast<int32_t>(i)});
+    if (!partition) continue;
+    partition->set_leader_epoch(topic.partitions[i].leader_epoch);
+    mine.push_back(partition.get());
+  }
+  if (mine.empty()) return;
+  const auto config = metadata::topic_config(options_.static_config, image, options_.node_id, topic);
+  for (Partition* partition : mine) partition->log().set_config(config.log);
+}
+
+void PartitionTable::start() {
+  tending_ = true;
+  shard_.spawn([this] { return commit_loop_.run(); });
+  shard_.spawn([this] { return tend(); });
+}
+
+runtime::Task<size_t> PartitionTable::stop() {
+  stopping_ = true;
+  wakeup_.notify_all();
+  while (tending_) co_await ended_.wait();
+  co_await commit_loop_.stop();
+  size_t failures = 0;
+  for (const auto& partition : all()) {
+    const auto log = partition->remove();
+    if (const auto closed = log->close(shard_.clock().now_ms()); !closed) {
+      runtime::log_error("Log {} could not be closed: {}", log->name(), closed.error().message);
+      ++failures;
+    }
+  }
+  partitions_.clear();
+  co_return failures;
+}
+
+std::vector<std::shared_ptr<Partition>> PartitionTable::all() const {
+  std::vector<std::shared_ptr<Partition>> partitions;
+  partitions.reserve(partitions_.size());
+  for (const auto& [id, partition] : partitions_) partitions.push_back(partition);
+  return partitions;
+}
+
+runtime::Task<> PartitionTable::tend() {
+  while (!stopping_) {
+    co_await wakeup_.wait_until(shard_.clock().deadline_in_ms(check_interval_ms_));
+    for (const auto& partition : all()) {
+      if (stopping_) break;
+      if (!partition->removed()) tend(*partition, shard_.clock().now_ms());
+      // Requests come in between.
+      co_await shard_.sleep_ms(0);
+    }
+  }
+  tending_ = false;
+  ended_.notify_all();
+}
+
+void PartitionTable::tend(Partition& partition, int64_t now_ms) {
+  storage::Log& log = partition.log();
+  if (log.is_offline()) return;
+  log.producers().expire(now_ms);
+  if (const auto rolled = log.roll_if_due(now_ms); !rolled) {
+    runtime::log_error("{} could not start a new segment: {}", log.name(), rolled.error().message);
+    return;
+  }
+  const auto report = log.apply_retention(now_ms, partition.high_watermark());
+  if (!report) {
+    runtime::log_error("Retention of {} failed: {}", log.name(), report.error().message);
+  } else if (report->count() > 0) {
+    runtime::log_info(
+        "Retention of {} deleted {} segments ({} by time, {} by size, {} below the log start), {} bytes",
+        log.name(), report->count(), report->by_time, report->by_size, report->by_start_offset,
+        report->bytes);
+  }
+}
+
+}  // namespace millrace::replication

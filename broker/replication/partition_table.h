@@ -1,0 +1,88 @@
+// The partitions of one shard: made, changed and removed as the metadata says, tended in the background.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/metadata/metadata_cache.h"
+#include "broker/metadata/topic_config.h"
+#include "broker/replication/commit_loop.h"
+#include "broker/replication/partition.h"
+#include "broker/runtime/disk_pool.h"
+#include "broker/runtime/shard_group.h"
+#include "storage/log_directory.h"
+
+namespace millrace::replication {
+
+class PartitionTable final : public metadata::ImageListener {
+ public:
+  struct Options {
+    runtime::ShardGroup& shards;
+    runtime::DiskPool& disk_pool;
+    storage::FileSystem& files;
+    storage::LogDirectory& log_directory;
+    const metadata::StaticConfig& static_config;
+    int32_t node_id = 0;
+    // Must end the process, see CommitLoop.
+    std::function<void(const Error&)> sync_failed;
+  };
+
+  // What `options` refers to outlives the table.
+  PartitionTable(runtime::Shard& shard, Options options);
+
+  // The partition; null if it isn't this shard's, doesn't exist, or its log could not be opened (the log said
+  // so).
+  std::shared_ptr<Partition> find(const TopicIdPartition& id) const;
+  size_t size() const { return partitions_.size(); }
+  // Calls f(Partition&) for each.
+  template <class F>
+  void for_each(F&& f) const {
+    for (const auto& [id, partition] : partitions_) f(*partition);
+  }
+
+  // Opens the logs of new topics, retires those of deleted ones, and follows changed configurations.
+  runtime::Task<> on_image(metadata::ImagePtr before, metadata::ImagePtr after,
+                           const metadata::ImageDelta& delta) override;
+
+  // Starts the commit loop and the background work (retention, rolling by time). Once, on the shard.
+  void start();
+  // Ends both, and closes every log: after a clean stop the next start reads no segment. No request may be
+  // under way. Returns how many logs could not be closed cleanly.
+  runtime::Task<size_t> stop();
+
+ private:
+  // What a disk job needs to open a log, and what came of it.
+  struct Opening {
+    TopicIdPartition id;
+    int32_t leader_epoch = 0;
+    Result<std::unique_ptr<storage::Log>> log = std::unique_ptr<storage::Log>();
+    storage::RecoveryReport report;
+  };
+
+  bool is_mine(const TopicIdPartition& id) const { return &options_.shards.shard_of(id) == &shard_; }
+  runtime::Task<> open_missing(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
+  void open_log(const std::string& topic, const storage::LogConfig& config, int64_t expiration_ms,
+                Opening& opening) const;
+  void adopt(const metadata::TopicImage& topic, Opening& opening);
+  runtime::Task<> retire(const metadata::TopicImage& topic);
+  void reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
+  runtime::Task<> tend();
+  void tend(Partition& partition, int64_t now_ms);
+  std::vector<std::shared_ptr<Partition>> all() const;
+
+  runtime::Shard& shard_;
+  const Options options_;
+  CommitLoop commit_loop_;
+  std::unordered_map<TopicIdPartition, std::shared_ptr<Partition>> partitions_;
+  const int64_t check_interval_ms_;
+  runtime::Notifier wakeup_;
+  runtime::Notifier ended_;
+  bool stopping_ = false;
+  bool tending_ = false;
+};
+
+}  // namespace millrace::replication
