@@ -1,0 +1,53 @@
+// One request while it is handled: where it came from, what the handler works on, what the answer needs
+// besides the response itself.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/api/services.h"
+#include "broker/net/request.h"
+#include "protocol/api.h"
+#include "protocol/arena.h"
+#include "storage/file_system.h"
+
+namespace millrace::api {
+
+struct Context {
+  Services& services;
+  net::Request& request;
+  // Owns the arrays and texts of request and response.
+  Arena& arena;
+  protocol::ApiKey api_key;
+  int16_t version = 0;
+  std::optional<std::string_view> client_id;
+
+  // File slices of the response; Records::external_id is the place here.
+  std::vector<storage::FileSlice> slices;
+  // False: no response at all (Produce with acks=0).
+  bool respond = true;
+  // Not empty: the connection is closed for this reason, after the response if there is one.
+  std::string close_reason;
+
+  runtime::Shard& shard() const { return *request.shard; }
+  ShardServices& here() const { return services.of(*request.shard); }
+  const metadata::ImagePtr& image() const { return services.metadata.image(); }
+  const metadata::BrokerConfig& config() const { return here().config; }
+  int64_t now_ms() const { return request.shard->clock().now_ms(); }
+
+  // The text as the arena's own, for responses.
+  std::string_view text(std::string_view text) const { return arena.copy(text); }
+  // Null for an empty text, as error messages are.
+  std::optional<std::string_view> message(std::string_view text) const {
+    if (text.empty()) return std::nullopt;
+    return arena.copy(text);
+  }
+};
+
+// What authorized-operations fields say where nobody asked, or nobody decides (no authorizer): KIP-430.
+constexpr int32_t kNoAuthorizedOperations = INT32_MIN;
+
+}  // namespace millrace::api

@@ -1,0 +1,246 @@
+// ListOffsets: 4 adds leader epochs, 7 the largest timestamp (KIP-734), 8 and 9 local and tiered offsets
+// (KIP-405), 11 the earliest offset still to be tiered (KIP-1023). OffsetForLeaderEpoch (KIP-101, KIP-320).
+// DeleteRecords (KIP-107).
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "broker/api/by_shard.h"
+#include "broker/api/handlers.h"
+#include "broker/replication/partition.h"
+#include "protocol/messages/delete_records.h"
+#include "protocol/messages/list_offsets.h"
+#include "protocol/messages/offset_for_leader_epoch.h"
+
+namespace millrace::api {
+namespace {
+
+using protocol::DeleteRecordsRequest;
+using protocol::DeleteRecordsResponse;
+using protocol::ListOffsetsRequest;
+using protocol::ListOffsetsResponse;
+using protocol::OffsetForLeaderEpochRequest;
+using protocol::OffsetForLeaderEpochResponse;
+using replication::Partition;
+
+// Timestamps that ask for a place instead of a time.
+constexpr int64_t kLatest = -1;
+constexpr int64_t kEarliest = -2;
+constexpr int64_t kMaxTimestamp = -3;
+constexpr int64_t kEarliestLocal = -4;
+constexpr int64_t kLatestTiered = -5;
+constexpr int64_t kEarliestPendingUpload = -6;
+
+bool is_supported(int64_t timestamp, int16_t version) {
+  switch (timestamp) {
+    case kMaxTimestamp:
+      return version >= 7;
+    case kEarliestLocal:
+      return version >= 8;
+    case kLatestTiered:
+      return version >= 9;
+    case kEarliestPendingUpload:
+      return version >= 11;
+    default:
+      return timestamp >= kEarliest;
+  }
+}
+
+// Finds the partition's id, or what is wrong with topic or number.
+ErrorCode resolve(const Context& context, std::string_view topic_name, int32_t partition,
+                  TopicIdPartition* id) {
+  const auto topic = context.image()->topic(topic_name);
+  if (!topic || partition < 0 || static_cast<size_t>(partition) >= topic->partitions.size()) {
+    return ErrorCode::kUnknownTopicOrPartition;
+  }
+  *id = {topic->id, partition};
+  return ErrorCode::kNone;
+}
+
+struct OffsetQuestion {
+  TopicIdPartition id;
+  int64_t timestamp;
+  int32_t current_leader_epoch;
+  bool reads_committed;
+  bool is_consumer;
+  ListOffsetsResponse::Topic::Partition* answer;
+};
+
+void answer_found(const Result<std::optional<storage::TimestampOffset>>& found, int64_t end_offset,
+                  ListOffsetsResponse::Topic::Partition& answer) {
+  if (!found) {
+    answer.error_code = found.error().code;
+    return;
+  }
+  // A record that isn't committed yet is not there for a consumer.
+  if (!*found || (*found)->offset >= end_offset) return;
+  answer.timestamp = (*found)->timestamp_ms;
+  answer.offset = (*found)->offset;
+  answer.leader_epoch = (*found)->leader_epoch;
+}
+
+void answer_offset(const Partition& partition, const OffsetQuestion& question) {
+  ListOffsetsResponse::Topic::Partition& answer = *question.answer;
+  const storage::Log& log = partition.log();
+  int64_t end_offset = question.reads_committed ? partition.last_stable_offset() : partition.high_watermark();
+  if (!question.is_consumer) end_offset = log.log_end_offset();
+  switch (question.timestamp) {
+    case kLatest:
+      answer.offset = end_offset;
+      answer.leader_epoch = partition.leader_epoch();
+      return;
+    case kEarliest:
+    case kEarliestLocal:
+      answer.offset = log.log_start_offset();
+      answer.leader_epoch = log.leader_epochs().epoch_of(answer.offset).value_or(-1);
+      return;
+    case kMaxTimestamp:
+      return answer_found(log.max_timestamp(), end_offset, answer);
+    case kLatestTiered:
+    case kEarliestPendingUpload:
+      return;  // nothing is tiered here: offset -1
+    default:
+      return answer_found(log.offset_for_timestamp(question.timestamp), end_offset, answer);
+  }
+}
+
+// Partitions that a request names twice are refused, as Kafka does.
+std::set<std::pair<std::string_view, int32_t>> duplicates_in(const ListOffsetsRequest& request) {
+  std::set<std::pair<std::string_view, int32_t>> seen;
+  std::set<std::pair<std::string_view, int32_t>> duplicates;
+  for (const auto& topic : request.topics) {
+    for (const auto& partition : topic.partitions) {
+      const std::pair name{topic.name, partition.partition_index};
+      if (!seen.insert(name).second) duplicates.insert(name);
+    }
+  }
+  return duplicates;
+}
+
+}  // namespace
+
+Task<> list_offsets(Context& context, const ListOffsetsRequest& request, ListOffsetsResponse& response) {
+  const auto duplicates = duplicates_in(request);
+  std::vector<OffsetQuestion> questions;
+  response.topics = context.arena.make_array<ListOffsetsResponse::Topic>(request.topics.size());
+  for (size_t t = 0; t < request.topics.size(); ++t) {
+    const auto& wanted_topic = request.topics[t];
+    auto& topic = response.topics[t];
+    topic.name = wanted_topic.name;
+    topic.partitions =
+        context.arena.make_array<ListOffsetsResponse::Topic::Partition>(wanted_topic.partitions.size());
+    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
+      const auto& wanted = wanted_topic.partitions[p];
+      auto& answer = topic.partitions[p];
+      answer.partition_index = wanted.partition_index;
+      TopicIdPartition id;
+      if (duplicates.contains({wanted_topic.name, wanted.partition_index})) {
+        answer.error_code = ErrorCode::kInvalidRequest;
+      } else if (!is_supported(wanted.timestamp, context.version)) {
+        answer.error_code = ErrorCode::kUnsupportedVersion;
+      } else {
+        answer.error_code = resolve(context, wanted_topic.name, wanted.partition_index, &id);
+      }
+      if (answer.error_code != ErrorCode::kNone) continue;
+      questions.push_back({.id = id,
+                           .timestamp = wanted.timestamp,
+                           .current_leader_epoch = wanted.current_leader_epoch,
+                           .reads_committed = request.isolation_level == 1,
+                           .is_consumer = request.replica_id == -1,
+                           .answer = &answer});
+    }
+  }
+  auto ask = [](replication::PartitionTable& partitions, OffsetQuestion& question) {
+    const auto partition = partitions.find(question.id);
+    question.answer->error_code = partition ? partition->check_leader_epoch(question.current_leader_epoch)
+                                            : ErrorCode::kNotLeaderOrFollower;
+    if (question.answer->error_code == ErrorCode::kNone) answer_offset(*partition, question);
+  };
+  co_await on_owning_shards(context.services, questions, ask);
+  if (context.version >= 4) co_return;
+  // The schema doesn't let a leader epoch be dropped silently where the version has no place for it.
+  for (const OffsetQuestion& question : questions) question.answer->leader_epoch = -1;
+}
+
+Task<> offset_for_leader_epoch(Context& context, const OffsetForLeaderEpochRequest& request,
+                               OffsetForLeaderEpochResponse& response) {
+  struct Question {
+    TopicIdPartition id;
+    int32_t current_leader_epoch;
+    int32_t leader_epoch;
+    OffsetForLeaderEpochResponse::Topic::Partition* answer;
+  };
+  std::vector<Question> questions;
+  response.topics = context.arena.make_array<OffsetForLeaderEpochResponse::Topic>(request.topics.size());
+  for (size_t t = 0; t < request.topics.size(); ++t) {
+    const auto& wanted_topic = request.topics[t];
+    auto& topic = response.topics[t];
+    topic.topic = wanted_topic.topic;
+    topic.partitions = context.arena.make_array<OffsetForLeaderEpochResponse::Topic::Partition>(
+        wanted_topic.partitions.size());
+    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
+      const auto& wanted = wanted_topic.partitions[p];
+      auto& answer = topic.partitions[p];
+      answer.partition = wanted.partition;
+      TopicIdPartition id;
+      answer.error_code = resolve(context, wanted_topic.topic, wanted.partition, &id);
+      if (answer.error_code != ErrorCode::kNone) continue;
+      questions.push_back({id, wanted.current_leader_epoch, wanted.leader_epoch, &answer});
+    }
+  }
+  auto ask = [](replication::PartitionTable& partitions, Question& question) {
+    const auto partition = partitions.find(question.id);
+    if (!partition) {
+      question.answer->error_code = ErrorCode::kNotLeaderOrFollower;
+      return;
+    }
+    const auto end = partition->end_offset_for_epoch(question.current_leader_epoch, question.leader_epoch);
+    if (!end) {
+      question.answer->error_code = end.error().code;
+      return;
+    }
+    question.answer->leader_epoch = end->epoch;
+    question.answer->end_offset = end->end_offset;
+  };
+  co_await on_owning_shards(context.services, questions, ask);
+}
+
+Task<> delete_records(Context& context, const DeleteRecordsRequest& request,
+                      DeleteRecordsResponse& response) {
+  struct Order {
+    TopicIdPartition id;
+    int64_t before_offset;
+    DeleteRecordsResponse::Topic::Partition* answer;
+  };
+  std::vector<Order> orders;
+  response.topics = context.arena.make_array<DeleteRecordsResponse::Topic>(request.topics.size());
+  for (size_t t = 0; t < request.topics.size(); ++t) {
+    const auto& wanted_topic = request.topics[t];
+    auto& topic = response.topics[t];
+    topic.name = wanted_topic.name;
+    topic.partitions =
+        context.arena.make_array<DeleteRecordsResponse::Topic::Partition>(wanted_topic.partitions.size());
+    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
+      const auto& wanted = wanted_topic.partitions[p];
+      auto& answer = topic.partitions[p];
+      answer.partition_index = wanted.partition_index;
+      answer.low_watermark = -1;
+      TopicIdPartition id;
+      answer.error_code = resolve(context, wanted_topic.name, wanted.partition_index, &id);
+      if (answer.error_code != ErrorCode::kNone) continue;
+      orders.push_back({id, wanted.offset, &answer});
+    }
+  }
+  auto execute = [](replication::PartitionTable& partitions, Order& order) {
+    const auto partition = partitions.find(order.id);
+    const auto start = partition ? partition->delete_records(order.before_offset)
+                                 : Result<int64_t>(fail(ErrorCode::kNotLeaderOrFollower));
+    if (start)
+      order.answer->low_watermark = *start;
+    else
+      order.answer->error_code = start.error().code;
+  };
+  co_await on_owning_shards(context.services, orders, execute);
+}
+
+}  // namespace millrace::api

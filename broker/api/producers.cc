@@ -1,0 +1,108 @@
+// InitProducerId (KIP-98, KIP-360): ids for idempotent producers. DescribeProducers (KIP-664).
+#include <vector>
+
+#include "broker/api/by_shard.h"
+#include "broker/api/handlers.h"
+#include "broker/replication/partition.h"
+#include "protocol/messages/describe_producers.h"
+#include "protocol/messages/init_producer_id.h"
+
+namespace millrace::api {
+namespace {
+
+using protocol::DescribeProducersRequest;
+using protocol::DescribeProducersResponse;
+using protocol::InitProducerIdRequest;
+using protocol::InitProducerIdResponse;
+
+Task<Result<int64_t>> next_producer_id(Context& context) {
+  ShardServices& here = context.here();
+  while (here.producer_ids_left == 0) {
+    metadata::Controller& controller = context.services.controller;
+    auto allocate = [&controller] { return controller.allocate_producer_ids(); };
+    const auto block = co_await context.services.home().call(allocate);
+    if (!block) co_return std::unexpected(block.error());
+    // Another request of this shard may have fetched a block meanwhile: ours then goes unused, ids are not
+    // scarce.
+    if (here.producer_ids_left > 0) break;
+    here.next_producer_id = block->first;
+    here.producer_ids_left = block->size;
+  }
+  --here.producer_ids_left;
+  co_return here.next_producer_id++;
+}
+
+}  // namespace
+
+Task<> init_producer_id(Context& context, const InitProducerIdRequest& request,
+                        InitProducerIdResponse& response) {
+  if (request.transactional_id) {
+    // Transactions aren't served, and nothing that a client needs for them is advertised; no client comes
+    // this far.
+    response.error_code =
+        request.transactional_id->empty() ? ErrorCode::kInvalidRequest : ErrorCode::kUnsupportedVersion;
+    response.producer_epoch = -1;
+    co_return;
+  }
+  const auto id = co_await next_producer_id(context);
+  if (!id) {
+    response.error_code = id.error().code;
+    response.producer_epoch = -1;
+    co_return;
+  }
+  response.producer_id = *id;
+  response.producer_epoch = 0;
+}
+
+Task<> describe_producers(Context& context, const DescribeProducersRequest& request,
+                          DescribeProducersResponse& response) {
+  struct Question {
+    TopicIdPartition id;
+    std::vector<storage::ProducerEntry> producers;
+    ErrorCode error;
+    DescribeProducersResponse::Topic::Partition* answer;
+  };
+  std::vector<Question> questions;
+  response.topics = context.arena.make_array<DescribeProducersResponse::Topic>(request.topics.size());
+  for (size_t t = 0; t < request.topics.size(); ++t) {
+    const auto& wanted = request.topics[t];
+    auto& answer = response.topics[t];
+    const auto topic = context.image()->topic(wanted.name);
+    answer.name = wanted.name;
+    answer.partitions = context.arena.make_array<DescribeProducersResponse::Topic::Partition>(
+        wanted.partition_indexes.size());
+    for (size_t p = 0; p < wanted.partition_indexes.size(); ++p) {
+      const int32_t index = wanted.partition_indexes[p];
+      answer.partitions[p].partition_index = index;
+      if (!topic || index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
+        answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
+      } else {
+        questions.push_back({{topic->id, index}, {}, ErrorCode::kNone, &answer.partitions[p]});
+      }
+    }
+  }
+  auto ask = [](replication::PartitionTable& partitions, Question& question) {
+    if (const auto partition = partitions.find(question.id)) {
+      question.producers = partition->log().producers().list();
+    } else {
+      question.error = ErrorCode::kNotLeaderOrFollower;
+    }
+  };
+  co_await on_owning_shards(context.services, questions, ask);
+  for (const Question& question : questions) {
+    question.answer->error_code = question.error;
+    auto& active = question.answer->active_producers;
+    active = context.arena.make_array<DescribeProducersResponse::Topic::Partition::ActiveProducer>(
+        question.producers.size());
+    for (size_t i = 0; i < question.producers.size(); ++i) {
+      const storage::ProducerEntry& producer = question.producers[i];
+      active[i].producer_id = producer.producer_id;
+      active[i].producer_epoch = producer.epoch;
+      active[i].last_sequence = producer.last_sequence();
+      active[i].last_timestamp = producer.last_timestamp_ms;
+      active[i].coordinator_epoch = -1;
+    }
+  }
+}
+
+}  // namespace millrace::api
