@@ -265,7 +265,8 @@ runtime::Task<> Connection::write_responses() {
       const std::unique_ptr<Exchange> exchange = std::move(pipeline_.front());
       pipeline_.pop_front();
       --started_;
-      if (!co_await write_one(*exchange)) break;
+      const bool written = co_await write_one(*exchange);
+      if (!written) break;
       unsent_bytes_ -= exchange->unsent_bytes();
       start_requests();
       room_.notify_all();

@@ -1,0 +1,65 @@
+#include "broker/commands/run.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "broker/runtime/logging.h"
+#include "broker/runtime/termination_signals.h"
+
+namespace millrace::broker {
+namespace {
+
+// Every connection and every segment in use takes a descriptor; the soft limit of 1024 is a relic of
+// select().
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+bool set_up_logging(const metadata::BrokerConfig& config) {
+  runtime::LogLevel level;
+  if (!runtime::parse_log_level(config.logging_level, level)) return false;
+  runtime::set_up_logging(
+      level, config.logging_format == "json" ? runtime::LogFormat::kJson : runtime::LogFormat::kText);
+  return true;
+}
+
+}  // namespace
+
+ConfigSources config_sources(const tools::Arguments& arguments) {
+  return {
+      .file = arguments.maybe("config"), .environment = process_environment(), .sets = arguments.all("set")};
+}
+
+int run_broker(const std::string& command, const ConfigSources& sources, ServerOptions options,
+               tools::Console& console, const std::function<void(const Server&)>& ready) {
+  LoadedConfig config = load_config(sources);
+  for (const std::string& error : config.errors) console.complain(command, error);
+  if (!config.errors.empty()) return tools::kExitFailed;
+  runtime::TerminationSignals signals;
+  // A client that goes away in the middle of a sendfile is an error of that call, no reason to die.
+  ::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+  if (!set_up_logging(metadata::broker_config(config.values))) {
+    console.complain(command, "logging.level must be one of debug, info, warning, error, off");
+    return tools::kExitFailed;
+  }
+  for (const std::string& warning : config.warnings) runtime::log_warning("{}", warning);
+  options.config = std::move(config.values);
+  auto server = Server::start(std::move(options));
+  if (!server) {
+    console.complain(command, server.error().message);
+    return tools::kExitFailed;
+  }
+  runtime::log_info("Serving {}, data in {}", (*server)->address(), (*server)->data_directory());
+  ready(**server);
+  const int signal = signals.wait();
+  runtime::log_info("Stopping on signal {}", signal);
+  (*server)->stop();
+  runtime::log_info("Stopped");
+  return tools::kExitDone;
+}
+
+}  // namespace millrace::broker

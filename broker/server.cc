@@ -1,0 +1,349 @@
+#include "broker/server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "broker/advertised_address.h"
+#include "broker/api/dispatcher.h"
+#include "broker/api/request_metrics.h"
+#include "broker/api/services.h"
+#include "broker/metadata/embedded_store.h"
+#include "broker/net/connection_group.h"
+#include "broker/net/http_server.h"
+#include "broker/net/listener.h"
+#include "broker/runtime/logging.h"
+#include "broker/topic_metrics.h"
+#include "storage/log_directory.h"
+
+namespace millrace::broker {
+namespace {
+
+// Requests under way at a stop get this long; clients retry what isn't answered.
+constexpr int64_t kStopGraceMs = 200;
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+size_t shard_count(const metadata::BrokerConfig& config) {
+  if (config.shards > 0) return static_cast<size_t>(config.shards);
+  return std::max<size_t>(1, std::thread::hardware_concurrency());
+}
+
+net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, size_t shards) {
+  return {
+      .max_request_bytes = config.socket_request_max_bytes,
+      .idle_ms = config.connections_max_idle_ms,
+      .max_connections = static_cast<size_t>(config.max_connections),
+      .max_connections_per_ip = static_cast<size_t>(config.max_connections_per_ip),
+      // One request of the largest size must fit, or its connection would wait for ever.
+      .memory_bytes_per_shard = std::max<int64_t>(
+          config.queued_max_request_bytes / static_cast<int64_t>(shards), config.socket_request_max_bytes)};
+}
+
+// A failed sync leaves unknown what is on disk; going on would acknowledge what may be lost.
+void end_after_failed_sync(const Error& error) {
+  runtime::log_error(
+      "Syncing to disk failed, so this broker stops: {}. Nothing unsynced was acknowledged. Check the "
+      "disk, then start again.",
+      error.message);
+  std::_Exit(1);
+}
+
+// "PLAINTEXT://127.0.0.1:9092"
+struct ListenerAddress {
+  std::string name;
+  std::string host;
+  uint16_t port = 0;
+};
+
+ListenerAddress parse_listener(std::string_view text) {
+  const size_t scheme = text.find("://");
+  const size_t colon = text.rfind(':');
+  ListenerAddress address{.name = std::string(text.substr(0, scheme)),
+                          .host = std::string(text.substr(scheme + 3, colon - scheme - 3)),
+                          .port = static_cast<uint16_t>(std::stoi(std::string(text.substr(colon + 1))))};
+  if (address.host.starts_with('[') && address.host.ends_with(']')) {
+    address.host = address.host.substr(1, address.host.size() - 2);
+  }
+  return address;
+}
+
+// Keeps a shard's copy of the broker's settings at what AlterConfigs made of them.
+class ConfigFollower final : public metadata::ImageListener {
+ public:
+  ConfigFollower(api::Services& services, runtime::Shard& shard) : services_(services), shard_(shard) {}
+
+  runtime::Task<> on_image(metadata::ImagePtr, metadata::ImagePtr after,
+                           const metadata::ImageDelta& delta) override {
+    if (delta.broker_configs) {
+      services_.of(shard_).config =
+          metadata::broker_config(services_.static_config, *after, services_.node_id);
+    }
+    co_return;
+  }
+
+ private:
+  api::Services& services_;
+  runtime::Shard& shard_;
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  explicit Impl(ServerOptions options)
+      : options_(std::move(options)),
+        config_(metadata::broker_config(options_.config)),
+        shards_(shard_count(config_), clock_, random_seed()),
+        disk_pool_(static_cast<size_t>(std::max(config_.background_threads, 1)), shards_.size()) {}
+  ~Impl() { stop(); }
+
+  Result<> start() {
+    if (auto done = bind(); !done) return done;
+    if (auto done = open_storage(); !done) return done;
+    make_services();
+    if (auto done = start_metadata(); !done) return done;
+    serve();
+    return {};
+  }
+
+  void stop();
+
+  const std::vector<uint16_t>& ports() const { return ports_; }
+  uint16_t http_port() const { return http_ ? http_->port() : 0; }
+  const std::string& address() const { return address_; }
+  const std::string& data_directory() const { return config_.log_dirs; }
+
+ private:
+  Result<> bind();
+  Result<> bind_http();
+  Result<> open_storage();
+  void make_services();
+  Result<> start_metadata();
+  void report_strays();
+  void serve();
+  void close_logs();
+
+  const ServerOptions options_;
+  const metadata::BrokerConfig config_;
+  const runtime::SystemClock clock_;
+  storage::PosixFileSystem files_;
+  runtime::MetricsRegistry registry_;
+  runtime::ShardGroup shards_;
+  runtime::DiskPool disk_pool_;
+
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::vector<std::string> listener_names_;
+  std::vector<uint16_t> ports_;
+  std::vector<metadata::Endpoint> endpoints_;
+  std::string address_;
+  std::unique_ptr<net::HttpServer> http_;
+
+  std::unique_ptr<storage::LogDirectory> log_directory_;
+  std::unique_ptr<metadata::EmbeddedStore> store_;
+  std::unique_ptr<metadata::MetadataCache> cache_;
+  std::unique_ptr<metadata::Controller> controller_;
+  std::vector<std::unique_ptr<replication::PartitionTable>> tables_;
+  std::unique_ptr<api::RequestMetrics> request_metrics_;
+  std::unique_ptr<api::Services> services_;
+  std::vector<std::unique_ptr<ConfigFollower>> config_followers_;
+  std::unique_ptr<api::Dispatcher> dispatcher_;
+  std::unique_ptr<net::ConnectionGroup> connections_;
+  bool metadata_started_ = false;
+  bool tables_started_ = false;
+  bool stopped_ = false;
+};
+
+Result<> Server::Impl::bind() {
+  for (const std::string& text : config_.listeners) {
+    const ListenerAddress address = parse_listener(text);
+    auto listener = net::Listener::open({address.host, address.port, options_.port_hint}, shards_[0]);
+    if (!listener) return std::unexpected(listener.error());
+    ports_.push_back((*listener)->port());
+    listener_names_.push_back(address.name);
+    listeners_.push_back(std::move(*listener));
+  }
+  const std::vector<int32_t> bound(ports_.begin(), ports_.end());
+  auto endpoints = advertised_endpoints(config_, bound, NameService::system());
+  if (!endpoints) return std::unexpected(endpoints.error());
+  endpoints_ = std::move(*endpoints);
+  address_ = fmt::format("{}:{}", endpoints_.front().host, endpoints_.front().port);
+  return bind_http();
+}
+
+Result<> Server::Impl::bind_http() {
+  if (config_.http_listener.empty()) return {};
+  const ListenerAddress address = parse_listener("http://" + config_.http_listener);
+  auto http = net::HttpServer::open({address.host, address.port, options_.http_port_hint}, shards_[0]);
+  if (!http) return std::unexpected(http.error());
+  http_ = std::move(*http);
+  return {};
+}
+
+Result<> Server::Impl::open_storage() {
+  auto log_directory = storage::LogDirectory::open(files_, config_.log_dirs);
+  if (!log_directory) return std::unexpected(log_directory.error());
+  log_directory_ = std::move(*log_directory);
+  if (!log_directory_->index().rebuilt_because().empty()) {
+    runtime::log_warning("The offset index was begun anew and is rebuilt from the segments: {}",
+                         log_directory_->index().rebuilt_because());
+  }
+  auto open = [&] { return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_); };
+  auto store = shards_[0].run(open);
+  if (!store) return std::unexpected(store.error());
+  store_ = std::move(*store);
+  return {};
+}
+
+void Server::Impl::make_services() {
+  cache_ = std::make_unique<metadata::MetadataCache>(shards_, *store_);
+  controller_ = std::make_unique<metadata::Controller>(*store_, *cache_, options_.config, config_.node_id,
+                                                       shards_[0].random());
+  request_metrics_ = std::make_unique<api::RequestMetrics>(registry_);
+  services_ =
+      std::unique_ptr<api::Services>(new api::Services{.shards = shards_,
+                                                       .static_config = options_.config,
+                                                       .node_id = config_.node_id,
+                                                       .metadata = *cache_,
+                                                       .controller = *controller_,
+                                                       .describer = {options_.config, config_.node_id},
+                                                       .log_directory = *log_directory_,
+                                                       .metrics = *request_metrics_});
+  const auto slots = static_cast<size_t>(config_.max_incremental_fetch_session_cache_slots);
+  for (const auto& shard : shards_) {
+    tables_.push_back(std::make_unique<replication::PartitionTable>(
+        *shard, replication::PartitionTable::Options{.shards = shards_,
+                                                     .disk_pool = disk_pool_,
+                                                     .files = files_,
+                                                     .log_directory = *log_directory_,
+                                                     .static_config = options_.config,
+                                                     .node_id = config_.node_id,
+                                                     .sync_failed = end_after_failed_sync}));
+    services_->by_shard.push_back(std::unique_ptr<api::ShardServices>(new api::ShardServices{
+        .partitions = *tables_.back(),
+        .fetch_sessions = {static_cast<int32_t>(shard->id()), static_cast<int32_t>(shards_.size()),
+                           (slots + shards_.size() - 1) / shards_.size()},
+        .config = config_}));
+    config_followers_.push_back(std::make_unique<ConfigFollower>(*services_, *shard));
+    cache_->add_listener(*shard, *config_followers_.back());
+    cache_->add_listener(*shard, *tables_.back());
+  }
+}
+
+Result<> Server::Impl::start_metadata() {
+  metadata_started_ = true;
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    auto start = [table = tables_[i].get()] { table->start(); };
+    shards_[i].run(start);
+  }
+  tables_started_ = true;
+  auto start_cache = [&] { return cache_->start(); };
+  if (auto started = shards_[0].run(start_cache); !started) return started;
+  metadata::BrokerRegistration registration{.endpoints = endpoints_};
+  if (!config_.broker_rack.empty()) registration.rack = config_.broker_rack;
+  auto start_controller = [&] { return controller_->start(std::move(registration)); };
+  if (auto started = shards_[0].run(start_controller); !started) return started;
+  auto cluster_id = [&] { return cache_->image()->cluster_id().to_string(); };
+  if (auto claimed = log_directory_->claim({shards_[0].run(cluster_id), config_.node_id}); !claimed)
+    return claimed;
+  report_strays();
+  return {};
+}
+
+// Directories of partitions that the metadata doesn't know: left alone, since only a person can tell whether
+// they are rubbish of a half-done deletion or data whose metadata was lost.
+void Server::Impl::report_strays() {
+  std::vector<std::string> problems;
+  const auto directories = log_directory_->list(&problems);
+  for (const std::string& problem : problems) runtime::log_warning("{}", problem);
+  if (!directories) return runtime::log_warning("{}", directories.error().message);
+  auto find_strays = [&] {
+    std::vector<std::string> strays;
+    for (const auto& directory : *directories) {
+      if (cache_->image()->partition(directory.id) == nullptr) strays.push_back(directory.path);
+    }
+    return strays;
+  };
+  for (const std::string& path : shards_[0].run(find_strays)) {
+    runtime::log_warning(
+        "{} belongs to no topic of this cluster; it is left alone. Remove it if you don't need it.", path);
+  }
+}
+
+void Server::Impl::serve() {
+  add_topic_metrics(registry_, *services_);
+  add_process_metrics(registry_, clock_);
+  dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
+  connections_ = std::make_unique<net::ConnectionGroup>(
+      shards_, *dispatcher_, connection_options(config_, shards_.size()), registry_);
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    listeners_[i]->start([this, name = listener_names_[i], port = ports_[i]](net::OwnedFd fd) {
+      connections_->adopt(std::move(fd), name, port);
+    });
+  }
+  if (!http_) return;
+  http_->add_metrics("/metrics", registry_);
+  http_->add_check("/livez", [] { return std::string(); });
+  // The port answers only once logs are recovered and the listeners accept, so ready is what it is from then
+  // on.
+  http_->add_check("/readyz", [] { return std::string(); });
+  http_->start();
+}
+
+void Server::Impl::stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (http_) http_->stop();
+  for (const auto& listener : listeners_) listener->stop();
+  if (connections_) connections_->stop(kStopGraceMs);
+  if (metadata_started_) {
+    auto stop_metadata = [&]() -> runtime::Task<> {
+      co_await controller_->stop();
+      co_await cache_->stop();
+    };
+    shards_[0].run(stop_metadata);
+  }
+  if (tables_started_) close_logs();
+  if (store_) {
+    auto destroy = [&] { store_.reset(); };
+    shards_[0].run(destroy);
+  }
+  shards_.stop();
+  disk_pool_.stop();
+}
+
+void Server::Impl::close_logs() {
+  size_t failures = 0;
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    auto stop_table = [table = tables_[i].get()] { return table->stop(); };
+    failures += shards_[i].run(stop_table);
+  }
+  if (failures > 0) return;
+  if (const auto marked = log_directory_->mark_clean_shutdown(); !marked) {
+    runtime::log_error("The stop could not be marked as clean, so the next start looks at every log: {}",
+                       marked.error().message);
+  }
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (auto started = impl->start(); !started) return std::unexpected(started.error());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::stop() { impl_->stop(); }
+const std::vector<uint16_t>& Server::ports() const { return impl_->ports(); }
+uint16_t Server::http_port() const { return impl_->http_port(); }
+const std::string& Server::address() const { return impl_->address(); }
+const std::string& Server::data_directory() const { return impl_->data_directory(); }
+
+}  // namespace millrace::broker
