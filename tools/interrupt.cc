@@ -32,4 +32,6 @@ InterruptScope::~InterruptScope() {
 
 bool interrupted() { return came != 0; }
 
+void clear_interrupt() { came = 0; }
+
 }  // namespace millrace::tools

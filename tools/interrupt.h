@@ -15,4 +15,7 @@ class InterruptScope {
 // Whether a signal has come; false outside of any scope.
 bool interrupted();
 
+// Forgets the signal, for what still has to be done before the end: waits work again. The next signal kills.
+void clear_interrupt();
+
 }  // namespace millrace::tools

@@ -128,6 +128,7 @@ class ProduceBenchmark {
                                 since_us);
       sent += ready->record_count;
     }
+    clear_interrupt();
     const Result<void> flushed = producer.flush();
     progress_.clear();
     result_.seconds = static_cast<double>(steady_us() - start_us) / 1e6;

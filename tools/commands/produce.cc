@@ -70,6 +70,8 @@ class Production {
 
   // False after a complaint: records may be lost without anyone knowing which.
   bool finish() {
+    // After Ctrl-C what has been read is still delivered.
+    clear_interrupt();
     const Result<void> flushed = producer_->flush();
     progress_.clear();
     if (flushed) return true;
