@@ -147,6 +147,23 @@ TEST_CASE("a client that doesn't read its responses isn't read any further", "[l
   CHECK(received == requests);
 }
 
+TEST_CASE("answers that nobody takes stop further requests before they fill the memory", "[limits]") {
+  std::atomic<int> handled = 0;
+  Network network([&](Request& request) -> Task<Response> {
+    ++handled;
+    Response response = echo(request);
+    response.bytes.resize(1 << 20);
+    co_return response;
+  });
+  Client lazy(network.port(), 4096);
+  for (int i = 0; i < 60; ++i) REQUIRE(lazy.send(request_bytes(3, i)));
+  REQUIRE(eventually([&] { return handled > 1; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  // One waits, one is being sent, the kernel's buffer holds a few.
+  CHECK(handled < 30);
+  for (int i = 0; i < 60; ++i) REQUIRE(lazy.receive_response());
+}
+
 TEST_CASE("too many connections are refused, in all and per address", "[limits]") {
   ConnectionOptions options;
   const bool per_address = GENERATE(false, true);
