@@ -12,6 +12,8 @@
 #include "broker/api/dispatcher.h"
 #include "broker/api/request_metrics.h"
 #include "broker/api/services.h"
+#include "broker/coordinator/group_service.h"
+#include "broker/coordinator/partition_log.h"
 #include "broker/metadata/embedded_store.h"
 #include "broker/net/connection_group.h"
 #include "broker/net/http_server.h"
@@ -109,6 +111,7 @@ class Server::Impl {
     if (auto done = bind(); !done) return done;
     if (auto done = open_storage(); !done) return done;
     make_services();
+    make_groups();
     if (auto done = start_metadata(); !done) return done;
     serve();
     return {};
@@ -126,6 +129,7 @@ class Server::Impl {
   Result<> bind_http();
   Result<> open_storage();
   void make_services();
+  void make_groups();
   Result<> start_metadata();
   void report_strays();
   void serve();
@@ -154,6 +158,8 @@ class Server::Impl {
   std::unique_ptr<api::RequestMetrics> request_metrics_;
   std::unique_ptr<api::Services> services_;
   std::vector<std::unique_ptr<ConfigFollower>> config_followers_;
+  std::vector<std::unique_ptr<coordinator::GroupShard>> group_shards_;
+  std::unique_ptr<coordinator::GroupService> groups_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<net::ConnectionGroup> connections_;
   bool metadata_started_ = false;
@@ -237,6 +243,28 @@ void Server::Impl::make_services() {
   }
 }
 
+// After the partitions, in which the coordinators keep their groups.
+void Server::Impl::make_groups() {
+  std::vector<coordinator::GroupShard*> by_shard;
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    auto open_log = [this, i](const TopicIdPartition& id) -> std::unique_ptr<coordinator::CoordinatorLog> {
+      auto partition = tables_[i]->find(id);
+      if (!partition) return nullptr;
+      return std::make_unique<coordinator::PartitionLog>(std::move(partition), disk_pool_);
+    };
+    group_shards_.push_back(std::make_unique<coordinator::GroupShard>(
+        shards_[i], coordinator::GroupShard::Options{.shards = shards_,
+                                                     .node_id = config_.node_id,
+                                                     .settings = coordinator::group_settings(config_),
+                                                     .open_log = std::move(open_log)}));
+    by_shard.push_back(group_shards_.back().get());
+    cache_->add_listener(shards_[i], *group_shards_.back());
+  }
+  groups_ = std::make_unique<coordinator::GroupService>(shards_, *cache_, *controller_, config_,
+                                                        std::move(by_shard));
+  services_->groups = groups_.get();
+}
+
 Result<> Server::Impl::start_metadata() {
   metadata_started_ = true;
   for (size_t i = 0; i < tables_.size(); ++i) {
@@ -301,6 +329,8 @@ void Server::Impl::stop() {
   if (std::exchange(stopped_, true)) return;
   if (http_) http_->stop();
   for (const auto& listener : listeners_) listener->stop();
+  // Whoever waits for a rebalance is told to look for another coordinator, so that connections can end.
+  if (metadata_started_) groups_->stop();
   if (connections_) connections_->stop(kStopGraceMs);
   if (metadata_started_) {
     auto stop_metadata = [&]() -> runtime::Task<> {

@@ -8,21 +8,32 @@
 #include "protocol/messages/api_versions.h"
 #include "protocol/messages/create_partitions.h"
 #include "protocol/messages/create_topics.h"
+#include "protocol/messages/delete_groups.h"
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/delete_topics.h"
 #include "protocol/messages/describe_cluster.h"
 #include "protocol/messages/describe_configs.h"
+#include "protocol/messages/describe_groups.h"
 #include "protocol/messages/describe_log_dirs.h"
 #include "protocol/messages/describe_producers.h"
 #include "protocol/messages/describe_topic_partitions.h"
 #include "protocol/messages/fetch.h"
+#include "protocol/messages/find_coordinator.h"
+#include "protocol/messages/heartbeat.h"
 #include "protocol/messages/incremental_alter_configs.h"
 #include "protocol/messages/init_producer_id.h"
+#include "protocol/messages/join_group.h"
+#include "protocol/messages/leave_group.h"
 #include "protocol/messages/list_config_resources.h"
+#include "protocol/messages/list_groups.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/metadata.h"
+#include "protocol/messages/offset_commit.h"
+#include "protocol/messages/offset_delete.h"
+#include "protocol/messages/offset_fetch.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "protocol/messages/produce.h"
+#include "protocol/messages/sync_group.h"
 
 namespace millrace::api {
 namespace {
@@ -52,6 +63,15 @@ constexpr auto kTable = std::to_array<ApiRow>({
     MILLRACE_API(Fetch, fetch),
     MILLRACE_API(ListOffsets, list_offsets),
     MILLRACE_API(Metadata, metadata),
+    MILLRACE_API(OffsetCommit, offset_commit),
+    MILLRACE_API(OffsetFetch, offset_fetch),
+    MILLRACE_API(FindCoordinator, find_coordinator),
+    MILLRACE_API(JoinGroup, join_group),
+    MILLRACE_API(Heartbeat, heartbeat),
+    MILLRACE_API(LeaveGroup, leave_group),
+    MILLRACE_API(SyncGroup, sync_group),
+    MILLRACE_API(DescribeGroups, describe_groups),
+    MILLRACE_API(ListGroups, list_groups),
     MILLRACE_API_NOW(ApiVersions, api_versions),
     MILLRACE_API(CreateTopics, create_topics),
     MILLRACE_API(DeleteTopics, delete_topics),
@@ -62,7 +82,9 @@ constexpr auto kTable = std::to_array<ApiRow>({
     MILLRACE_API(AlterConfigs, alter_configs),
     MILLRACE_API(DescribeLogDirs, describe_log_dirs),
     MILLRACE_API(CreatePartitions, create_partitions),
+    MILLRACE_API(DeleteGroups, delete_groups),
     MILLRACE_API(IncrementalAlterConfigs, incremental_alter_configs),
+    MILLRACE_API(OffsetDelete, offset_delete),
     MILLRACE_API_NOW(DescribeCluster, describe_cluster),
     MILLRACE_API(DescribeProducers, describe_producers),
     MILLRACE_API_NOW(ListConfigResources, list_config_resources),

@@ -20,6 +20,7 @@ inline const metadata::Endpoint* endpoint_for(const metadata::BrokerImage& broke
 // Bits of Kafka's AclOperation codes (KIP-430): without an authorizer everybody may do everything.
 constexpr int32_t kAllTopicOperations =
     1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+constexpr int32_t kAllGroupOperations = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 constexpr int32_t kAllClusterOperations = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 
 }  // namespace millrace::api

@@ -15,6 +15,8 @@ struct CreatePartitionsRequest;
 struct CreatePartitionsResponse;
 struct CreateTopicsRequest;
 struct CreateTopicsResponse;
+struct DeleteGroupsRequest;
+struct DeleteGroupsResponse;
 struct DeleteRecordsRequest;
 struct DeleteRecordsResponse;
 struct DeleteTopicsRequest;
@@ -23,6 +25,8 @@ struct DescribeClusterRequest;
 struct DescribeClusterResponse;
 struct DescribeConfigsRequest;
 struct DescribeConfigsResponse;
+struct DescribeGroupsRequest;
+struct DescribeGroupsResponse;
 struct DescribeLogDirsRequest;
 struct DescribeLogDirsResponse;
 struct DescribeProducersRequest;
@@ -31,20 +35,38 @@ struct DescribeTopicPartitionsRequest;
 struct DescribeTopicPartitionsResponse;
 struct FetchRequest;
 struct FetchResponse;
+struct FindCoordinatorRequest;
+struct FindCoordinatorResponse;
+struct HeartbeatRequest;
+struct HeartbeatResponse;
 struct IncrementalAlterConfigsRequest;
 struct IncrementalAlterConfigsResponse;
 struct InitProducerIdRequest;
 struct InitProducerIdResponse;
+struct JoinGroupRequest;
+struct JoinGroupResponse;
+struct LeaveGroupRequest;
+struct LeaveGroupResponse;
 struct ListConfigResourcesRequest;
 struct ListConfigResourcesResponse;
+struct ListGroupsRequest;
+struct ListGroupsResponse;
 struct ListOffsetsRequest;
 struct ListOffsetsResponse;
 struct MetadataRequest;
 struct MetadataResponse;
+struct OffsetCommitRequest;
+struct OffsetCommitResponse;
+struct OffsetDeleteRequest;
+struct OffsetDeleteResponse;
+struct OffsetFetchRequest;
+struct OffsetFetchResponse;
 struct OffsetForLeaderEpochRequest;
 struct OffsetForLeaderEpochResponse;
 struct ProduceRequest;
 struct ProduceResponse;
+struct SyncGroupRequest;
+struct SyncGroupResponse;
 }  // namespace millrace::protocol
 
 namespace millrace::api {
@@ -92,5 +114,23 @@ Task<> describe_producers(Context&, const protocol::DescribeProducersRequest&,
 // log_dirs.cc
 Task<> describe_log_dirs(Context&, const protocol::DescribeLogDirsRequest&,
                          protocol::DescribeLogDirsResponse&);
+
+// find_coordinator.cc, group_membership.cc
+Task<> find_coordinator(Context&, const protocol::FindCoordinatorRequest&,
+                        protocol::FindCoordinatorResponse&);
+Task<> join_group(Context&, const protocol::JoinGroupRequest&, protocol::JoinGroupResponse&);
+Task<> sync_group(Context&, const protocol::SyncGroupRequest&, protocol::SyncGroupResponse&);
+Task<> heartbeat(Context&, const protocol::HeartbeatRequest&, protocol::HeartbeatResponse&);
+Task<> leave_group(Context&, const protocol::LeaveGroupRequest&, protocol::LeaveGroupResponse&);
+
+// group_offsets.cc
+Task<> offset_commit(Context&, const protocol::OffsetCommitRequest&, protocol::OffsetCommitResponse&);
+Task<> offset_fetch(Context&, const protocol::OffsetFetchRequest&, protocol::OffsetFetchResponse&);
+Task<> offset_delete(Context&, const protocol::OffsetDeleteRequest&, protocol::OffsetDeleteResponse&);
+
+// group_admin.cc
+Task<> list_groups(Context&, const protocol::ListGroupsRequest&, protocol::ListGroupsResponse&);
+Task<> describe_groups(Context&, const protocol::DescribeGroupsRequest&, protocol::DescribeGroupsResponse&);
+Task<> delete_groups(Context&, const protocol::DeleteGroupsRequest&, protocol::DeleteGroupsResponse&);
 
 }  // namespace millrace::api

@@ -14,6 +14,10 @@
 #include "broker/runtime/shard_group.h"
 #include "storage/log_directory.h"
 
+namespace millrace::coordinator {
+class GroupService;
+}
+
 namespace millrace::api {
 
 class RequestMetrics;
@@ -37,6 +41,7 @@ struct Services {
   metadata::ConfigDescriber describer;
   storage::LogDirectory& log_directory;
   RequestMetrics& metrics;
+  coordinator::GroupService* groups = nullptr;  // set before the first request
   std::vector<std::unique_ptr<ShardServices>> by_shard;
 
   runtime::Shard& home() { return shards[0]; }

@@ -56,6 +56,12 @@ std::shared_ptr<GroupPartition> GroupShard::find(int32_t partition) const {
   return found == partitions_.end() ? nullptr : found->second;
 }
 
+std::vector<std::shared_ptr<GroupPartition>> GroupShard::all() const {
+  std::vector<std::shared_ptr<GroupPartition>> partitions;
+  for (const auto& [number, partition] : partitions_) partitions.push_back(partition);
+  return partitions;
+}
+
 runtime::Task<> GroupShard::stop() {
   stopped_ = true;
   const auto partitions = std::exchange(partitions_, {});

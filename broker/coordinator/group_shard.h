@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "broker/coordinator/group_partition.h"
 #include "broker/metadata/metadata_cache.h"
@@ -33,6 +34,8 @@ class GroupShard final : public metadata::ImageListener {
 
   // The coordinator of that partition; null if this shard has none: NOT_COORDINATOR.
   std::shared_ptr<GroupPartition> find(int32_t partition) const;
+
+  std::vector<std::shared_ptr<GroupPartition>> all() const;
 
   // Ends all of them; open requests are answered NOT_COORDINATOR. Before the partitions are closed.
   runtime::Task<> stop();

@@ -45,6 +45,17 @@ struct BrokerConfig {
   int32_t fetch_max_bytes = 0;
   int32_t max_incremental_fetch_session_cache_slots = 0;
 
+  int32_t group_initial_rebalance_delay_ms = 0;
+  int32_t group_max_session_timeout_ms = 0;
+  int32_t group_max_size = 0;
+  int32_t group_min_session_timeout_ms = 0;
+  int32_t offset_metadata_max_bytes = 0;
+  int64_t offsets_retention_check_interval_ms = 0;
+  int32_t offsets_retention_minutes = 0;
+  int32_t offsets_topic_num_partitions = 0;
+  int32_t offsets_topic_replication_factor = 0;
+  int32_t offsets_topic_segment_bytes = 0;
+
   int64_t producer_id_expiration_ms = 0;
   int64_t log_retention_check_interval_ms = 0;
 

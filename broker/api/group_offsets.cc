@@ -1,0 +1,289 @@
+// OffsetCommit: 2 to 4 carry a retention, 6 adds the leader epoch, 7 static members, 9 says when the group is
+// missing, 10 names topics by id. OffsetFetch: 2 asks for all topics, 7 for stable offsets, 8 for several
+// groups, 10 by topic id. OffsetDelete.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/api/handlers.h"
+#include "broker/coordinator/group_service.h"
+#include "protocol/messages/offset_commit.h"
+#include "protocol/messages/offset_delete.h"
+#include "protocol/messages/offset_fetch.h"
+
+namespace millrace::api {
+namespace {
+
+using coordinator::GroupRequest;
+using metadata::TopicPtr;
+using protocol::OffsetCommitRequest;
+using protocol::OffsetCommitResponse;
+using protocol::OffsetDeleteRequest;
+using protocol::OffsetDeleteResponse;
+using protocol::OffsetFetchRequest;
+using protocol::OffsetFetchResponse;
+
+constexpr int16_t kCommitReportsMissingGroup = 9;
+constexpr int16_t kByTopicId = 10;
+constexpr int16_t kFetchWithErrorCode = 2;
+constexpr int16_t kFetchOfSeveralGroups = 8;
+
+bool has_partition(const TopicPtr& topic, int32_t partition) {
+  return topic && partition >= 0 && static_cast<size_t>(partition) < topic->partitions.size();
+}
+
+// Answers the partitions that don't exist and collects the others for the coordinator, with the places that
+// wait for its answers in the same order.
+struct Commit {
+  coordinator::OffsetCommit request;
+  std::vector<ErrorCode*> waiting;
+  std::vector<TopicPtr> topics;  // own the names
+};
+
+void add_topic(Context& context, const OffsetCommitRequest::Topic& wanted,
+               OffsetCommitResponse::Topic& answer, Commit& commit) {
+  const bool by_id = context.version >= kByTopicId;
+  const TopicPtr topic =
+      by_id ? context.image()->topic(wanted.topic_id) : context.image()->topic(wanted.name);
+  const ErrorCode unknown =
+      by_id && !topic ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition;
+  answer.name = wanted.name;
+  answer.topic_id = wanted.topic_id;
+  answer.partitions =
+      context.arena.make_array<OffsetCommitResponse::Topic::Partition>(wanted.partitions.size());
+  coordinator::OffsetCommit::Topic valid;
+  if (topic) valid = {topic->name, topic->id, {}};
+  for (size_t i = 0; i < wanted.partitions.size(); ++i) {
+    const auto& partition = wanted.partitions[i];
+    answer.partitions[i].partition_index = partition.partition_index;
+    if (!has_partition(topic, partition.partition_index)) {
+      answer.partitions[i].error_code = unknown;
+      continue;
+    }
+    valid.partitions.push_back({partition.partition_index, partition.committed_offset,
+                                partition.committed_leader_epoch, partition.committed_metadata});
+    commit.waiting.push_back(&answer.partitions[i].error_code);
+  }
+  if (valid.partitions.empty()) return;
+  commit.topics.push_back(topic);
+  commit.request.topics.push_back(std::move(valid));
+}
+
+struct FetchedGroup {
+  ErrorCode error = ErrorCode::kNone;
+  Array<OffsetFetchResponse::Group::Topic> topics;
+};
+
+using GroupTopic = OffsetFetchResponse::Group::Topic;
+using GroupPartition = OffsetFetchResponse::Group::Topic::Partition;
+
+GroupPartition no_position(int32_t partition, ErrorCode error) {
+  GroupPartition answer;
+  answer.partition_index = partition;
+  answer.committed_offset = -1;
+  answer.committed_leader_epoch = -1;
+  answer.metadata = "";
+  answer.error_code = error;
+  return answer;
+}
+
+GroupTopic to_topic(Context& context, const coordinator::OffsetFetchResult::Topic& from) {
+  GroupTopic topic;
+  topic.name = context.text(from.name);
+  topic.topic_id = from.id;
+  topic.partitions = context.arena.make_array<GroupPartition>(from.partitions.size());
+  for (size_t i = 0; i < from.partitions.size(); ++i) {
+    topic.partitions[i].partition_index = from.partitions[i].partition;
+    topic.partitions[i].committed_offset = from.partitions[i].offset;
+    topic.partitions[i].committed_leader_epoch = from.partitions[i].leader_epoch;
+    topic.partitions[i].metadata = context.text(from.partitions[i].metadata);
+    topic.partitions[i].error_code = from.partitions[i].error;
+  }
+  return topic;
+}
+
+GroupTopic unknown_topic(Context& context, const OffsetFetchRequest::Group::Topic& wanted) {
+  GroupTopic topic;
+  topic.topic_id = wanted.topic_id;
+  topic.partitions = context.arena.make_array<GroupPartition>(wanted.partition_indexes.size());
+  for (size_t i = 0; i < wanted.partition_indexes.size(); ++i) {
+    topic.partitions[i] = no_position(wanted.partition_indexes[i], ErrorCode::kUnknownTopicId);
+  }
+  return topic;
+}
+
+// All that a group has committed, by topic id: positions in topics that are gone have none and are left out.
+std::vector<GroupTopic> all_by_id(Context& context, const coordinator::OffsetFetchResult& result) {
+  std::vector<GroupTopic> topics;
+  for (const auto& from : result.topics) {
+    const TopicPtr known = context.image()->topic(from.name);
+    if (!known) continue;
+    topics.push_back(to_topic(context, from));
+    topics.back().topic_id = known->id;
+  }
+  return topics;
+}
+
+Task<FetchedGroup> fetch_group(Context& context, const OffsetFetchRequest::Group& wanted,
+                               bool require_stable) {
+  const bool by_id = context.version >= kByTopicId;
+  coordinator::OffsetFetch fetch{.group = wanted.group_id, .topics = {}, .require_stable = require_stable};
+  std::vector<TopicPtr> owners;
+  std::vector<GroupTopic> answers;
+  if (wanted.topics) {
+    fetch.topics.emplace();
+    for (const auto& topic : *wanted.topics) {
+      const TopicPtr known = by_id ? context.image()->topic(topic.topic_id) : nullptr;
+      if (by_id && !known) {
+        answers.push_back(unknown_topic(context, topic));
+        continue;
+      }
+      if (known) owners.push_back(known);
+      fetch.topics->push_back({known ? std::string_view(known->name) : topic.name,
+                               topic.topic_id,
+                               {topic.partition_indexes.begin(), topic.partition_indexes.end()}});
+    }
+  }
+  const GroupRequest asked(std::move(fetch));
+  const auto answered = co_await context.services.groups->handle(asked);
+  const auto& result = std::get<coordinator::OffsetFetchResult>(answered);
+  FetchedGroup group;
+  group.error = result.error;
+  if (result.error != ErrorCode::kNone) co_return group;
+  if (by_id && !wanted.topics) {
+    answers = all_by_id(context, result);
+  } else {
+    for (const auto& topic : result.topics) answers.push_back(to_topic(context, topic));
+  }
+  group.topics = context.arena.copy(answers);
+  co_return group;
+}
+
+// Version 1 has no place for an error but with each partition.
+Array<GroupTopic> error_topics(Context& context, const OffsetFetchRequest& request, ErrorCode error) {
+  const auto count = request.topics ? request.topics->size() : 0;
+  Array<GroupTopic> topics = context.arena.make_array<GroupTopic>(count);
+  for (size_t i = 0; i < count; ++i) {
+    const auto& wanted = (*request.topics)[i];
+    topics[i].name = wanted.name;
+    topics[i].partitions = context.arena.make_array<GroupPartition>(wanted.partition_indexes.size());
+    for (size_t p = 0; p < wanted.partition_indexes.size(); ++p) {
+      topics[i].partitions[p] = no_position(wanted.partition_indexes[p], error);
+    }
+  }
+  return topics;
+}
+
+Array<OffsetFetchResponse::Topic> to_single_group(Context& context, const Array<GroupTopic>& from) {
+  auto topics = context.arena.make_array<OffsetFetchResponse::Topic>(from.size());
+  for (size_t i = 0; i < from.size(); ++i) {
+    topics[i].name = from[i].name;
+    topics[i].partitions =
+        context.arena.make_array<OffsetFetchResponse::Topic::Partition>(from[i].partitions.size());
+    for (size_t p = 0; p < from[i].partitions.size(); ++p) {
+      const GroupPartition& partition = from[i].partitions[p];
+      topics[i].partitions[p] = {partition.partition_index, partition.committed_offset,
+                                 partition.committed_leader_epoch, partition.metadata, partition.error_code};
+    }
+  }
+  return topics;
+}
+
+Task<> fetch_single_group(Context& context, const OffsetFetchRequest& request,
+                          OffsetFetchResponse& response) {
+  OffsetFetchRequest::Group wanted;
+  wanted.group_id = request.group_id;
+  wanted.topics.reset();
+  if (request.topics) {
+    wanted.topics = context.arena.make_array<OffsetFetchRequest::Group::Topic>(request.topics->size());
+    for (size_t i = 0; i < request.topics->size(); ++i) {
+      (*wanted.topics)[i].name = (*request.topics)[i].name;
+      (*wanted.topics)[i].partition_indexes = (*request.topics)[i].partition_indexes;
+    }
+  }
+  FetchedGroup group = co_await fetch_group(context, wanted, request.require_stable);
+  if (group.error != ErrorCode::kNone && context.version < kFetchWithErrorCode) {
+    group.topics = error_topics(context, request, group.error);
+  } else {
+    response.error_code = group.error;
+  }
+  response.topics = to_single_group(context, group.topics);
+}
+
+}  // namespace
+
+Task<> offset_commit(Context& context, const OffsetCommitRequest& request, OffsetCommitResponse& response) {
+  Commit commit;
+  commit.request.group = request.group_id;
+  commit.request.member = request.member_id;
+  commit.request.instance = request.group_instance_id;
+  commit.request.generation = request.generation_id_or_member_epoch;
+  commit.request.retention_ms = request.retention_time_ms;
+  commit.request.reports_missing_group = context.version >= kCommitReportsMissingGroup;
+  response.topics = context.arena.make_array<OffsetCommitResponse::Topic>(request.topics.size());
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    add_topic(context, request.topics[i], response.topics[i], commit);
+  }
+  if (commit.waiting.empty()) co_return;
+  const GroupRequest asked(std::move(commit.request));
+  const auto answered = co_await context.services.groups->handle(asked);
+  size_t next = 0;
+  for (const auto& topic : std::get<coordinator::OffsetCommitResult>(answered).topics) {
+    for (const auto& [partition, error] : topic.partitions) *commit.waiting[next++] = error;
+  }
+}
+
+Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetFetchResponse& response) {
+  if (context.version < kFetchOfSeveralGroups) {
+    co_await fetch_single_group(context, request, response);
+    co_return;
+  }
+  response.groups = context.arena.make_array<OffsetFetchResponse::Group>(request.groups.size());
+  for (size_t i = 0; i < request.groups.size(); ++i) {
+    const FetchedGroup group = co_await fetch_group(context, request.groups[i], request.require_stable);
+    response.groups[i].group_id = request.groups[i].group_id;
+    response.groups[i].topics = group.topics;
+    response.groups[i].error_code = group.error;
+  }
+}
+
+Task<> offset_delete(Context& context, const OffsetDeleteRequest& request, OffsetDeleteResponse& response) {
+  coordinator::OffsetDelete removal{.group = request.group_id, .topics = {}};
+  std::vector<ErrorCode*> waiting;
+  auto topics = context.arena.make_array<OffsetDeleteResponse::Topic>(request.topics.size());
+  for (size_t i = 0; i < request.topics.size(); ++i) {
+    const auto& wanted = request.topics[i];
+    const TopicPtr topic = context.image()->topic(wanted.name);
+    topics[i].name = wanted.name;
+    topics[i].partitions =
+        context.arena.make_array<OffsetDeleteResponse::Topic::Partition>(wanted.partitions.size());
+    coordinator::OffsetDelete::Topic valid{wanted.name, {}};
+    for (size_t p = 0; p < wanted.partitions.size(); ++p) {
+      auto& answer = topics[i].partitions[p];
+      answer.partition_index = wanted.partitions[p].partition_index;
+      if (!has_partition(topic, answer.partition_index)) {
+        answer.error_code = ErrorCode::kUnknownTopicOrPartition;
+        continue;
+      }
+      valid.partitions.push_back(answer.partition_index);
+      waiting.push_back(&answer.error_code);
+    }
+    if (!valid.partitions.empty()) removal.topics.push_back(std::move(valid));
+  }
+  if (waiting.empty()) {
+    response.topics = topics;
+    co_return;
+  }
+  const GroupRequest asked(std::move(removal));
+  const auto answered = co_await context.services.groups->handle(asked);
+  const auto& result = std::get<coordinator::OffsetDeleteResult>(answered);
+  response.error_code = result.error;
+  if (result.error != ErrorCode::kNone) co_return;
+  size_t next = 0;
+  for (const auto& topic : result.topics) {
+    for (const auto& [partition, error] : topic.partitions) *waiting[next++] = error;
+  }
+  response.topics = topics;
+}
+
+}  // namespace millrace::api

@@ -1,0 +1,121 @@
+#include "broker/coordinator/group_service.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "broker/coordinator/group_partitioning.h"
+#include "broker/runtime/logging.h"
+
+namespace millrace::coordinator {
+namespace {
+
+constexpr int64_t kMsPerMinute = 60'000;
+
+}  // namespace
+
+GroupService::GroupService(runtime::ShardGroup& shards, metadata::MetadataCache& metadata,
+                           metadata::Controller& controller, const metadata::BrokerConfig& config,
+                           std::vector<GroupShard*> by_shard)
+    : shards_(shards),
+      metadata_(metadata),
+      controller_(controller),
+      config_(config),
+      by_shard_(std::move(by_shard)) {}
+
+runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request) {
+  if (const auto* listing = std::get_if<ListGroups>(&request)) co_return co_await list(*listing);
+  const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
+  if (!topic) co_return error_response(request, ErrorCode::kNotCoordinator);
+  const int32_t number =
+      partition_of_group(group_of(request), static_cast<int32_t>(topic->partitions.size()));
+  const size_t shard = shards_.index_of({topic->id, number});
+  auto ask = [this, shard, number, &request]() -> runtime::Task<GroupResponse> {
+    const auto partition = by_shard_[shard]->find(number);
+    if (!partition) co_return error_response(request, ErrorCode::kNotCoordinator);
+    co_return co_await partition->handle(request);
+  };
+  co_return co_await shards_[shard].call(ask);
+}
+
+runtime::Task<GroupResponse> GroupService::list(const ListGroups& request) {
+  ListGroupsResult all;
+  const GroupRequest one(request);
+  for (size_t i = 0; i < by_shard_.size(); ++i) {
+    auto ask = [this, i, &one]() -> runtime::Task<ListGroupsResult> {
+      ListGroupsResult of_shard;
+      for (const auto& partition : by_shard_[i]->all()) {
+        const auto response = co_await partition->handle(one);
+        const auto& part = std::get<ListGroupsResult>(response);
+        if (part.error != ErrorCode::kNone && part.error != ErrorCode::kNotCoordinator)
+          of_shard.error = part.error;
+        of_shard.groups.insert(of_shard.groups.end(), part.groups.begin(), part.groups.end());
+      }
+      co_return of_shard;
+    };
+    ListGroupsResult of_shard = co_await shards_[i].call(ask);
+    if (of_shard.error != ErrorCode::kNone) co_return GroupResponse(ListGroupsResult{of_shard.error, {}});
+    std::ranges::move(of_shard.groups, std::back_inserter(all.groups));
+  }
+  co_return GroupResponse(std::move(all));
+}
+
+runtime::Task<Result<int32_t>> GroupService::find_coordinator(std::string_view group) {
+  if (!metadata_.image()->topic(kOffsetsTopic)) {
+    auto created = co_await create_topic();
+    if (!created) co_return std::unexpected(std::move(created.error()));
+  }
+  const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
+  if (!topic) co_return fail(ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+  const int32_t number = partition_of_group(group, static_cast<int32_t>(topic->partitions.size()));
+  const int32_t leader = topic->partitions[static_cast<size_t>(number)].leader;
+  if (leader == metadata::kNoBroker)
+    co_return fail(ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+  co_return leader;
+}
+
+runtime::Task<Result<>> GroupService::create_topic() {
+  metadata::NewTopic topic;
+  topic.name = std::string(kOffsetsTopic);
+  topic.num_partitions = config_.offsets_topic_num_partitions;
+  // As many replicas as are wanted, or as there are brokers for: a single one must work, too.
+  const auto brokers = static_cast<int32_t>(std::max<size_t>(metadata_.image()->brokers().size(), 1));
+  topic.replication_factor =
+      static_cast<int16_t>(std::min(config_.offsets_topic_replication_factor, brokers));
+  topic.configs = {{"cleanup.policy", "compact"},
+                   {"compression.type", "producer"},
+                   {"segment.bytes", std::to_string(config_.offsets_topic_segment_bytes)}};
+  auto create = [this, &topic]() -> runtime::Task<std::vector<metadata::CreateTopicResult>> {
+    std::vector<metadata::NewTopic> topics;
+    topics.push_back(std::move(topic));
+    return controller_.create_topics(std::move(topics), false);
+  };
+  const auto results = co_await shards_[0].call(create);
+  const Error& error = results.at(0).error;
+  // Someone else was faster: that is as good.
+  if (error.code == ErrorCode::kNone || error.code == ErrorCode::kTopicAlreadyExists) co_return Result<>();
+  runtime::log_error("{} could not be created: {} {}", kOffsetsTopic, error_name(error.code), error.message);
+  co_return fail(ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+}
+
+void GroupService::stop() {
+  for (size_t i = 0; i < by_shard_.size(); ++i) {
+    auto stop_shard = [shard = by_shard_[i]] { return shard->stop(); };
+    shards_[i].run(stop_shard);
+  }
+}
+
+GroupSettings group_settings(const metadata::BrokerConfig& config) {
+  GroupSettings settings;
+  settings.min_session_timeout_ms = config.group_min_session_timeout_ms;
+  settings.max_session_timeout_ms = config.group_max_session_timeout_ms;
+  settings.initial_rebalance_delay_ms = config.group_initial_rebalance_delay_ms;
+  settings.max_size = config.group_max_size;
+  settings.offset_metadata_max_bytes = config.offset_metadata_max_bytes;
+  settings.offsets_retention_ms = int64_t{config.offsets_retention_minutes} * kMsPerMinute;
+  settings.offsets_retention_check_interval_ms = config.offsets_retention_check_interval_ms;
+  return settings;
+}
+
+}  // namespace millrace::coordinator

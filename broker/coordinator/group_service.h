@@ -1,0 +1,53 @@
+// All group coordinators of this broker: finds the one that keeps a group, on whatever shard it lives, and
+// makes
+// __consumer_offsets when it is first needed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "broker/coordinator/group_messages.h"
+#include "broker/coordinator/group_shard.h"
+#include "broker/metadata/broker_settings.h"
+#include "broker/metadata/controller.h"
+#include "broker/metadata/metadata_cache.h"
+#include "broker/runtime/shard_group.h"
+
+namespace millrace::coordinator {
+
+class GroupService {
+ public:
+  // What is referred to outlives the service; `by_shard` are the shards' coordinators in the order of the
+  // group's shards, registered with the metadata by the caller.
+  GroupService(runtime::ShardGroup& shards, metadata::MetadataCache& metadata,
+               metadata::Controller& controller, const metadata::BrokerConfig& config,
+               std::vector<GroupShard*> by_shard);
+
+  // Answers a request of one group, or ListGroups for all groups of this broker. From any shard.
+  // NOT_COORDINATOR if another broker coordinates the group or the topic doesn't exist.
+  runtime::Task<GroupResponse> handle(const GroupRequest& request);
+
+  // The broker that coordinates the group; makes the topic if it isn't there. Errors:
+  // COORDINATOR_NOT_AVAILABLE.
+  runtime::Task<Result<int32_t>> find_coordinator(std::string_view group);
+
+  // Ends all coordinators. From the thread that owns the shards, none of them.
+  void stop();
+
+ private:
+  runtime::Task<GroupResponse> list(const ListGroups& request);
+  runtime::Task<Result<>> create_topic();
+
+  runtime::ShardGroup& shards_;
+  metadata::MetadataCache& metadata_;
+  metadata::Controller& controller_;
+  const metadata::BrokerConfig config_;
+  const std::vector<GroupShard*> by_shard_;
+};
+
+// The coordinator's part of the broker's settings.
+GroupSettings group_settings(const metadata::BrokerConfig& config);
+
+}  // namespace millrace::coordinator
