@@ -2,7 +2,8 @@
 //
 //   template <> Result<M> decode<M>(Bytes in, int16_t version, Arena& arena);
 //     Views in M point into `in`, arrays live in `arena`. The whole of `in` must be the message: else
-//     kInvalidRequest; kUnsupportedVersion for a version that the schema doesn't have. Messages say where.
+//     kInvalidRequest; only a request may have more behind it, which Kafka reads over. kUnsupportedVersion
+//     for a version that the schema doesn't have. Messages say where.
 //   Result<> encode(const M&, int16_t version, Writer&);
 //     Appends to the writer. Fails with kUnsupportedVersion, having written nothing, when a field's value
 //     can't be said in this version and the schema doesn't let it be dropped.

@@ -159,12 +159,11 @@ def test_says_why_it_closed(own_broker):
         time.sleep(0.05)
 
 
-@only_ours
 def test_bytes_after_the_end_of_a_request(attacked):
-    """Refused, so that a client's mistake shows; Kafka reads over them."""
+    """Read over: librdkafka sends some."""
     with Connection(attacked.port) as connection:
-        connection.send(wire.frame(wire.metadata(7, [])[4:] + b"more"))
-        assert connection.read_reply() is None
+        connection.send(wire.frame(wire.metadata(7, [])[4:] + b"more") + wire.api_versions(8))
+        assert connection.correlation_ids(2) == [7, 8]
 
 
 def test_unsupported_api_versions_version(attacked):

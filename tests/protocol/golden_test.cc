@@ -121,11 +121,11 @@ TEST_CASE("headers are Kafka's", "[golden]") {
   }
 }
 
-TEST_CASE("a message cut off at any byte, or with one too many, is refused", "[golden]") {
+TEST_CASE("a message cut off at any byte is refused; only a request may have more behind it", "[golden]") {
   for (const GoldenMessage& golden : golden_messages()) {
     if (is_header(golden)) continue;
     size_t accepted = 0;
-    Error longer;
+    ErrorCode longer = ErrorCode::kNone;
     auto cut = [&]<class Message>() {
       for (size_t size = 0; size < golden.bytes.size(); ++size) {
         // A copy of the exact size, so that a read beyond it is seen by the address sanitizer.
@@ -137,11 +137,11 @@ TEST_CASE("a message cut off at any byte, or with one too many, is refused", "[g
       more.push_back(std::byte{0});
       Arena arena;
       const auto decoded = decode<Message>(more, golden.version, arena);
-      if (!decoded) longer = decoded.error();
+      if (!decoded) longer = decoded.error().code;
     };
     with_message(golden, cut);
     INFO(golden.name << " " << golden.kind << " version " << golden.version);
     CHECK(accepted == 0);
-    CHECK(longer.code == ErrorCode::kInvalidRequest);
+    CHECK(longer == (golden.kind == "request" ? ErrorCode::kNone : ErrorCode::kInvalidRequest));
   }
 }
