@@ -56,6 +56,8 @@ INCLUDES = [
     bad(rules.include_direction, "storage/x.cc", "#include <boost/asio.hpp>\n"),
     good(rules.include_direction, "broker/api/x.cc", '#include "broker/net/request.h"\n#include "storage/log.h"\n'),
     good(rules.include_direction, "broker/x.cc", '#include "broker/api/table.h"\n'),
+    good(rules.include_direction, "broker/commands/x.cc", '#include "tools/command.h"\n#include "broker/server.h"\n'),
+    bad(rules.include_direction, "broker/api/x.cc", '#include "broker/commands/run.h"\n'),
     good(rules.include_direction, "broker/main.cc", '#include "tools/command_line.h"\n'),
     good(rules.include_direction, "protocol/compiler/x.cc", '#include "parser.h"\n'),
     good(rules.include_direction, "storage/x.cc", "#include <rocksdb/db.h>\n"),

@@ -25,7 +25,8 @@ MAY_INCLUDE["broker/security"] -= {"broker/replication", "broker/coordinator"}
 MAY_INCLUDE["tools"] = {"protocol", "storage", "tools"}
 # A program of its own, built first: it sees its own directory, by plain names.
 MAY_INCLUDE["protocol/compiler"] = {None}
-# The executable joins broker and command line.
+# The executable's commands join broker and command line; so does main.
+MAY_INCLUDE["broker/commands"] = {*CHAIN, "broker/commands", "tools"}
 MAIN = "broker/main.cc"
 
 # System headers that a module must do without.
