@@ -36,7 +36,8 @@ runtime::Task<NumbersByPartition> collect(api::Services& services) {
       });
       return numbers;
     };
-    for (const PartitionNumbers& numbers : co_await shard->call(read)) all.emplace(numbers.id, numbers);
+    const auto numbers_of_shard = co_await shard->call(read);
+    for (const PartitionNumbers& numbers : numbers_of_shard) all.emplace(numbers.id, numbers);
   }
   co_return all;
 }

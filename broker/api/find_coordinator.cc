@@ -15,30 +15,19 @@ using protocol::FindCoordinatorResponse;
 using Coordinator = FindCoordinatorResponse::Coordinator;
 
 constexpr int8_t kGroupKey = 0;
-constexpr int8_t kTransactionKey = 1;
-constexpr int8_t kShareKey = 2;
 constexpr int16_t kFirstBatchedVersion = 4;
 
-// Kafka's words; the batched versions leave them out for types that it knows.
-constexpr std::string_view kBadRequest =
-    "This most likely occurs because of a request being malformed by the client library or the message was "
-    "sent to an "
-    "incompatible broker. See the broker logs for more details.";
-constexpr std::string_view kNotAvailable = "The coordinator is not available.";
-
-void refuse(const Context& context, Coordinator& answer, ErrorCode error, std::string_view message) {
+void refuse(Coordinator& answer, ErrorCode error, std::string_view message) {
   answer.node_id = metadata::kNoBroker;
   answer.port = -1;
   answer.error_code = error;
-  if (context.version < kFirstBatchedVersion) answer.error_message = message;
+  answer.error_message = message;
 }
 
 Task<> find_one(Context& context, int8_t key_type, std::string_view key, Coordinator& answer) {
   answer.key = key;
   if (key_type != kGroupKey) {
-    refuse(context, answer, ErrorCode::kInvalidRequest, kBadRequest);
-    if (key_type < kGroupKey || key_type > kShareKey) answer.error_message = kBadRequest;
-    if (key_type == kTransactionKey) answer.error_message = "Transactions are not supported yet.";
+    refuse(answer, ErrorCode::kInvalidRequest, "Only groups have a coordinator here.");
     co_return;
   }
   const auto found = co_await context.services.groups->find_coordinator(key);
@@ -49,7 +38,7 @@ Task<> find_one(Context& context, int8_t key_type, std::string_view key, Coordin
           ? nullptr
           : endpoint_for(broker->second, context.request.connection->listener_name);
   if (endpoint == nullptr) {
-    refuse(context, answer, ErrorCode::kCoordinatorNotAvailable, kNotAvailable);
+    refuse(answer, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
     co_return;
   }
   answer.node_id = *found;

@@ -270,6 +270,10 @@ Task<> offset_delete(Context& context, const OffsetDeleteRequest& request, Offse
     }
     if (!valid.partitions.empty()) removal.topics.push_back(std::move(valid));
   }
+  if (waiting.empty()) {
+    response.topics = topics;
+    co_return;
+  }
   const GroupRequest asked(std::move(removal));
   const auto answered = co_await context.services.groups->handle(asked);
   const auto& result = std::get<coordinator::OffsetDeleteResult>(answered);

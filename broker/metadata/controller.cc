@@ -125,8 +125,8 @@ runtime::Task<Result<>> Controller::Impl::start(BrokerRegistration registration)
   if (Result<> made = co_await make_cluster_id(); !made) co_return made;
   const Result<int64_t> revision = co_await register_broker(std::move(registration));
   if (!revision) co_return std::unexpected(revision.error());
-  if (!co_await cache_.applied(*revision))
-    co_return fail(ErrorCode::kOperationNotAttempted, "the broker is stopping");
+  const bool applied = co_await cache_.applied(*revision);
+  if (!applied) co_return fail(ErrorCode::kOperationNotAttempted, "the broker is stopping");
   co_return Result<>{};
 }
 

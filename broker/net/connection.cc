@@ -112,7 +112,8 @@ runtime::Task<> Connection::read_requests() {
 
 runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
   idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
-  if (!co_await fill_inbox(kLengthBytes)) {
+  const bool filled = co_await fill_inbox(kLengthBytes);
+  if (!filled) {
     if (inbox_end_ > inbox_begin_ && !reading_done_) log_refusal("it ended inside the length of a request");
     co_return nullptr;
   }
@@ -129,7 +130,8 @@ runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
     arm_watchdog();
   }
   auto exchange = std::make_unique<Exchange>();
-  if (!co_await read_body(exchange->request.memory, length)) co_return nullptr;
+  const bool whole = co_await read_body(exchange->request.memory, length);
+  if (!whole) co_return nullptr;
   frame_deadline_ns_ = runtime::kNever;
   co_return exchange;
 }
@@ -155,13 +157,15 @@ runtime::Task<bool> Connection::fill_inbox(size_t wanted) {
 }
 
 runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
-  if (!co_await grow(frame, std::min(length, kFirstChunkBytes))) co_return false;
+  bool grown = co_await grow(frame, std::min(length, kFirstChunkBytes));
+  if (!grown) co_return false;
   const size_t buffered = std::min(length, inbox_end_ - inbox_begin_);
   frame.append(Bytes(inbox_.data() + inbox_begin_, buffered));
   inbox_begin_ += buffered;
   while (frame.size() < length) {
     if (frame.room().empty()) {
-      if (!co_await grow(frame, std::min(length, frame.capacity() * kGrowthFactor))) co_return false;
+      grown = co_await grow(frame, std::min(length, frame.capacity() * kGrowthFactor));
+      if (!grown) co_return false;
     }
     const size_t received = co_await receive(frame.room());
     if (received == 0) {

@@ -90,7 +90,8 @@ runtime::Task<Result<void>> ResponseWriter::send_memory(Bytes first, Bytes secon
       first = first.subspan(of_first);
       second = second.subspan(static_cast<size_t>(sent) - of_first);
     } else if (would_block(errno)) {
-      if (!co_await wait_writable()) co_return peer_gone(ECONNABORTED);
+      const bool writable = co_await wait_writable();
+      if (!writable) co_return peer_gone(ECONNABORTED);
     } else if (errno != EINTR) {
       co_return peer_gone(errno);
     }
@@ -115,7 +116,8 @@ runtime::Task<Result<void>> ResponseWriter::send_file(const FileSlice& slice) {
           ErrorCode::kKafkaStorageError,
           fmt::format("a file ends at {}, {} bytes before the end of what was to be sent", position, left));
     } else if (would_block(errno)) {
-      if (!co_await wait_writable()) co_return peer_gone(ECONNABORTED);
+      const bool writable = co_await wait_writable();
+      if (!writable) co_return peer_gone(ECONNABORTED);
     } else if (errno == EIO || errno == EBADF || errno == EINVAL || errno == EOVERFLOW) {
       co_return fail(ErrorCode::kKafkaStorageError, fmt::format("sendfile: {}", std::strerror(errno)));
     } else if (errno != EINTR) {

@@ -14,8 +14,7 @@ void FetchWaiter::signal() {
 }
 
 runtime::Task<bool> FetchWaiter::wait_until(int64_t deadline_ns) {
-  // The loop: a wake-up posted for an earlier round may arrive late, in this one. GCC 12 generates a trap for
-  // a `break` under an `if (!co_await ...)`.
+  // The loop: a wake-up posted for an earlier round may arrive late, in this one.
   bool in_time = true;
   while (in_time && !signalled_.load(std::memory_order_acquire))
     in_time = co_await notifier_.wait_until(deadline_ns);

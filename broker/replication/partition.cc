@@ -43,7 +43,8 @@ runtime::Task<Result<>> Partition::wait_acknowledged(int64_t end_offset, Acks ac
   // One replica: what the leader has synced is what all replicas have, so acks=1 and acks=all wait alike.
   while (acks != Acks::kNone && high_watermark_ < end_offset) {
     if (removed()) co_return fail(ErrorCode::kNotLeaderOrFollower);
-    if (!co_await acknowledged_.wait_until(deadline_ns)) co_return fail(ErrorCode::kRequestTimedOut);
+    const bool in_time = co_await acknowledged_.wait_until(deadline_ns);
+    if (!in_time) co_return fail(ErrorCode::kRequestTimedOut);
   }
   co_return Result<>();
 }

@@ -1,8 +1,8 @@
 // The coroutine type of the broker, and how a coroutine suspends on its shard.
 //
 // Every coroutine runs on one shard's io_context from start to end: a Task is never resumed by another
-// thread. GCC 12 destroys an aggregate temporary or a capturing lambda inside a co_await expression twice:
-// name it, then await it.
+// thread. GCC 12 destroys an aggregate temporary or a capturing lambda inside a co_await expression twice,
+// and what is awaited in a bare condition before it is resumed: name it, then await it, then test it.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

@@ -1,6 +1,9 @@
 """GCC 12 destroys an aggregate temporary or a capturing lambda within a co_await expression twice: both must be named
 first. This finds those written out within the operand of a co_await; which braces make an aggregate it can't know, so
-every temporary made with braces counts."""
+every temporary made with braces counts.
+
+It also destroys what is awaited in the condition of an if, while or switch before it is resumed, unless the condition
+declares a variable. And in a range-for the awaited range may die before its loop."""
 
 import re
 
@@ -8,6 +11,8 @@ from functions import blank_opaque
 from tree import Violation
 
 _AWAIT = re.compile(r"\bco_await\b")
+_CONDITION = re.compile(r"\b(if|while|switch|for)\s*(?:constexpr\s*)?\(")
+_DECLARATION = re.compile(r"[\w:<>,&*\s]+[\s&*]\w+\s*=[^=]")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -22,6 +27,29 @@ def coroutine_temporaries(tree):
                 line = text.count("\n", 0, at) + 1
                 found.append(Violation(file.path, line, "coroutine", f"{what} within co_await: name it, then await it"))
     return found
+
+
+def awaited_conditions(tree):
+    found = []
+    for file in tree.files:
+        if not file.is_cpp or "co_await" not in (file.text or ""):
+            continue
+        text = blank_opaque(file.text)
+        for match in _CONDITION.finditer(text):
+            inside = text[match.end() : _matching(text, match.end() - 1)]
+            if _is_awaited(match[1], inside):
+                line = text.count("\n", 0, match.start()) + 1
+                what = f"co_await as the condition of {match[1]}: name the result, then test it"
+                found.append(Violation(file.path, line, "coroutine", what))
+    return found
+
+
+def _is_awaited(keyword, inside):
+    if keyword == "for":
+        head, colon, awaited = inside.partition(" : ")
+        return bool(colon) and ";" not in head and bool(_AWAIT.search(awaited))
+    condition = inside.rpartition(";")[2]
+    return bool(_AWAIT.search(condition)) and not _DECLARATION.match(condition.strip())
 
 
 def _temporaries(text, begin):

@@ -147,13 +147,20 @@ SETTINGS = [
 ]
 
 COROUTINES = [
+    bad(rules.awaited_conditions, "storage/x.cc", "  if (!co_await f(a)) co_return;\n"),
+    bad(rules.awaited_conditions, "storage/x.cc", "  while (a && co_await f(a)) {\n"),
+    bad(rules.awaited_conditions, "storage/x.cc", "  if (auto x = g(); co_await f(x) == 1) co_return;\n"),
+    bad(rules.awaited_conditions, "storage/x.cc", "  for (const auto& x : co_await f(a)) g(x);\n"),
+    good(rules.awaited_conditions, "storage/x.cc", "  if (const bool done = co_await f(a); !done) co_return;\n"),
+    good(rules.awaited_conditions, "storage/x.cc", "  if (Result<> done = co_await f(a)) co_return;\n"),
+    good(rules.awaited_conditions, "storage/x.cc", "  if (a) co_await f(a);\n  while (b) x = co_await f(b);\n"),
     bad(rules.coroutine_temporaries, "storage/x.cc", "  co_await shard.call([&] { return 1; });\n"),
     bad(rules.coroutine_temporaries, "storage/x.cc", "  auto x = co_await shard.call([a](int b) mutable {\n  });\n"),
     bad(rules.coroutine_temporaries, "storage/x.cc", "  co_return co_await f(a, Options{.size = 1});\n"),
     bad(rules.coroutine_temporaries, "storage/x.cc", "  if (!co_await f(a, {1, 2})) {\n"),
     bad(rules.coroutine_temporaries, "storage/x.cc", "  co_await f(\n      g(std::pair<int, int>{1, 2}));\n"),
     good(rules.coroutine_temporaries, "storage/x.cc", "  auto f = [&] { return A{1}; };\n  co_await shard.call(f);\n"),
-    good(rules.coroutine_temporaries, "storage/x.cc", "  if (!co_await f(a[i], b()[0])) {\n    g(A{1});\n  }\n"),
+    good(rules.coroutine_temporaries, "storage/x.cc", "  co_await f(a[i], b()[0]);\n  g(A{1});\n"),
     good(rules.coroutine_temporaries, "storage/x.cc", "  // co_await f([&] {});\n"),
     good(rules.coroutine_temporaries, "storage/x.cc", "  co_await f([](int a) { return A{a}; });\n"),
     good(rules.coroutine_temporaries, "storage/x.cc", "  g(co_await f(a), [&] { return 1; });\n"),

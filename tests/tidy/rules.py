@@ -2,7 +2,7 @@
 
 import re
 
-from coroutine_rule import coroutine_temporaries
+from coroutine_rule import awaited_conditions, coroutine_temporaries
 from functions import brace_functions, python_functions
 from tree import Violation
 
@@ -261,5 +261,6 @@ def _is_in_example(name, example):
 ALL = [
     include_direction, file_size, function_size, empty_names, file_names, header_opening, type_names, unfinished,
     white_space, layout, tests_mirror_the_tree, no_foreign_code, careful_bash, settings_are_documented,
+    awaited_conditions,
     coroutine_temporaries,
 ]  # fmt: skip
