@@ -46,6 +46,9 @@ class Loader {
     for (const ConfigLine& line : parsed.lines) file_line(line, name, lines);
   }
 
+  // Where the command line finds the broker; the broker itself has no use for it.
+  static constexpr std::string_view kClientVariable = "MILLRACE_BROKER";
+
   void environment(const std::vector<std::string>& variables) {
     std::map<std::string, const Setting*> by_variable;
     for (const Setting& setting : metadata::broker_settings())
@@ -57,6 +60,7 @@ class Loader {
       const std::string name = variable.substr(0, equals);
       const auto at = by_variable.find(name);
       if (at == by_variable.end()) {
+        if (name == kClientVariable) continue;
         // Not ours to refuse: other programs may have variables of this prefix.
         loaded_.warnings.push_back(fmt::format("{}: no setting has this name, it has no effect", name));
         continue;
