@@ -118,7 +118,7 @@ std::optional<int32_t> LeaderEpochs::epoch_of(int64_t offset) const {
 }
 
 EpochEndOffset LeaderEpochs::end_offset_for(int32_t epoch, int64_t log_end_offset) const {
-  if (epoch < 0 || entries_.empty() || epoch > entries_.back().epoch) return {};
+  if (epoch == -1 || entries_.empty() || epoch > entries_.back().epoch) return {};
   if (epoch == entries_.back().epoch) return {epoch, log_end_offset};
   const auto higher =
       std::upper_bound(entries_.begin(), entries_.end(), epoch,

@@ -1,5 +1,7 @@
 // ApiVersions: 3 carries the client's name and features (KIP-511, KIP-584). DescribeCluster: 1 adds endpoint
 // types (KIP-919), 2 fenced brokers (KIP-1073).
+#include <fmt/format.h>
+
 #include <vector>
 
 #include "broker/api/api_table.h"
@@ -53,13 +55,13 @@ void api_versions(Context& context, const ApiVersionsRequest& request, ApiVersio
 
 void describe_cluster(Context& context, const DescribeClusterRequest& request,
                       DescribeClusterResponse& response) {
-  response.endpoint_type = request.endpoint_type;
   if (request.endpoint_type != kBrokerEndpoints) {
     const bool is_known = request.endpoint_type == kControllerEndpoints;
     response.error_code = is_known ? ErrorCode::kMismatchedEndpointType : ErrorCode::kUnsupportedEndpointType;
-    response.error_message = is_known ? "The request was sent to an endpoint of type BROKER, but we wanted "
-                                        "an endpoint of type CONTROLLER"
-                                      : "Unsupported endpoint type";
+    response.error_message =
+        is_known ? "The request was sent to an endpoint of type BROKER, but we wanted "
+                   "an endpoint of type CONTROLLER"
+                 : context.text(fmt::format("Unsupported endpoint type {}", request.endpoint_type));
     return;
   }
   const metadata::ImagePtr image = context.image();

@@ -33,11 +33,13 @@ DescribeConfigsResponse::Resource::Config to_answer(Context& context, const Conf
                                                     const DescribeConfigsRequest& request) {
   DescribeConfigsResponse::Resource::Config config;
   config.name = context.text(entry.name);
-  if (entry.value) config.value = context.text(*entry.value);
+  // Null, where the message's default is an empty text.
+  config.value = entry.value ? std::optional(context.text(*entry.value)) : std::nullopt;
   config.read_only = entry.read_only;
   config.config_source = static_cast<int8_t>(entry.source);
   config.is_sensitive = entry.sensitive;
   config.config_type = static_cast<int8_t>(entry.type);
+  config.documentation = std::nullopt;
   if (request.include_documentation) config.documentation = entry.documentation;
   if (!request.include_synonyms) return config;
   config.synonyms =

@@ -121,7 +121,7 @@ runtime::Task<SessionState> find_session(Context& context, const FetchRequest& r
 // Starts a session where the client asked for one; it is told what this answer says.
 void create_session(Context& context, const FetchRequest& request, const std::vector<FetchAnswer>& answers,
                     SessionState& state) {
-  if (context.version < 7 || request.session_epoch != kFullSessionEpoch || state.wishes.empty()) return;
+  if (context.version < 7 || request.session_epoch != kFullSessionEpoch) return;
   runtime::Shard& shard = context.shard();
   auto* session = context.here().fetch_sessions.create(
       state.wishes, context.version >= 13, static_cast<uint32_t>(shard.random().next()), context.now_ms());
@@ -239,8 +239,9 @@ FetchResponse::Topic::Partition answer(Context& context, Part& part, bool reads_
   answer.high_watermark = part.outcome.high_watermark;
   answer.last_stable_offset = part.outcome.last_stable_offset;
   answer.log_start_offset = part.outcome.log_start_offset;
-  // Null says that the client didn't ask; without transactions the list is empty.
-  if (reads_committed) answer.aborted_transactions.emplace();
+  // Null says that the client didn't ask; without transactions, or without the partition, the list is empty.
+  answer.aborted_transactions = std::nullopt;
+  if (reads_committed || !part.resolved) answer.aborted_transactions.emplace();
   if (part.outcome.diverging_epoch) {
     answer.diverging_epoch.epoch = part.outcome.diverging_epoch->epoch;
     answer.diverging_epoch.end_offset = part.outcome.diverging_epoch->end_offset;
@@ -327,6 +328,8 @@ runtime::Task<> fetch(Context& context, const FetchRequest& request, FetchRespon
   for (size_t i = 0; i < parts.size(); ++i) {
     if (send[i]) sent.push_back(&parts[i]);
   }
+  // What doesn't exist is answered last, as Kafka does.
+  std::stable_partition(sent.begin(), sent.end(), [](const Part* part) { return part->resolved; });
   fill(context, sent, limits.reads_committed, response);
 }
 

@@ -94,6 +94,8 @@ void fill_requested(Context& context, const MetadataRequest& request,
   std::vector<MetadataResponse::Topic> topics;
   std::set<std::string_view> seen;
   for (const auto& wanted : *request.topics) {
+    // Where one topic is named by id, those without are passed over, as Kafka does.
+    if (by_id && wanted.topic_id.is_zero()) continue;
     const TopicPtr topic = by_id ? image->topic(wanted.topic_id) : image->topic(wanted.name.value_or(""));
     if (topic) {
       if (seen.insert(topic->name).second) {
@@ -106,6 +108,8 @@ void fill_requested(Context& context, const MetadataRequest& request,
       topics.push_back(
           refuse(wanted.name, {},
                  valid ? creation_error(created, *wanted.name) : ErrorCode::kInvalidTopicException));
+      if (request.include_topic_authorized_operations)
+        topics.back().topic_authorized_operations = kAllTopicOperations;
     }
   }
   response.topics = context.arena.copy(topics);
@@ -148,7 +152,6 @@ Task<> metadata(Context& context, const MetadataRequest& request, MetadataRespon
       const auto& wanted = (*request.topics)[i];
       response.topics[i] = refuse(wanted.name.value_or(""), wanted.topic_id, ErrorCode::kInvalidRequest);
     }
-    fill_cluster(context, request, response);
     co_return;
   }
   if (asks_for_all(request, context.version)) {
@@ -185,6 +188,15 @@ std::vector<std::pair<std::string_view, TopicPtr>> topics_from(const DescribeTop
   return topics;
 }
 
+// A cursor points to one of the topics that the request names, where it names any.
+bool has_valid_cursor(const DescribeTopicPartitionsRequest& request) {
+  if (!request.cursor) return true;
+  if (request.cursor->partition_index < 0) return false;
+  return request.topics.empty() ||
+         std::any_of(request.topics.begin(), request.topics.end(),
+                     [&](const auto& topic) { return topic.name == request.cursor->topic_name; });
+}
+
 void describe_partition(Context& context, const metadata::PartitionImage& image, int32_t index,
                         DescribeTopicPartitionsResponse::Topic::Partition& answer) {
   answer.error_code = image.leader == metadata::kNoBroker ? ErrorCode::kLeaderNotAvailable : ErrorCode::kNone;
@@ -203,9 +215,17 @@ void describe_partition(Context& context, const metadata::PartitionImage& image,
 
 void describe_topic_partitions(Context& context, const DescribeTopicPartitionsRequest& request,
                                DescribeTopicPartitionsResponse& response) {
+  if (!has_valid_cursor(request)) {
+    response.topics = context.arena.make_array<DescribeTopicPartitionsResponse::Topic>(request.topics.size());
+    for (size_t i = 0; i < request.topics.size(); ++i) {
+      response.topics[i].name = request.topics[i].name;
+      response.topics[i].error_code = ErrorCode::kInvalidRequest;
+    }
+    return;
+  }
   const metadata::ImagePtr image = context.image();
   const std::string_view first = request.cursor ? request.cursor->topic_name : std::string_view();
-  size_t left = static_cast<size_t>(std::clamp(request.response_partition_limit, 0, kMaxPartitionsPerPage));
+  size_t left = static_cast<size_t>(std::clamp(request.response_partition_limit, 1, kMaxPartitionsPerPage));
   std::vector<DescribeTopicPartitionsResponse::Topic> topics;
   for (const auto& [name, topic] : topics_from(request, *image, first)) {
     size_t begin = 0;
@@ -220,13 +240,13 @@ void describe_topic_partitions(Context& context, const DescribeTopicPartitionsRe
     DescribeTopicPartitionsResponse::Topic& answer = topics.emplace_back();
     answer.name = context.text(name);
     answer.is_internal = metadata::is_internal_topic(name);
+    answer.topic_authorized_operations = kAllTopicOperations;
     if (!topic) {
       answer.error_code = metadata::check_topic_name(name) ? ErrorCode::kInvalidTopicException
                                                            : ErrorCode::kUnknownTopicOrPartition;
       continue;
     }
     answer.topic_id = topic->id;
-    answer.topic_authorized_operations = kAllTopicOperations;
     begin = std::min(begin, topic->partitions.size());
     const size_t count = std::min(left, topic->partitions.size() - begin);
     answer.partitions = context.arena.make_array<DescribeTopicPartitionsResponse::Topic::Partition>(count);

@@ -92,7 +92,7 @@ void answer_offset(const Partition& partition, const OffsetQuestion& question) {
     case kEarliest:
     case kEarliestLocal:
       answer.offset = log.log_start_offset();
-      answer.leader_epoch = log.leader_epochs().epoch_of(answer.offset).value_or(-1);
+      answer.leader_epoch = partition.epoch_of(answer.offset).value_or(-1);
       return;
     case kMaxTimestamp:
       return answer_found(log.max_timestamp(), end_offset, answer);

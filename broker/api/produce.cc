@@ -9,6 +9,7 @@
 #include "broker/api/handlers.h"
 #include "broker/replication/partition.h"
 #include "broker/runtime/fan_out.h"
+#include "protocol/record_batch.h"
 
 namespace millrace::api {
 namespace {
@@ -25,6 +26,7 @@ struct Part {
   std::shared_ptr<replication::Partition> partition;  // touched on its shard only
   std::expected<storage::AppendInfo, storage::AppendError> appended;
   Result<> acknowledged;
+  int64_t log_start_offset = -1;  // when it was refused
 };
 
 // The parts of one shard.
@@ -109,6 +111,8 @@ void append(Services& services, ShardParts& parts) {
       continue;
     }
     part.appended = part.partition->append(part.records, now_ms);
+    if (!part.appended && !part.partition->removed())
+      part.log_start_offset = part.partition->log().log_start_offset();
   }
 }
 
@@ -122,11 +126,28 @@ runtime::Task<> wait_acknowledged(ShardParts& parts, Acks acks, int32_t timeout_
   }
 }
 
+// Kafka tells the log's start with what it refuses after a look at the log, sequences and times; not with
+// what is wrong already by itself.
+bool tells_log_start(ErrorCode error) {
+  switch (error) {
+    case ErrorCode::kUnknownTopicOrPartition:
+    case ErrorCode::kNotLeaderOrFollower:
+    case ErrorCode::kMessageTooLarge:
+    case ErrorCode::kRecordListTooLarge:
+    case ErrorCode::kCorruptMessage:
+    case ErrorCode::kKafkaStorageError:
+      return false;
+    default:
+      return true;
+  }
+}
+
 void answer(Context& context, const Part& part) {
   ProduceResponse::Topic::Partition& answer = *part.answer;
   if (!part.appended) {
     const storage::AppendError& error = part.appended.error();
     refuse(context, answer, error);
+    if (tells_log_start(error.code)) answer.log_start_offset = part.log_start_offset;
     answer.record_errors =
         context.arena.make_array<ProduceResponse::Topic::Partition::RecordError>(error.record_errors.size());
     for (size_t i = 0; i < error.record_errors.size(); ++i) {
@@ -142,6 +163,26 @@ void answer(Context& context, const Part& part) {
 }
 
 bool is_valid(int16_t acks) { return acks >= -1 && acks <= 1; }
+
+bool has_transactional_batch(const ProduceRequest& request) {
+  for (const auto& topic : request.topic_data) {
+    for (const auto& partition : topic.partition_data) {
+      if (!partition.records.bytes) continue;
+      const auto header = protocol::peek_batch_header(*partition.records.bytes);
+      if (header && header->is_transactional()) return true;
+    }
+  }
+  return false;
+}
+
+// What is wrong with the request as a whole.
+ErrorCode check(const ProduceRequest& request) {
+  if (!is_valid(request.acks)) return ErrorCode::kInvalidRequiredAcks;
+  if (!has_transactional_batch(request)) return ErrorCode::kNone;
+  // Transactions aren't served yet: records of one that nobody can end must not get into a log.
+  return request.transactional_id ? ErrorCode::kInvalidTxnState
+                                  : ErrorCode::kTransactionalIdAuthorizationFailed;
+}
 
 void refuse_all(Context& context, const ProduceRequest& request, ProduceResponse& response,
                 const Error& error) {
@@ -176,8 +217,9 @@ void answer_by_silence(Context& context, const ProduceResponse& response) {
 
 runtime::Task<> produce(Context& context, const ProduceRequest& request, ProduceResponse& response) {
   response.responses = context.arena.make_array<ProduceResponse::Topic>(request.topic_data.size());
-  if (!is_valid(request.acks)) {
-    refuse_all(context, request, response, {ErrorCode::kInvalidRequiredAcks, {}});
+  if (const ErrorCode error = check(request); error != ErrorCode::kNone) {
+    refuse_all(context, request, response, {error, {}});
+    if (request.acks == 0) answer_by_silence(context, response);
     co_return;
   }
   Sorter sorter(context);

@@ -44,6 +44,12 @@ Task<> init_producer_id(Context& context, const InitProducerIdRequest& request,
     response.producer_epoch = -1;
     co_return;
   }
+  // Both or none (KIP-360).
+  if ((request.producer_id == -1) != (request.producer_epoch == -1)) {
+    response.error_code = ErrorCode::kInvalidRequest;
+    response.producer_epoch = -1;
+    co_return;
+  }
   const auto id = co_await next_producer_id(context);
   if (!id) {
     response.error_code = id.error().code;
@@ -69,12 +75,19 @@ Task<> describe_producers(Context& context, const DescribeProducersRequest& requ
     auto& answer = response.topics[t];
     const auto topic = context.image()->topic(wanted.name);
     answer.name = wanted.name;
+    const auto name_problem = metadata::check_topic_name(wanted.name);
     answer.partitions = context.arena.make_array<DescribeProducersResponse::Topic::Partition>(
         wanted.partition_indexes.size());
     for (size_t p = 0; p < wanted.partition_indexes.size(); ++p) {
       const int32_t index = wanted.partition_indexes[p];
       answer.partitions[p].partition_index = index;
-      if (!topic || index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
+      if (name_problem) {
+        answer.partitions[p].error_code = ErrorCode::kInvalidTopicException;
+        answer.partitions[p].error_message = context.message("Topic name is invalid: " + *name_problem);
+      } else if (!topic) {
+        answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
+        answer.partitions[p].error_message = "This server does not host this topic-partition.";
+      } else if (index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
         answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
       } else {
         questions.push_back({{topic->id, index}, {}, ErrorCode::kNone, &answer.partitions[p]});

@@ -93,7 +93,8 @@ Task<> delete_topics(Context& context, const DeleteTopicsRequest& request, Delet
   response.responses = context.arena.make_array<DeleteTopicsResponse::Topic>(results.size());
   for (size_t i = 0; i < results.size(); ++i) {
     DeleteTopicsResponse::Topic& answer = response.responses[i];
-    if (results[i].name) answer.name = context.text(*results[i].name);
+    // Null, where the message's default is an empty text.
+    answer.name = results[i].name ? std::optional(context.text(*results[i].name)) : std::nullopt;
     answer.topic_id = results[i].id;
     answer.error_code = results[i].error.code;
     answer.error_message = context.message(results[i].error.message);

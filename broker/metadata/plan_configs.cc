@@ -76,7 +76,7 @@ Result<Target> find_target(const PlanContext& context, const AlterResource& reso
     case ResourceType::kBroker:
       return broker_target(context, resource.name);
     default:
-      return invalid_request(fmt::format("Unexpected resource type {}", static_cast<int>(resource.type)));
+      return invalid_request(fmt::format("Unknown resource type {}", static_cast<int>(resource.type)));
   }
 }
 

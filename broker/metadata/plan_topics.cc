@@ -183,8 +183,59 @@ Result<TopicPtr> find_doomed(const PlanContext& context, const DeleteTopic& topi
   }
   const TopicPtr found = topic.name ? context.image.topic(*topic.name) : context.image.topic(topic.id);
   if (found) return found;
-  return fail(topic.name ? ErrorCode::kUnknownTopicOrPartition : ErrorCode::kUnknownTopicId);
+  if (!topic.name) return fail(ErrorCode::kUnknownTopicId, "This server does not host this topic ID.");
+  return fail(ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.");
 }
+
+// Topics that one request names more than once; each is answered once. What is named by name and by id is
+// answered by its name.
+class DoomedTwice {
+ public:
+  DoomedTwice(const ClusterImage& image, const std::vector<DeleteTopic>& topics) {
+    for (const DeleteTopic& topic : topics) {
+      if (topic.name.has_value() != topic.id.is_zero()) continue;
+      if (topic.name) {
+        ++names_[*topic.name];
+        if (const TopicPtr found = image.topic(*topic.name)) ids_of_names_.insert(found->id);
+      } else {
+        ++ids_[topic.id];
+      }
+    }
+  }
+
+  // Whether the request tells this topic's id, so that an answer may.
+  bool is_known(const TopicImage& topic) const { return ids_.contains(topic.id); }
+
+  // What is wrong with naming it again, kNone if nothing is. `answered` is set when it has its answer
+  // already.
+  Error check(const ClusterImage& image, const DeleteTopic& topic, bool& answered) {
+    if (topic.name && topic.id.is_zero()) {
+      if (names_[*topic.name] > 1) {
+        answered = !reported_names_.insert(*topic.name).second;
+        return {ErrorCode::kInvalidRequest, "Duplicate topic name."};
+      }
+      const TopicPtr found = image.topic(*topic.name);
+      if (found && ids_.contains(found->id)) {
+        return {ErrorCode::kInvalidRequest,
+                "The provided topic name maps to an ID that was already supplied."};
+      }
+    } else if (!topic.name && !topic.id.is_zero()) {
+      answered = ids_of_names_.contains(topic.id);
+      if (ids_[topic.id] > 1) {
+        answered = answered || !reported_ids_.insert(topic.id).second;
+        return {ErrorCode::kInvalidRequest, "Duplicate topic id."};
+      }
+    }
+    return {ErrorCode::kNone, {}};
+  }
+
+ private:
+  std::map<std::string, int> names_;
+  std::map<Uuid, int> ids_;
+  std::set<Uuid> ids_of_names_;
+  std::set<std::string> reported_names_;
+  std::set<Uuid> reported_ids_;
+};
 
 Result<> create_partitions(const PlanContext& context, const NewPartitions& request, int64_t& room,
                            Transaction& transaction) {
@@ -258,28 +309,28 @@ Plan<DeleteTopicResult> plan_delete_topics(const PlanContext& context,
                                            const std::vector<DeleteTopic>& topics) {
   Plan<DeleteTopicResult> plan;
   const bool enabled = parse_boolean(context.config.get("delete.topic.enable").value_or("true"));
-  std::map<Uuid, int> found;
+  DoomedTwice twice(context.image, topics);
   for (const DeleteTopic& topic : topics) {
-    if (const Result<TopicPtr> doomed = find_doomed(context, topic)) ++found[(*doomed)->id];
-  }
-  for (const DeleteTopic& topic : topics) {
+    bool answered = false;
+    const Error duplicate = twice.check(context.image, topic, answered);
+    if (answered) continue;
     DeleteTopicResult& result = plan.results.emplace_back(DeleteTopicResult{topic.name, topic.id});
     if (!enabled) {
       result.error = {ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled."};
       continue;
     }
     const Result<TopicPtr> doomed = find_doomed(context, topic);
+    if (duplicate.code != ErrorCode::kNone) {
+      result.error = duplicate;
+      if (doomed && twice.is_known(**doomed)) result.id = (*doomed)->id;
+      continue;
+    }
     if (!doomed) {
       result.error = doomed.error();
       continue;
     }
     result.name = (*doomed)->name;
     result.id = (*doomed)->id;
-    if (found[result.id] > 1) {
-      result.error = {ErrorCode::kInvalidRequest,
-                      topic.name ? "Duplicate topic name." : "Duplicate topic id."};
-      continue;
-    }
     auto& operations = plan.transaction.operations;
     operations.push_back(Operation::remove(topic_key((*doomed)->name)));
     operations.push_back(Operation::remove_prefix(partitions_prefix(result.id)));

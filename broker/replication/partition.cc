@@ -7,6 +7,11 @@
 #include "broker/replication/commit_loop.h"
 
 namespace millrace::replication {
+namespace {
+
+constexpr int32_t kNoEpoch = -1;
+
+}  // namespace
 
 Partition::Partition(std::unique_ptr<storage::Log> log, std::string topic, int32_t leader_epoch,
                      CommitLoop& commit_loop)
@@ -64,7 +69,7 @@ ReadOutcome Partition::read(const ReadRequest& request) {
                       .last_stable_offset = last_stable_offset(),
                       .log_start_offset = log_->log_start_offset()};
   if (request.last_fetched_epoch >= 0) {
-    const auto end = log_->leader_epochs().end_offset_for(request.last_fetched_epoch, log_->log_end_offset());
+    const auto end = end_offset_of(request.last_fetched_epoch);
     if (end.epoch < 0 || end.end_offset < 0) return {.error = ErrorCode::kOffsetOutOfRange};
     if (end.epoch < request.last_fetched_epoch || end.end_offset < request.fetch_offset) {
       outcome.diverging_epoch = end;
@@ -88,11 +93,34 @@ Result<storage::EpochEndOffset> Partition::end_offset_for_epoch(int32_t current_
   if (const ErrorCode error = check_leader_epoch(current_leader_epoch); error != ErrorCode::kNone) {
     return fail(error);
   }
-  return log_->leader_epochs().end_offset_for(leader_epoch, log_->log_end_offset());
+  return end_offset_of(leader_epoch);
+}
+
+std::optional<int32_t> Partition::epoch_of(int64_t offset) const {
+  if (removed()) return std::nullopt;
+  if (const auto epoch = log_->leader_epochs().epoch_of(offset)) return epoch;
+  if (offset == log_->log_end_offset()) return leader_epoch_;
+  return std::nullopt;
+}
+
+// As if the leader's own epoch stood in the log from its end on, where it hasn't appended yet.
+storage::EpochEndOffset Partition::end_offset_of(int32_t epoch) const {
+  const int64_t end = log_->log_end_offset();
+  const storage::LeaderEpochs& epochs = log_->leader_epochs();
+  const std::optional<int32_t> latest = epochs.latest_epoch();
+  if (epoch == kNoEpoch || epoch > leader_epoch_) return {};
+  if (epoch == leader_epoch_ || !latest) return {epoch, end};
+  if (epoch >= *latest) return {*latest, end};
+  return epochs.end_offset_for(epoch, end);
 }
 
 Result<int64_t> Partition::delete_records(int64_t before_offset) {
   if (removed()) return fail(ErrorCode::kNotLeaderOrFollower);
+  if (!log_->config().delete_old) {
+    return fail(ErrorCode::kPolicyViolation,
+                fmt::format("Records of {}-{} can't be deleted: its cleanup.policy doesn't include delete.",
+                            topic_, id().partition));
+  }
   const int64_t before = before_offset == -1 ? high_watermark_ : before_offset;
   if (before < 0 || before > high_watermark_) {
     return fail(ErrorCode::kOffsetOutOfRange,

@@ -80,11 +80,14 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // The end of the records of that epoch, or of the largest before it (OffsetForLeaderEpoch, KIP-101).
   Result<storage::EpochEndOffset> end_offset_for_epoch(int32_t current_leader_epoch,
                                                        int32_t leader_epoch) const;
-  // kNone, kFencedLeaderEpoch or kUnknownLeaderEpoch.
+  // The leader epoch of the record at `offset`; at the log's end that of the next one. Nothing where the log
+  // doesn't know.
+  std::optional<int32_t> epoch_of(int64_t offset) const;
+  // kNone, kFencedLeaderEpoch or kUnknownLeaderEpoch; negative for a client that doesn't know.
   ErrorCode check_leader_epoch(int32_t current_leader_epoch) const;
 
   // Moves the log start offset up; -1 means to the high watermark. Returns the new log start offset.
-  // kOffsetOutOfRange beyond the high watermark.
+  // kOffsetOutOfRange beyond the high watermark, kPolicyViolation where cleanup.policy lacks "delete".
   Result<int64_t> delete_records(int64_t before_offset);
 
   // For the commit loop: whether this partition waits for its next round; everything before an offset is on
@@ -98,6 +101,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool removed() const { return log_ == nullptr; }
 
  private:
+  storage::EpochEndOffset end_offset_of(int32_t epoch) const;
   void advance_high_watermark(int64_t offset);
 
   std::unique_ptr<storage::Log> log_;  // null once removed

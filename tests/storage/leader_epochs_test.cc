@@ -25,6 +25,7 @@ TEST_CASE("OffsetForLeaderEpoch's answers, case by case (KIP-101, KIP-279)") {
   REQUIRE(epochs.assign(4, 11));
   REQUIRE(epochs.assign(7, 20));
   CHECK(epochs.end_offset_for(-1, 30) == EpochEndOffset{-1, -1});
+  CHECK(epochs.end_offset_for(-2, 30) == EpochEndOffset{-2, 5});
   CHECK(epochs.end_offset_for(8, 30) == EpochEndOffset{-1, -1});
   CHECK(epochs.end_offset_for(7, 30) == EpochEndOffset{7, 30});
   CHECK(epochs.end_offset_for(4, 30) == EpochEndOffset{4, 20});

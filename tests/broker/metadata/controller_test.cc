@@ -149,15 +149,17 @@ TEST_CASE("Topics are deleted by name and by id") {
                                        {.name = "c"},
                                        {.name = "c"},
                                        {.name = std::nullopt}});
-  REQUIRE(results.size() == 7);
+  REQUIRE(results.size() == 6);
   CHECK(said(results[0].error) == "NONE");
   CHECK(results[0].id == made[0].id);
   CHECK(said(results[1].error) == "NONE");
   CHECK(results[1].name == "b");
-  CHECK(said(results[2].error) == "UNKNOWN_TOPIC_OR_PARTITION: ");
-  CHECK(said(results[3].error) == "UNKNOWN_TOPIC_ID: ");
+  CHECK(said(results[2].error) ==
+        "UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.");
+  CHECK(said(results[3].error) == "UNKNOWN_TOPIC_ID: This server does not host this topic ID.");
   CHECK(said(results[4].error) == "INVALID_REQUEST: Duplicate topic name.");
-  CHECK(said(results[6].error) == "INVALID_REQUEST: Neither topic name nor id were specified.");
+  CHECK(results[4].id.is_zero());
+  CHECK(said(results[5].error) == "INVALID_REQUEST: Neither topic name nor id were specified.");
   CHECK(cluster.image(1)->topics().size() == 2);
   CHECK(cluster.image(1)->partition_count() == 2);
   // A new topic of the same name is another one, without the old one's configuration.
@@ -165,6 +167,23 @@ TEST_CASE("Topics are deleted by name and by id") {
   const auto again = cluster.create(std::vector{topic("configured")});
   CHECK(again[0].id != made[3].id);
   CHECK(cluster.image()->topic("configured")->configs.empty());
+}
+
+TEST_CASE("A topic to delete that is named by name and by id is answered once") {
+  TestDirectory directory;
+  TestCluster cluster(directory.path());
+  cluster.start();
+  const auto made = cluster.create(std::vector{topic("a")});
+  const auto both = cluster.remove({{.name = "a"}, {.name = std::nullopt, .id = made[0].id}});
+  REQUIRE(both.size() == 1);
+  CHECK(said(both[0].error) ==
+        "INVALID_REQUEST: The provided topic name maps to an ID that was already supplied.");
+  const auto ids =
+      cluster.remove({{.name = std::nullopt, .id = made[0].id}, {.name = std::nullopt, .id = made[0].id}});
+  REQUIRE(ids.size() == 1);
+  CHECK(said(ids[0].error) == "INVALID_REQUEST: Duplicate topic id.");
+  CHECK(!ids[0].name);
+  CHECK(cluster.image()->topic("a"));
 }
 
 TEST_CASE("Deleting topics can be turned off") {
