@@ -63,7 +63,8 @@ tools::Command dev_command() {
             const ConfigSources sources = {
                 .sets = {fmt::format("listeners=PLAINTEXT://127.0.0.1:{}", arguments.text("port")),
                          fmt::format("http.listener=127.0.0.1:{}", arguments.text("http-port")),
-                         fmt::format("log.dirs={}", std::filesystem::absolute(arguments.text("data-dir")).string()),
+                         fmt::format("log.dirs={}",
+                                     std::filesystem::absolute(arguments.text("data-dir")).string()),
                          // Who tries things out starts one consumer at a time and wants its records now.
                          "group.initial.rebalance.delay.ms=0"}};
             return run_broker("dev", sources, {.port_hint = "--port N", .http_port_hint = "--http-port N"},
