@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -49,15 +50,23 @@ struct SessionState {
   std::vector<FetchWish> wishes;
 };
 
+// A partition that is named twice counts once, as it is named last.
 std::vector<FetchWish> wishes_of(const FetchRequest& request) {
   std::vector<FetchWish> wishes;
+  std::unordered_map<FetchTarget, size_t, replication::FetchTargetHash> places;
   for (const auto& topic : request.topics) {
     for (const auto& partition : topic.partitions) {
-      wishes.push_back({.target = {topic.topic_id, std::string(topic.topic), partition.partition},
-                        .fetch_offset = partition.fetch_offset,
-                        .current_leader_epoch = partition.current_leader_epoch,
-                        .last_fetched_epoch = partition.last_fetched_epoch,
-                        .max_bytes = partition.partition_max_bytes});
+      FetchWish wish{.target = {topic.topic_id, std::string(topic.topic), partition.partition},
+                     .fetch_offset = partition.fetch_offset,
+                     .current_leader_epoch = partition.current_leader_epoch,
+                     .last_fetched_epoch = partition.last_fetched_epoch,
+                     .max_bytes = partition.partition_max_bytes};
+      const auto [place, is_new] = places.try_emplace(wish.target, wishes.size());
+      if (is_new) {
+        wishes.push_back(std::move(wish));
+      } else {
+        wishes[place->second] = std::move(wish);
+      }
     }
   }
   return wishes;

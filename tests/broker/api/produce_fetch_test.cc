@@ -288,3 +288,64 @@ TEST_CASE("a fetch session answers only what changed", "[api]") {
   next.session_id = first.session_id + 1000;
   CHECK(other.call<FetchResponse>(next, 13).error_code == ErrorCode::kFetchSessionIdNotFound);
 }
+
+TEST_CASE("Records of a transaction are refused: nobody could end it") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  const Uuid id = create_topic(client, "t");
+  const Buffer batch =
+      batch_of({"a"}, {.producer_id = 7, .producer_epoch = 0, .base_sequence = 0, .transactional = true});
+  OneProduce produce("t", id, batch);
+  CHECK(only(client.call<ProduceResponse>(produce.request, 9)).error_code ==
+        ErrorCode::kTransactionalIdAuthorizationFailed);
+  produce.request.transactional_id = "x";
+  CHECK(only(client.call<ProduceResponse>(produce.request, 9)).error_code == ErrorCode::kInvalidTxnState);
+  OneFetch fetch("t", id, 0);
+  CHECK(only(client.call<FetchResponse>(fetch.request, 12)).high_watermark == 0);
+}
+
+TEST_CASE("A refused sequence tells where the log starts, a damaged batch doesn't") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  const Uuid id = create_topic(client, "t");
+  const BatchOptions options{.producer_id = 7, .producer_epoch = 0, .base_sequence = 0};
+  const Buffer first = batch_of({"a"}, options);
+  REQUIRE(only(client.call<ProduceResponse>(OneProduce("t", id, first).request, 9)).error_code ==
+          ErrorCode::kNone);
+  BatchOptions gap = options;
+  gap.base_sequence = 5;
+  const Buffer later = batch_of({"b"}, gap);
+  const auto refused = only(client.call<ProduceResponse>(OneProduce("t", id, later).request, 9));
+  CHECK(refused.error_code == ErrorCode::kOutOfOrderSequenceNumber);
+  CHECK(refused.log_start_offset == 0);
+  Buffer damaged = batch_of({"c"});
+  damaged.back() ^= std::byte{1};
+  const auto corrupt = only(client.call<ProduceResponse>(OneProduce("t", id, damaged).request, 9));
+  CHECK(corrupt.error_code == ErrorCode::kCorruptMessage);
+  CHECK(corrupt.log_start_offset == -1);
+}
+
+TEST_CASE("A fetch names aborted transactions only to who asked, and a partition named twice once") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  const Uuid id = create_topic(client, "t");
+  OneFetch fetch("t", id, 0);
+  CHECK(!only(client.call<FetchResponse>(fetch.request, 12)).aborted_transactions);
+  fetch.request.isolation_level = 1;
+  CHECK(only(client.call<FetchResponse>(fetch.request, 12)).aborted_transactions);
+  fetch.partitions.push_back(fetch.partitions[0]);
+  fetch.topics[0].partitions = fetch.partitions;
+  fetch.partitions[1].fetch_offset = 9;
+  CHECK(only(client.call<FetchResponse>(fetch.request, 12)).error_code == ErrorCode::kOffsetOutOfRange);
+}
+
+TEST_CASE("A producer names its id and epoch together or not at all") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  InitProducerIdRequest request;
+  request.transactional_id = std::nullopt;
+  request.producer_id = 7;
+  CHECK(client.call<InitProducerIdResponse>(request, 5).error_code == ErrorCode::kInvalidRequest);
+  request.producer_epoch = 0;
+  CHECK(client.call<InitProducerIdResponse>(request, 5).error_code == ErrorCode::kNone);
+}
