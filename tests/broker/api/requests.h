@@ -24,8 +24,8 @@ inline Uuid create_topic(TestClient& client, std::string_view name, int32_t part
   return response.topics[0].topic_id;
 }
 
-// Appends the batch; returns the offset of its first record.
-inline int64_t produce(TestClient& client, std::string_view topic, int32_t partition, const Buffer& batch) {
+inline protocol::ProduceResponse::Topic::Partition try_produce(TestClient& client, std::string_view topic,
+                                                               int32_t partition, const Buffer& batch) {
   std::vector<protocol::ProduceRequest::Topic> topics(1);
   std::vector<protocol::ProduceRequest::Topic::Partition> partitions(1);
   partitions[0].index = partition;
@@ -39,8 +39,14 @@ inline int64_t produce(TestClient& client, std::string_view topic, int32_t parti
   const auto response = client.call<protocol::ProduceResponse>(request, 12);
   REQUIRE(response.responses.size() == 1);
   REQUIRE(response.responses[0].partition_responses.size() == 1);
-  REQUIRE(response.responses[0].partition_responses[0].error_code == ErrorCode::kNone);
-  return response.responses[0].partition_responses[0].base_offset;
+  return response.responses[0].partition_responses[0];
+}
+
+// Appends the batch; returns the offset of its first record.
+inline int64_t produce(TestClient& client, std::string_view topic, int32_t partition, const Buffer& batch) {
+  const auto answer = try_produce(client, topic, partition, batch);
+  REQUIRE(answer.error_code == ErrorCode::kNone);
+  return answer.base_offset;
 }
 
 // A batch of one record for each timestamp.
