@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "tools/help.h"
@@ -34,6 +35,11 @@ std::vector<std::string> option_words(const Command& command) {
   return words;
 }
 
+auto first_positional(const Command& command) {
+  return std::find_if(command.options.begin(), command.options.end(),
+                      [](const Option& option) { return option.positional; });
+}
+
 // Shell code for single quotes.
 std::string quoted(std::string_view text) {
   std::string out = "'";
@@ -60,6 +66,35 @@ std::string join_path(const std::string& group, const std::string& word) {
   return group.empty() ? word : group + " " + word;
 }
 
+// The cases that follow the words typed so far into the table, one per group and word: `line` has a place for
+// what is matched and one for the path that it leads to.
+std::string path_cases(std::span<const Command> commands, const std::string& line) {
+  std::string out;
+  for (const std::string& group : groups(commands)) {
+    for (const std::string& word : words_below(commands, group)) {
+      out += fmt::format(fmt::runtime(line), quoted(group + " " + word), quoted(join_path(group, word)));
+    }
+  }
+  return out;
+}
+
+// The cases that complete an option's value after the option: what `action` says, and no more.
+std::string value_cases(std::span<const Command> commands,
+                        const std::function<std::string(const Option&)>& action) {
+  std::string out;
+  for (const Command& command : commands) {
+    for (const Option& option : command.options) {
+      if (option.positional || option.value.empty()) continue;
+      std::string patterns;
+      for (const std::string& word : option.spellings()) {
+        patterns += (patterns.empty() ? "" : "|") + quoted(command.path + " " + word);
+      }
+      out += fmt::format("    {}) {}; return ;;\n", patterns, action(option));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string bash_completion(std::span<const Command> commands) {
@@ -69,24 +104,11 @@ std::string bash_completion(std::span<const Command> commands) {
       "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path= i\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    case \"$path ${COMP_WORDS[i]}\" in\n";
-  for (const std::string& group : groups(commands)) {
-    for (const std::string& word : words_below(commands, group)) {
-      out +=
-          fmt::format("      {}) path={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
-    }
-  }
+  out += path_cases(commands, "      {}) path={} ;;\n");
   out += "    esac\n  done\n  case \"$path $prev\" in\n";
-  for (const Command& command : commands) {
-    for (const Option& option : command.options) {
-      if (option.positional || option.value.empty()) continue;
-      std::string patterns;
-      for (const std::string& word : option.spellings()) {
-        patterns += (patterns.empty() ? "" : "|") + quoted(command.path + " " + word);
-      }
-      out += fmt::format("    {}) COMPREPLY=($(compgen {} -- \"$cur\")); return ;;\n", patterns,
-                         bash_candidates(option));
-    }
-  }
+  out += value_cases(commands, [](const Option& option) {
+    return fmt::format("COMPREPLY=($(compgen {} -- \"$cur\"))", bash_candidates(option));
+  });
   out += "  esac\n  case $path in\n";
   for (const std::string& group : groups(commands)) {
     out += fmt::format("    {}) COMPREPLY=($(compgen -W {} -- \"$cur\")) ;;\n", quoted(group),
@@ -97,8 +119,7 @@ std::string bash_completion(std::span<const Command> commands) {
     out +=
         fmt::format("    {})\n      if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W {} -- \"$cur\"))\n",
                     quoted(command.path), quoted(fmt::format("{}", fmt::join(option_words(command), " "))));
-    const auto positional = std::find_if(command.options.begin(), command.options.end(),
-                                         [](const Option& o) { return o.positional; });
+    const auto positional = first_positional(command);
     if (positional != command.options.end()) {
       out += fmt::format("      else COMPREPLY=($(compgen {} -- \"$cur\"))\n", bash_candidates(*positional));
     }
@@ -116,12 +137,7 @@ std::string zsh_completion(std::span<const Command> commands) {
       "  local -a candidates\n"
       "  for ((i = 2; i < CURRENT; i++)); do\n"
       "    case \"$path_ ${words[i]}\" in\n";
-  for (const std::string& group : groups(commands)) {
-    for (const std::string& word : words_below(commands, group)) {
-      out +=
-          fmt::format("      {}) path_={} ;;\n", quoted(group + " " + word), quoted(join_path(group, word)));
-    }
-  }
+  out += path_cases(commands, "      {}) path_={} ;;\n");
   const auto action = [](const Option& option) -> std::string {
     if (!option.choices.empty()) return fmt::format("compadd -- {}", fmt::join(option.choices, " "));
     if (option.completion == Completion::kFile) return "_files";
@@ -133,16 +149,7 @@ std::string zsh_completion(std::span<const Command> commands) {
     return quoted(word + ":" + std::move(text));
   };
   out += "    esac\n  done\n  case \"$path_ $prev\" in\n";
-  for (const Command& command : commands) {
-    for (const Option& option : command.options) {
-      if (option.positional || option.value.empty()) continue;
-      std::string patterns;
-      for (const std::string& word : option.spellings()) {
-        patterns += (patterns.empty() ? "" : "|") + quoted(command.path + " " + word);
-      }
-      out += fmt::format("    {}) {}; return ;;\n", patterns, action(option));
-    }
-  }
+  out += value_cases(commands, action);
   out += "  esac\n  case $path_ in\n";
   for (const std::string& group : groups(commands)) {
     out += fmt::format("    {}) candidates=(", group.empty() ? "''" : quoted(group));
@@ -160,8 +167,7 @@ std::string zsh_completion(std::span<const Command> commands) {
       }
     }
     out += "'--help:This page'); _describe option candidates\n";
-    const auto positional = std::find_if(command.options.begin(), command.options.end(),
-                                         [](const Option& o) { return o.positional; });
+    const auto positional = first_positional(command);
     if (positional != command.options.end()) out += fmt::format("      else {}\n", action(*positional));
     out += "      fi ;;\n";
   }
@@ -175,12 +181,7 @@ std::string fish_completion(std::span<const Command> commands) {
       "  set -l path ''\n"
       "  for word in (commandline -opc)[2..-1]\n"
       "    switch \"$path $word\"\n";
-  for (const std::string& group : groups(commands)) {
-    for (const std::string& word : words_below(commands, group)) {
-      out += fmt::format("      case {}; set path {}\n", quoted(group + " " + word),
-                         quoted(join_path(group, word)));
-    }
-  }
+  out += path_cases(commands, "      case {}; set path {}\n");
   out += "    end\n  end\n  test \"$path\" = \"$argv[1]\"\nend\n";
   for (const std::string& group : groups(commands)) {
     for (const std::string& word : words_below(commands, group)) {
