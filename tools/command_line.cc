@@ -86,49 +86,74 @@ const Command* find_command(std::span<const Command> commands, std::string_view 
   return nullptr;
 }
 
+// The first word that found no place, or empty. CLI11's own message lists them backwards.
+std::string first_leftover(const CLI::App& app) {
+  for (std::string& word : app.remaining(true)) {
+    if (word != "--") return std::move(word);
+  }
+  return {};
+}
+
+// What is wrong with a word that found no place, and what was probably meant.
+std::string explain_leftover(std::span<const Command> commands, const std::string& path,
+                             const Command* command, const std::string& leftover) {
+  const bool option = leftover.starts_with("-");
+  const std::string word = option ? leftover.substr(0, leftover.find('=')) : leftover;
+  std::string message;
+  std::vector<std::string> candidates;
+  if (option) {
+    message = fmt::format("no option {}", word);
+    candidates.emplace_back("--help");
+    if (path.empty()) candidates.emplace_back("--version");
+    for (const Option& row : command != nullptr ? command->options : std::vector<Option>{}) {
+      for (std::string& name : row.spellings()) candidates.push_back(std::move(name));
+    }
+  } else if (command == nullptr) {
+    message = fmt::format("no command \"{}\"", path.empty() ? word : path + " " + word);
+    candidates = words_below(commands, path);
+  } else {
+    message = fmt::format("unexpected argument \"{}\"", word);
+  }
+  const std::string near = nearest(word, candidates);
+  return near.empty() ? message : message + fmt::format("; did you mean {}?", near);
+}
+
+// What a command needs and wasn't given, or CLI11's words for it.
+std::string explain_missing(const Command& command, const std::string& message) {
+  const std::string name = message.substr(0, message.find(" is required"));
+  for (const Option& option : command.options) {
+    const std::vector<std::string> spellings = option.spellings();
+    if (option.names == name || std::find(spellings.begin(), spellings.end(), name) != spellings.end())
+      return fmt::format("{} is missing", option.positional ? option.value : name);
+  }
+  return message;
+}
+
+// A check's words, after the option that it is about.
+std::string explain_value(const Command* command, const std::string& message) {
+  const std::string key = message.substr(0, message.find(": "));
+  const bool positional = command != nullptr && std::any_of(command->options.begin(), command->options.end(),
+                                                            [&](const Option& option) {
+                                                              return option.positional && option.names == key;
+                                                            });
+  return (positional ? "" : "--") + message;
+}
+
 // CLI11's words for a usage error, and what was probably meant.
-std::string explain(std::span<const Command> commands, const std::string& path,
+std::string explain(std::span<const Command> commands, const std::string& path, const std::string& leftover,
                     const CLI::ParseError& error) {
   const Command* command = find_command(commands, path);
+  const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  const bool refused = dynamic_cast<const CLI::ValidationError*>(&error) != nullptr;
   std::string message = error.what();
-  if (const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error)) {
-    const std::string text = extras->what();
-    const size_t colon = text.find(": ");
-    const std::string words = colon == std::string::npos ? text : text.substr(colon + 2);
-    const std::string word = words.substr(0, words.find_first_of(" ="));
-    std::vector<std::string> candidates;
-    if (command == nullptr) {
-      candidates = words_below(commands, path);
-      message = fmt::format("no command \"{}\"", path.empty() ? word : path + " " + word);
-    } else {
-      for (const Option& option : command->options) {
-        for (std::string& name : option.spellings()) candidates.push_back(std::move(name));
-      }
-      message = word.starts_with("-") ? fmt::format("no option {}", word)
-                                      : fmt::format("unexpected argument \"{}\"", word);
-      if (!word.starts_with("-")) candidates.clear();
-    }
-    if (const std::string near = nearest(word, candidates); !near.empty()) {
-      message += fmt::format("; did you mean {}?", near);
-    }
-  } else if (dynamic_cast<const CLI::ValidationError*>(&error) != nullptr) {
-    const size_t colon = message.find(": ");
-    const std::string key = message.substr(0, colon);
-    const bool positional =
-        command != nullptr &&
-        std::any_of(command->options.begin(), command->options.end(),
-                    [&](const Option& option) { return option.positional && option.names == key; });
-    message = (positional ? "" : "--") + message;
-  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && command == nullptr) {
-    message = "which command?";
-  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
-    const std::string name = message.substr(0, message.find(" is required"));
-    for (const Option& option : command->options) {
-      const std::vector<std::string> spellings = option.spellings();
-      const bool meant =
-          option.names == name || std::find(spellings.begin(), spellings.end(), name) != spellings.end();
-      if (meant) message = fmt::format("{} is missing", option.positional ? option.value : name);
-    }
+  // A mistyped option leaves its value to be taken for an argument, or what it should have given missing.
+  const bool mistyped = leftover.starts_with("-") && (missing || refused);
+  if (mistyped || (!leftover.empty() && dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr)) {
+    message = explain_leftover(commands, path, command, leftover);
+  } else if (refused) {
+    message = explain_value(command, message);
+  } else if (missing) {
+    message = command == nullptr ? "which command?" : explain_missing(*command, message);
   }
   return message + fmt::format("\nSee: millrace{}{} --help", path.empty() ? "" : " ", path);
 }
@@ -163,7 +188,8 @@ int run_command_line(std::span<const Command> commands, int argc, const char* co
     console.write(help_text(commands, path, console.colour_out));
     return kExitDone;
   } catch (const CLI::ParseError& error) {
-    console.complain(find_command(commands, path) == nullptr ? "" : path, explain(commands, path, error));
+    console.complain(find_command(commands, path) == nullptr ? "" : path,
+                     explain(commands, path, first_leftover(app), error));
     return kExitUsage;
   }
   if (version) {

@@ -51,7 +51,10 @@ const std::string_view kPositionHelp =
   -N           N records before the end, in each partition
   @TIME        the first record at or after TIME: milliseconds since 1970, 2026-11-24 (UTC),
                2026-11-24T10:00:00Z or with another zone, or relative: @-30m, @-1h, @-2d
-  FROM:TO      a range of these; TO itself is not part of it; FROM: and :TO work too
+)";
+
+const std::string_view kRangeHelp =
+    R"(  FROM:TO      a range of these; TO itself is not part of it; FROM: and :TO work too
 )";
 
 Result<Position> parse_position(std::string_view text, int64_t now_ms) {

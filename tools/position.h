@@ -39,7 +39,8 @@ Result<Range> parse_range(std::string_view text, int64_t now_ms);
 Check position_value();
 Check range_value();
 
-// The grammar, for help pages.
+// The grammar, for help pages: what one position is, and the line to follow where a range is taken too.
 extern const std::string_view kPositionHelp;
+extern const std::string_view kRangeHelp;
 
 }  // namespace millrace::tools

@@ -129,6 +129,7 @@ TEST_CASE("usage errors say what was probably meant, and exit with 2") {
   expect({"friut"}, "no command \"friut\"; did you mean fruit?");
   expect({"fruit", "eta"}, "no command \"fruit eta\"; did you mean eat?");
   expect({"fruit", "eat", "apple", "--fsat"}, "no option --fsat; did you mean --fast?");
+  expect({"fruit", "eat", "apple", "--fsat=3"}, "no option --fsat; did you mean --fast?");
   expect({"fruit", "eat", "apple", "pear"}, "unexpected argument \"pear\"");
   expect({"fruit", "eat"}, "NAME is missing");
   expect({"fruit", "eat", "apple", "-c", "x"}, "--count: \"x\" is not a whole number");
@@ -138,6 +139,83 @@ TEST_CASE("usage errors say what was probably meant, and exit with 2") {
   expect({"fruit", "eat", "apple", "-c"}, "--count");
   expect({"fruit"}, "fruit eat");
   expect({}, "Commands:");
+}
+
+TEST_CASE("a mistyped word is named, whatever follows it") {
+  const auto error = [](std::vector<const char*> arguments) {
+    const Run result = run(std::move(arguments));
+    CHECK(result.code == kExitUsage);
+    return result.err.substr(0, result.err.find('\n'));
+  };
+  CHECK(error({"friut", "x"}) == "millrace: no command \"friut\"; did you mean fruit?");
+  CHECK(error({"friut", "eat", "-c", "3"}) == "millrace: no command \"friut\"; did you mean fruit?");
+  CHECK(error({"fruit", "eta", "x", "y"}) == "millrace: no command \"fruit eta\"; did you mean eat?");
+  const std::string offset = "millrace fruit eat: no option --offet; did you mean --offset?";
+  CHECK(error({"fruit", "eat", "apple", "--offet", "3"}) == offset);
+  CHECK(error({"fruit", "eat", "--offet", "3", "apple"}) == offset);
+  CHECK(error({"fruit", "eat", "apple", "--offet", "3", "-f", "--fsat"}) == offset);
+  CHECK(error({"fruit", "eat", "apple", "pear", "--offet", "3"}) ==
+        "millrace fruit eat: unexpected argument \"pear\"");
+  CHECK(error({"fruit", "eat", "apple", "--", "two words"}) ==
+        "millrace fruit eat: unexpected argument \"two words\"");
+  // What the option should have given is missing, or its value was taken for an argument.
+  CHECK(error({"fruit", "eat", "--offet"}) == offset);
+  CHECK(error({"fruit", "eat", "apple", "--offet", "-c", "x"}) == offset);
+  CHECK(error({"--hepl"}) == "millrace: no option --hepl; did you mean --help?");
+  CHECK(error({"--verison", "x"}) == "millrace: no option --verison; did you mean --version?");
+}
+
+TEST_CASE("the real table's typing errors") {
+  const std::vector<Command> commands = tools_commands();
+  const auto error = [&](std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "millrace");
+    char* err = nullptr;
+    size_t size = 0;
+    Console console;
+    console.err = open_memstream(&err, &size);
+    CHECK(run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console) ==
+          kExitUsage);
+    std::fclose(console.err);
+    const std::string text(err, size);
+    std::free(err);
+    return text.substr(0, text.find('\n'));
+  };
+  CHECK(error({"consum", "x"}) == "millrace: no command \"consum\"; did you mean consume?");
+  CHECK(error({"consume", "greetings", "--offet", "3"}) ==
+        "millrace consume: no option --offet; did you mean --offset?");
+  CHECK(error({"topic", "list", "--bootsrap-server", "x"}) ==
+        "millrace topic list: no option --bootsrap-server; did you mean --bootstrap-server?");
+  CHECK(error({"topic", "trim", "t", "--befor", "5"}) ==
+        "millrace topic trim: no option --befor; did you mean --before?");
+}
+
+TEST_CASE("help offers ranges where they are taken, and only there") {
+  const std::vector<Command> commands = tools_commands();
+  for (const Command& command : commands) {
+    for (const Option& option : command.options) {
+      if (option.value != "POSITION") continue;
+      INFO(command.path);
+      const bool takes_range = !option.check("1:2");
+      CHECK(contains(help_text(commands, command.path, false), "FROM:TO") == takes_range);
+    }
+  }
+}
+
+TEST_CASE("bench takes the number of records as -n too") {
+  const std::vector<Command> commands = tools_commands();
+  for (const Command& command : commands) {
+    if (!command.path.starts_with("bench ")) continue;
+    INFO(command.path);
+    int found = 0;
+    for (const Option& option : command.options) {
+      for (const std::string& spelling : option.spellings()) {
+        if (spelling != "-n" && spelling != "-c" && spelling != "--count") continue;
+        CHECK(option.key() == "count");
+        ++found;
+      }
+    }
+    CHECK(found == 3);
+  }
 }
 
 TEST_CASE("a command's failure is 1") {

@@ -139,7 +139,7 @@ Command bench_consume_command() {
   return {.path = "bench consume",
           .summary = "Measure how fast a topic gives its records",
           .details =
-              std::string(kPositionHelp) +
+              std::string(kPositionHelp) + std::string(kRangeHelp) +
               "\nRecords are counted by their batches' headers; --decode also decompresses and reads each.\n"
               "Whole batches count, so a range may count a few records more.\n",
           .options = with_connection({
@@ -149,7 +149,7 @@ Command bench_consume_command() {
                .help = "Where to start, or a range; see below",
                .fallback = "start",
                .check = range_value()},
-              {.names = "-c,--count",
+              {.names = "-c,-n,--count",
                .aliases = "--messages,--num-records",
                .value = "N",
                .help = "Stop after N records",

@@ -209,7 +209,7 @@ Command bench_produce_command() {
        .help = "Bytes of each value",
        .fallback = "1k",
        .check = size_value(1)},
-      {.names = "-c,--count",
+      {.names = "-c,-n,--count",
        .aliases = "--num-records",
        .value = "N",
        .help = "Records to send; 1,000,000 without --duration",

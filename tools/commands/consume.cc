@@ -183,7 +183,8 @@ int run(const Arguments& arguments, Console& console) {
 Command consume_command() {
   return {.path = "consume",
           .summary = "Read records of a topic, from any position",
-          .details = std::string(kPositionHelp) + "\n" + std::string(kOutputFormatHelp) +
+          .details = std::string(kPositionHelp) + std::string(kRangeHelp) + "\n" +
+                     std::string(kOutputFormatHelp) +
                      R"(
 Without --follow it reads what is there when it starts, from the start unless -o says otherwise, and ends; the same
 on a terminal and in a pipe. With --follow it goes on, from the end unless -o says otherwise; Ctrl-C ends it.

@@ -189,7 +189,7 @@ Command log_dump_command() {
               "PATH is a segment file, a partition's directory, or a data directory with all partitions in "
               "it; Kafka's work\n"
               "too. It only reads. Damage is told on stderr, and makes the exit code 1.\n\n" +
-              std::string(kPositionHelp) + "\n" + std::string(kOutputFormatHelp),
+              std::string(kPositionHelp) + std::string(kRangeHelp) + "\n" + std::string(kOutputFormatHelp),
           .options =
               {
                   {.names = "path",
