@@ -88,7 +88,8 @@ def test_life_of_a_topic(millrace):
 
     assert millrace.json("topic", "delete", name)[0]["deleted"] is True
     assert name not in millrace.lines("topic", "list", "-q")
-    assert "UNKNOWN_TOPIC_OR_PARTITION" in millrace.complaint("topic", "delete", name)
+    for command in (["delete"], ["describe"], ["alter", "--partitions", "9"]):
+        assert f'no topic "{name}"' in millrace.complaint("topic", command[0], name, *command[1:])
     millrace("topic", "delete", name, "--if-exists")
 
 

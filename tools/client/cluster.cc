@@ -166,6 +166,11 @@ Result<std::string> Cluster::similar_topics(const std::string& name) {
                                    : "; millrace topic list shows all");
 }
 
+Error Cluster::no_such_topic(const std::string& name) {
+  const Result<std::string> hint = similar_topics(name);
+  return {ErrorCode::kUnknownTopicOrPartition, fmt::format("no topic \"{}\"{}", name, hint ? *hint : "")};
+}
+
 Result<TopicInfo> Cluster::topic(const std::string& name, bool allow_auto_creation) {
   Retry retry(std::min(options_.timeout_ms, kLeaderWaitMs));
   while (true) {
@@ -185,8 +190,7 @@ Result<TopicInfo> Cluster::topic(const std::string& name, bool allow_auto_creati
     // Partitions without a leader are the caller's to judge.
     if (error == ErrorCode::kLeaderNotAvailable && !topic.partitions.empty()) return topic;
     if (!missing) return fail(error, fmt::format("topic \"{}\": {}", name, error_name(error)));
-    Result<std::string> hint = similar_topics(name);
-    return fail(error, fmt::format("no topic \"{}\"{}", name, hint ? *hint : ""));
+    return std::unexpected(no_such_topic(name));
   }
 }
 

@@ -60,6 +60,9 @@ class Cluster {
   // creation. kUnknownTopicOrPartition names the topic and those with similar names.
   Result<TopicInfo> topic(const std::string& name, bool allow_auto_creation = false);
 
+  // The words for a topic that isn't there: its name, and those with similar names. Asks the cluster.
+  Error no_such_topic(const std::string& name);
+
   // A connection that is open, or opened now. They stay valid until drop.
   Result<Connection*> any();
   Result<Connection*> broker(int32_t id);

@@ -53,16 +53,18 @@ std::string name_ordinals(std::span<const int64_t> ordinals) {
 
 class Production {
  public:
-  Production(const ProduceOptions& options, Console& console)
-      : options_(options), console_(console), progress_(console, "records", 0, !console.in_is_terminal) {}
+  Production(const ProduceOptions& options, Cluster& cluster, Console& console)
+      : options_(options),
+        cluster_(cluster),
+        console_(console),
+        progress_(console, "records", 0, !console.in_is_terminal) {}
 
-  Result<void> open(Cluster& cluster) {
-    Result<std::unique_ptr<Producer>> producer =
-        Producer::create(cluster, options_.topic, options_.allow_auto_creation, options_.producer,
-                         [this](const Delivery& d) { delivered(d); });
-    if (!producer) return std::unexpected(producer.error());
-    producer_ = std::move(*producer);
-    return {};
+  // Makes the producer, unless that would create the topic: then the first record does it, for input without
+  // records shall leave nothing behind.
+  Result<void> open() {
+    const Result<void> opened = make_producer(false);
+    const bool missing = !opened && opened.error().code == ErrorCode::kUnknownTopicOrPartition;
+    return missing && options_.allow_auto_creation ? Result<void>() : opened;
   }
 
   // False after a complaint: the input is unusable from here on.
@@ -72,7 +74,7 @@ class Production {
   bool finish() {
     // After Ctrl-C what has been read is still delivered.
     clear_interrupt();
-    const Result<void> flushed = producer_->flush();
+    const Result<void> flushed = producer_ ? producer_->flush() : Result<void>();
     progress_.clear();
     if (flushed) return true;
     console_.complain(kName, flushed.error().message);
@@ -83,6 +85,15 @@ class Production {
   void report(const Arguments& arguments) const;
 
  private:
+  Result<void> make_producer(bool allow_auto_creation) {
+    Result<std::unique_ptr<Producer>> producer =
+        Producer::create(cluster_, options_.topic, allow_auto_creation, options_.producer,
+                         [this](const Delivery& d) { delivered(d); });
+    if (!producer) return std::unexpected(producer.error());
+    producer_ = std::move(*producer);
+    return {};
+  }
+
   void delivered(const Delivery& delivery) {
     PartitionTally& tally = tallies_[delivery.partition];
     if (delivery.error.code == ErrorCode::kNone) {
@@ -114,6 +125,9 @@ class Production {
 
   bool send(InputRecord& record) {
     const int64_t ordinal = ++ordinal_;
+    if (!producer_) {
+      if (const Result<void> made = make_producer(true); !made) return reject(ordinal, made.error().message);
+    }
     if (!record.key && options_.key) record.key = options_.key;
     if (!options_.null_marker.empty() && record.key == options_.null_marker) record.key.reset();
     if (!options_.null_marker.empty() && record.value == options_.null_marker) record.value.reset();
@@ -157,7 +171,7 @@ class Production {
         case InputReader::State::kFailed:
           return reject(ordinal_ + 1, fmt::format("standard input: {}", std::strerror(input.error())));
         case InputReader::State::kNothingYet:
-          producer_->poll(0);
+          if (producer_) producer_->poll(0);
           progress_.tick();
           continue;
         case InputReader::State::kRecord:
@@ -187,8 +201,10 @@ class Production {
   }
 
   const ProduceOptions& options_;
+  Cluster& cluster_;
   Console& console_;
   Progress progress_;
+  // Null until the topic is there.
   std::unique_ptr<Producer> producer_;
   std::map<int32_t, PartitionTally> tallies_;
   std::vector<protocol::RecordHeader> headers_;
@@ -238,8 +254,8 @@ int run(const Arguments& arguments, Console& console) {
   const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
   if (!cluster) return kExitFailed;
   const InterruptScope interrupts;
-  Production production(*options, console);
-  if (Result<void> opened = production.open(*cluster); !opened) {
+  Production production(*options, *cluster, console);
+  if (Result<void> opened = production.open(); !opened) {
     console.complain(kName, opened.error().message);
     return kExitFailed;
   }

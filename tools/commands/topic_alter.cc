@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::string_view kName = "topic alter";
 
+// Why the broker refused, in the words of all commands for a topic that isn't there.
+std::string refusal(Cluster& cluster, const std::string& topic, const Error& error) {
+  if (error.code == ErrorCode::kUnknownTopicOrPartition) return cluster.no_such_topic(topic).message;
+  return fmt::format("\"{}\": {}", topic, error.message);
+}
+
 int run(const Arguments& arguments, Console& console) {
   const std::string topic = arguments.text("topic");
   std::vector<std::pair<std::string, std::string>> set;
@@ -31,7 +37,7 @@ int run(const Arguments& arguments, Console& console) {
   if (!set.empty() || !unset.empty()) {
     const Result<void> altered = alter_configs(*cluster, ConfigResource::kTopic, topic, set, unset);
     if (!altered) {
-      console.complain(kName, fmt::format("\"{}\": {}", topic, altered.error().message));
+      console.complain(kName, refusal(*cluster, topic, altered.error()));
       return kExitFailed;
     }
   }
@@ -39,8 +45,8 @@ int run(const Arguments& arguments, Console& console) {
     const Result<void> created =
         create_partitions(*cluster, topic, static_cast<int32_t>(arguments.integer("partitions")));
     if (!created) {
-      console.complain(kName, fmt::format("\"{}\": {}{}", topic, created.error().message,
-                                          set.empty() && unset.empty() ? "" : "; the settings were changed"));
+      console.complain(kName, refusal(*cluster, topic, created.error()) +
+                                  (set.empty() && unset.empty() ? "" : "; the settings were changed"));
       return kExitFailed;
     }
   }

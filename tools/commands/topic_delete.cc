@@ -47,12 +47,13 @@ int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& con
   int code = kExitDone;
   Json list = Json::list();
   for (size_t i = 0; i < names.size(); ++i) {
-    const Result<void>& result = (*results)[i];
+    Result<void>& result = (*results)[i];
     const bool missing = !result && result.error().code == ErrorCode::kUnknownTopicOrPartition;
+    if (missing) result = std::unexpected(cluster.no_such_topic(names[i]));
     const bool failed = !result && !(missing && arguments.has("if-exists"));
     if (failed) {
-      console.complain(kName, fmt::format("\"{}\": {}{}", names[i], result.error().message,
-                                          missing ? "; --if-exists lets that pass" : ""));
+      console.complain(kName, missing ? result.error().message + "; --if-exists lets that pass"
+                                      : fmt::format("\"{}\": {}", names[i], result.error().message));
       code = kExitFailed;
     } else if (!wants_json(arguments)) {
       console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", names[i]));
