@@ -16,7 +16,7 @@ std::string owner_of(int fd) {
   const ssize_t n = ::pread(fd, text, sizeof text - 1, 0);
   std::string owner(text, n > 0 ? static_cast<size_t>(n) : 0);
   while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-  return owner;
+  return owner.empty() ? "unknown" : owner;
 }
 
 }  // namespace
@@ -40,12 +40,21 @@ Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(const std::string& di
     return fail(ErrorCode::kKafkaStorageError, fmt::format("the data directory {} belongs to another running "
                                                            "broker (pid {}); stop that one, or give this one "
                                                            "another directory",
-                                                           directory, owner.empty() ? "unknown" : owner));
+                                                           directory, owner));
   }
   const std::string pid = fmt::format("{}\n", ::getpid());
   // Only for the message above: a lock without its owner's pid is a lock, too.
   if (::ftruncate(fd, 0) == 0 && ::pwrite(fd, pid.data(), pid.size(), 0) < 0) errno = 0;
   return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
+}
+
+std::optional<std::string> DirectoryLock::owner(const std::string& directory) {
+  const int fd = ::open((directory + "/.lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  std::optional<std::string> owner;
+  if (::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) owner = owner_of(fd);
+  ::close(fd);
+  return owner;
 }
 
 DirectoryLock::~DirectoryLock() { ::close(fd_); }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "storage/directory_lock.h"
 #include "storage/log_directory.h"
 #include "storage/segment.h"
 
@@ -21,16 +22,23 @@ std::string without_trailing_slashes(std::string path) {
   return path;
 }
 
-std::shared_ptr<const storage::OffsetIndex> open_index(storage::FileSystem& files,
-                                                       const std::string& data_directory,
-                                                       std::vector<std::string>& notes) {
+// The index of a data directory, or why there is none to read.
+struct FoundIndex {
+  std::shared_ptr<const storage::OffsetIndex> index;
+  std::string in_use;
+};
+
+FoundIndex open_index(storage::FileSystem& files, const std::string& data_directory,
+                      std::vector<std::string>& notes) {
   const std::string path = data_directory + "/index";
   const Result<bool> there = files.exists(path + "/CURRENT");
-  if (!there || !*there) return nullptr;
+  if (!there || !*there) return {};
+  if (const std::optional<std::string> owner = storage::DirectoryLock::owner(data_directory))
+    return {nullptr, fmt::format("{}: the index is in use by the broker (pid {})", path, *owner)};
   Result<std::unique_ptr<storage::OffsetIndex>> opened = storage::OffsetIndex::open_read_only(path);
-  if (opened) return std::shared_ptr<const storage::OffsetIndex>(std::move(*opened));
+  if (opened) return {std::move(*opened), {}};
   notes.push_back(fmt::format("{}: index not readable: {}", path, opened.error().message));
-  return nullptr;
+  return {};
 }
 
 bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
@@ -40,8 +48,8 @@ bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
   return false;
 }
 
-LogPath partition_log(const std::string& path, std::shared_ptr<const storage::OffsetIndex> index) {
-  LogPath log{.path = path, .is_directory = true, .index = std::move(index)};
+LogPath partition_log(const std::string& path, const FoundIndex& found) {
+  LogPath log{.path = path, .is_directory = true, .index = found.index, .index_in_use = found.in_use};
   if (const auto name = storage::parse_partition_directory(last_part(path))) {
     log.topic = name->topic;
     log.partition = name->partition;
@@ -50,8 +58,7 @@ LogPath partition_log(const std::string& path, std::shared_ptr<const storage::Of
 }
 
 // Adds the partitions right below `directory`.
-Result<void> add_partitions(storage::FileSystem& files, const std::string& directory,
-                            const std::shared_ptr<const storage::OffsetIndex>& index,
+Result<void> add_partitions(storage::FileSystem& files, const std::string& directory, const FoundIndex& index,
                             std::vector<LogPath>& logs) {
   const auto entries = files.list(directory);
   if (!entries) return std::unexpected(entries.error());
@@ -80,7 +87,7 @@ Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::st
     return std::vector<LogPath>{partition_log(path, open_index(files, parent(parent(path)), notes))};
   }
   std::vector<LogPath> logs;
-  const auto index = open_index(files, path, notes);
+  const FoundIndex index = open_index(files, path, notes);
   if (Result<void> added = add_partitions(files, path, index, logs); !added)
     return std::unexpected(added.error());
   const Result<bool> ours = files.exists(path + "/topics");

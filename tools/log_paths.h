@@ -17,8 +17,11 @@ struct LogPath {
   // From the directory's name; empty and -1 for a file by itself.
   std::string topic;
   int32_t partition = -1;
-  // The index of the data directory around it; null where there is none.
+  // The index of the data directory around it; null where there is none, and while a broker runs there: what
+  // it has on disk is behind, and files of it go while they are read.
   std::shared_ptr<const storage::OffsetIndex> index;
+  // "<path>: the index is in use by the broker (pid 7)", or empty.
+  std::string index_in_use = {};
 };
 
 // A data directory (ours, with topics/, or Kafka's) stands for all partitions in it. kInvalidRequest for a

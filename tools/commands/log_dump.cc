@@ -109,6 +109,8 @@ class Dump {
     if (!log.is_directory)
       return fail(ErrorCode::kInvalidRequest,
                   fmt::format("{}: the index belongs to the whole partition; give its directory", log.path));
+    if (!log.index_in_use.empty())
+      return fail(ErrorCode::kInvalidRequest, log.index_in_use + " and is not shown while that runs");
     if (log.index == nullptr)
       return fail(ErrorCode::kInvalidRequest,
                   fmt::format("{}: no index in the data directory around it", log.path));

@@ -90,6 +90,10 @@ int run(const Arguments& arguments, Console& console) {
       complain(logs.error().message);
       continue;
     }
+    if (!logs->front().index_in_use.empty()) {
+      progress.clear();
+      console.note(logs->front().index_in_use + " and was not checked");
+    }
     for (const LogPath& log : *logs) {
       Result<storage::InspectionReport> report = inspect(files, log, options, visitor);
       if (interrupted()) return kExitFailed;
@@ -106,8 +110,12 @@ int run(const Arguments& arguments, Console& console) {
     }
   }
   progress.clear();
-  console.write(arguments.text("output") == "json" ? as_json(verdicts)
-                                                   : as_table(verdicts, console.colour_out));
+  // What could not be read has been told already; a table without rows says nothing.
+  if (arguments.text("output") == "json") {
+    console.write(as_json(verdicts));
+  } else if (!verdicts.empty()) {
+    console.write(as_table(verdicts, console.colour_out));
+  }
   return code;
 }
 
@@ -120,7 +128,8 @@ Command log_verify_command() {
       .details =
           "PATH is a segment file, a partition's directory, or a data directory with all partitions in it; "
           "Kafka's work\n"
-          "too. It only reads. Below a running broker the end of a log may look torn, and the index behind.\n"
+          "too. It only reads. Below a running broker the end of a log may look torn, and the index is not "
+          "checked.\n"
           "Exit code 1 when anything is damaged.\n",
       .options =
           {

@@ -1,0 +1,126 @@
+#include "tools/log_paths.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "storage/directory_lock.h"
+#include "tools/command_line.h"
+
+using namespace millrace;
+using namespace millrace::tools;
+
+namespace {
+
+// A data directory with one empty partition and an index.
+struct DataDirectory {
+  DataDirectory() {
+    char name[] = "/tmp/millrace-log-paths.XXXXXX";
+    REQUIRE(mkdtemp(name) != nullptr);
+    path = name;
+    partition = path + "/topics/t-0";
+    std::filesystem::create_directories(partition);
+    std::ofstream(partition + "/00000000000000000000.log");
+    std::ofstream(partition + "/partition.metadata") << "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAw\n";
+    REQUIRE(storage::OffsetIndex::open(path + "/index").has_value());
+  }
+  ~DataDirectory() { std::filesystem::remove_all(path); }
+
+  std::string path;
+  std::string partition;
+};
+
+struct Run {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+Run run(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "millrace");
+  Run result;
+  char* out = nullptr;
+  char* err = nullptr;
+  size_t out_size = 0;
+  size_t err_size = 0;
+  Console console;
+  console.out = open_memstream(&out, &out_size);
+  console.err = open_memstream(&err, &err_size);
+  const std::vector<Command> commands = tools_commands();
+  result.code = run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console);
+  std::fclose(console.out);
+  std::fclose(console.err);
+  result.out.assign(out, out_size);
+  result.err.assign(err, err_size);
+  std::free(out);
+  std::free(err);
+  return result;
+}
+
+std::string in_use(const DataDirectory& data) {
+  return data.path + "/index: the index is in use by the broker (pid " + std::to_string(getpid()) + ")";
+}
+
+}  // namespace
+
+TEST_CASE("the index of a data directory comes with its logs") {
+  const DataDirectory data;
+  storage::PosixFileSystem files;
+  std::vector<std::string> notes;
+  const auto logs = find_logs(files, data.partition, notes);
+  REQUIRE(logs);
+  CHECK(logs->front().index != nullptr);
+  CHECK(logs->front().index_in_use.empty());
+  CHECK(notes.empty());
+  // Looking leaves nothing behind.
+  CHECK_FALSE(std::filesystem::exists(data.path + "/.lock"));
+}
+
+TEST_CASE("an index that a broker uses is left alone") {
+  const DataDirectory data;
+  const auto lock = storage::DirectoryLock::take(data.path);
+  REQUIRE(lock);
+  storage::PosixFileSystem files;
+  for (const std::string& path : {data.path, data.partition}) {
+    std::vector<std::string> notes;
+    const auto logs = find_logs(files, path, notes);
+    REQUIRE(logs);
+    CHECK(logs->front().index == nullptr);
+    CHECK(logs->front().index_in_use == in_use(data));
+    CHECK(notes.empty());
+  }
+}
+
+TEST_CASE("verify says that it did not check a running broker's index") {
+  const DataDirectory data;
+  CHECK(run({"log", "verify", data.path.c_str()}).err.empty());
+  const auto lock = storage::DirectoryLock::take(data.path);
+  REQUIRE(lock);
+  const Run verified = run({"log", "verify", data.path.c_str()});
+  CHECK(verified.code == kExitDone);
+  CHECK(verified.err == in_use(data) + " and was not checked\n");
+  CHECK(verified.out.find("sound") != std::string::npos);
+}
+
+TEST_CASE("dump says why it does not show a running broker's index") {
+  const DataDirectory data;
+  CHECK(run({"log", "dump", "-i", data.partition.c_str()}).code == kExitDone);
+  const auto lock = storage::DirectoryLock::take(data.path);
+  REQUIRE(lock);
+  const Run dumped = run({"log", "dump", "-i", data.partition.c_str()});
+  CHECK(dumped.code == kExitFailed);
+  CHECK(dumped.err == "millrace log dump: " + in_use(data) + " and is not shown while that runs\n");
+  CHECK(run({"log", "dump", data.partition.c_str()}).err.empty());
+}
+
+TEST_CASE("verify shows no table when there was nothing to check") {
+  const Run verified = run({"log", "verify", "/nonexistent/path"});
+  CHECK(verified.code == kExitFailed);
+  CHECK(verified.out.empty());
+  CHECK(verified.err == "millrace log verify: /nonexistent/path: no such file or directory\n");
+  CHECK(run({"log", "verify", "/nonexistent/path", "--output", "json"}).out == "[]\n");
+}
