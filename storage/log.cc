@@ -12,9 +12,6 @@ namespace {
 
 using protocol::BatchHeader;
 
-// How much synced data may precede the recovery point in the checkpoint file before it is written again.
-constexpr int64_t kCheckpointEveryBytes = int64_t{64} << 20;
-
 // Whether `later - earlier > limit`, for any timestamps.
 bool apart_by_more(int64_t later, int64_t earlier, int64_t limit) {
   int64_t difference = 0;
@@ -218,27 +215,30 @@ Result<> Log::add_segment(int64_t base_offset, int64_t now_ms) {
   return {};
 }
 
-DirtyFiles Log::dirty_files() const {
+Result<DirtyFiles> Log::dirty_files() const {
   DirtyFiles dirty;
   dirty.end_offset = log_end_offset_;
   for (size_t i = segments_.floor(recovery_point_); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
     if (segment.next_offset() <= recovery_point_ || segment.size() == 0) continue;
-    if (auto file = segment.file()) dirty.files.push_back(std::move(*file));
+    auto file = segment.file();
+    if (!file) return std::unexpected(file.error());
+    dirty.files.push_back(std::move(*file));
   }
   return dirty;
 }
 
 Result<> Log::flush() {
   if (auto online = check_online(); !online) return online;
-  const DirtyFiles dirty = dirty_files();
-  for (const auto& file : dirty.files) {
+  const Result<DirtyFiles> dirty = dirty_files();
+  if (!dirty) return std::unexpected(dirty.error());
+  for (const auto& file : dirty->files) {
     if (auto synced = file->sync_data(); !synced) {
       mark_failed(synced.error());
       return synced;
     }
   }
-  mark_synced(dirty.end_offset);
+  mark_synced(dirty->end_offset);
   return {};
 }
 
@@ -251,11 +251,11 @@ void Log::mark_synced(int64_t end_offset) {
     if (segments_.at(i).next_offset() <= recovery_point_) segments_.at(i).seal(true);
   }
   segments_.release_synced(recovery_point_);
-  int64_t bytes = 0;
-  for (size_t i = segments_.floor(checkpointed_recovery_point_); i + 1 < segments_.count(); ++i)
-    bytes += segments_.at(i).size();
-  // An old recovery point is no loss: more is scanned, and less of it is beyond doubt.
-  if (bytes >= kCheckpointEveryBytes) (void)store_checkpoint();
+  // Once a whole segment is synced, damage in it can't be a torn tail: the next start must know.
+  if (checkpointed_recovery_point_ < segments_.active().base_offset() &&
+      segments_.active().base_offset() <= recovery_point_) {
+    (void)store_checkpoint();
+  }
 }
 
 void Log::mark_failed(const Error& error) { go_offline(error.message); }

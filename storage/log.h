@@ -150,7 +150,8 @@ class Log {
   // The same in three steps: take, sync each file on another thread, then mark_synced(end_offset); or
   // mark_failed when a sync failed, after which the log is offline (what the page cache still holds is then
   // unknown).
-  DirtyFiles dirty_files() const;
+  // Fails with kKafkaStorageError when a file can't be opened: then nothing of it may be acknowledged.
+  Result<DirtyFiles> dirty_files() const;
   void mark_synced(int64_t end_offset);
   void mark_failed(const Error& error);
 
@@ -185,7 +186,8 @@ class Log {
                         RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut);
   bool follows_a_hole(const FoundSegment& found) const;
-  Result<> remove_beyond(int64_t base_offset, RecoveryReport& report);
+  Result<> keep_tail(const File& file, int64_t from, int64_t to) const;
+  Result<> set_aside_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);
   Result<> replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches);
 

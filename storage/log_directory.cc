@@ -206,6 +206,7 @@ Result<> LogDirectory::retire(const PartitionDirectory& partition) {
 }
 
 Result<size_t> LogDirectory::remove_retired() {
+  const std::lock_guard lock(removal_);
   const auto entries = files_.list(topics_path());
   if (!entries) return std::unexpected(entries.error());
   size_t count = 0;

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,6 +66,7 @@ class LogDirectory {
   Result<> retire(const PartitionDirectory& partition);
   // Removes what was retired, by this broker or an earlier one; returns how many directories. May take long,
   // and may run on any thread.
+  // One removal runs at a time.
   Result<size_t> remove_retired();
 
   // After all logs are closed: makes the index durable, then says so for the next start.
@@ -81,6 +83,7 @@ class LogDirectory {
   std::unique_ptr<OffsetIndex> index_;
   std::optional<DirectoryIdentity> identity_;
   bool clean_shutdown_ = false;
+  std::mutex removal_;
 };
 
 // Splits "<topic>-<partition>"; nullopt for any other name.

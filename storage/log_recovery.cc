@@ -11,6 +11,9 @@ namespace {
 using protocol::BatchHeader;
 
 constexpr std::string_view kTemporarySuffix = ".tmp";
+// Behind the name of a segment file: what recovery took out of the log and did not dare to remove.
+constexpr std::string_view kCutSuffix = ".cut";
+constexpr size_t kCopyChunkBytes = 1 << 20;
 
 }  // namespace
 
@@ -45,7 +48,7 @@ Result<> Log::load(RecoveryReport& report) {
       report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
                                          segments_.active().path(), segments_.active().next_offset(),
                                          (*found)[i].base_offset));
-      if (auto removed = remove_beyond(segments_.active().base_offset(), report); !removed) return removed;
+      if (auto moved = set_aside_beyond(segments_.active().base_offset(), report); !moved) return moved;
       break;
     }
     if (auto loaded = load_segment((*found)[i], is_last, summaries.value_or(std::vector<SegmentSummary>{}),
@@ -63,6 +66,10 @@ Result<> Log::load(RecoveryReport& report) {
     report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
                                        log_end_offset_, log_start_offset_));
     return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
+  }
+  // As mark_synced does: the scan has synced what it read.
+  if (checkpointed_recovery_point_ < segments_.active().base_offset()) {
+    if (auto stored = store_checkpoint(); !stored) return stored;
   }
   if (auto loaded = load_epochs(report); !loaded) return loaded;
   const auto from = producers_.load(log_start_offset_, log_end_offset_, options_.now_ms);
@@ -158,11 +165,14 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
               scanned->damage, options_.directory));
     }
     cut = true;
+    if (!is_last) {
+      if (auto kept = keep_tail(**file, scanned->valid_bytes, file_size); !kept) return kept;
+    }
     if (auto shortened = (*file)->truncate(scanned->valid_bytes); !shortened) return shortened;
     report.cuts.push_back(
-        {segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes, scanned->damage});
+        {segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes, scanned->damage, !is_last});
     if (!is_last) {
-      if (auto removed = remove_beyond(segment.base_offset(), report); !removed) return removed;
+      if (auto removed = set_aside_beyond(segment.base_offset(), report); !removed) return removed;
     }
   }
   // What was only in the page cache may be read from now on, so it must not vanish any more.
@@ -170,8 +180,25 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
   return {};
 }
 
-// Removes the segments behind a damaged one: they would leave a hole.
-Result<> Log::remove_beyond(int64_t base_offset, RecoveryReport& report) {
+// Copies what is about to be cut off a segment that others follow: it may have been more than a torn tail.
+Result<> Log::keep_tail(const File& file, int64_t from, int64_t to) const {
+  auto copy = files_.open(file.path() + std::string(kCutSuffix), OpenMode::kCreate);
+  if (!copy) return std::unexpected(copy.error());
+  Buffer chunk(kCopyChunkBytes);
+  for (int64_t at = from; at < to;) {
+    const auto read = file.read_at(chunk, at);
+    if (!read) return std::unexpected(read.error());
+    if (*read == 0) break;
+    const Bytes piece(chunk.data(), *read);
+    if (auto written = (*copy)->write_at(std::span(&piece, 1), at - from); !written) return written;
+    at += static_cast<int64_t>(*read);
+  }
+  return (*copy)->sync_data();
+}
+
+// Takes the segments behind a damaged one out of the log, where they would leave a hole. They are kept under
+// another name, since a person may want what is sound in them.
+Result<> Log::set_aside_beyond(int64_t base_offset, RecoveryReport& report) {
   const auto entries = files_.list(options_.directory);
   if (!entries) return std::unexpected(entries.error());
   for (const DirectoryEntry& entry : *entries) {
@@ -180,9 +207,9 @@ Result<> Log::remove_beyond(int64_t base_offset, RecoveryReport& report) {
     const std::string path = options_.directory + "/" + entry.name;
     const auto status = files_.status(path);
     if (!status) return std::unexpected(status.error());
-    if (auto removed = files_.remove(path); !removed) return removed;
+    if (auto moved = files_.rename(path, path + std::string(kCutSuffix)); !moved) return moved;
     (void)index_.remove_segment({options_.id, *base});
-    report.cuts.push_back({path, 0, status->size, "it follows a damaged segment"});
+    report.cuts.push_back({path, 0, status->size, "it follows a damaged or missing segment", true});
   }
   (void)index_.flush();
   return files_.sync_directory(options_.directory);

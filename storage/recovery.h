@@ -20,6 +20,8 @@ struct RecoveryReport {
     int64_t position = 0;  // where the sound part ends
     int64_t bytes = 0;     // how much was cut off
     std::string reason;
+    // Kept beside it, as the file's name with ".cut" behind.
+    bool set_aside = false;
   };
   size_t segments_covered = 0;  // taken from the index, not read
   size_t segments_scanned = 0;

@@ -108,6 +108,36 @@ TEST_CASE("Damage below the recovery point is a matter for a person: nothing is 
   CHECK(f.files.paths() == before);
 }
 
+TEST_CASE("Damage in a synced segment is a matter for a person after a kill, too: nothing is cut") {
+  SegmentedLog f;
+  REQUIRE(f.log->flush());
+  // Killed: the index forgets what it had only in memory, and there was no close.
+  f.log.reset();
+  f.damage(4);
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.options.clean_shutdown = false;
+  const auto before = f.files.paths();
+  const auto opened = f.try_open();
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().message.find("although it was synced up to offset 12") != std::string::npos);
+  CHECK(f.files.paths() == before);
+}
+
+TEST_CASE("What recovery takes out of the middle of a log is kept beside it") {
+  SegmentedLog f;
+  const Buffer damaged_part = [&] {
+    f.damage(4);
+    return f.files.content(f.segment_path(4));
+  }();
+  const Buffer later = f.files.content(f.segment_path(8));
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == 4);
+  REQUIRE(f.report.cuts.size() == 2);
+  CHECK(f.report.cuts[0].set_aside);
+  CHECK(f.files.content(f.segment_path(4) + ".cut") == damaged_part);
+  CHECK(f.files.content(f.segment_path(8) + ".cut") == later);
+}
+
 TEST_CASE("A segment that lost whole batches at its end takes the later ones with it") {
   SegmentedLog f;
   f.files.content(f.segment_path(4)).resize(batch_of(2).size());
@@ -132,14 +162,14 @@ TEST_CASE("What was synced survives the loss of everything else") {
 
 TEST_CASE("Dirty files synced elsewhere count once they are marked") {
   SegmentedLog f;
-  const DirtyFiles dirty = f.log->dirty_files();
+  const DirtyFiles dirty = f.log->dirty_files().value();
   CHECK(dirty.files.size() == 3);
   CHECK(dirty.end_offset == 12);
   f.append(batch_of(2));
   for (const auto& file : dirty.files) REQUIRE(file->sync_data());
   f.log->mark_synced(dirty.end_offset);
   CHECK(f.log->recovery_point() == 12);
-  CHECK(f.log->dirty_files().files.size() == 1);
+  CHECK(f.log->dirty_files()->files.size() == 1);
   f.log.reset();
   f.files.crash();
   f.open();
