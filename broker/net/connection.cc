@@ -69,6 +69,7 @@ void Connection::start() {
 
 void Connection::finish() {
   reading_done_ = true;
+  info_->set_client_gone();
   reader_.cancel();
   answered_.notify_all();
 }
@@ -76,6 +77,7 @@ void Connection::finish() {
 void Connection::close() {
   if (closed_) return;
   closed_ = reading_done_ = true;
+  info_->set_client_gone();
   boost::system::error_code ignored;
   socket_.close(ignored);
   shard_.timers().disarm(*this);
@@ -107,6 +109,7 @@ runtime::Task<> Connection::read_requests() {
   }
   frame_deadline_ns_ = idle_deadline_ns_ = runtime::kNever;
   reading_done_ = true;
+  info_->set_client_gone();
   answered_.notify_all();
 }
 
@@ -179,23 +182,26 @@ runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
   co_return true;
 }
 
-// Takes the memory from the shard's budget first. Waiting for it is not the client's fault: its deadline
-// waits too.
+// Takes the memory from the shard's budget first.
 runtime::Task<bool> Connection::grow(FrameBuffer& frame, size_t capacity) {
-  runtime::MemoryBudget& budget = group_.budget(shard_);
   const auto amount = static_cast<int64_t>(capacity - frame.capacity());
-  if (!budget.try_acquire(frame.lease, amount)) {
-    const int64_t deadline_ns = std::exchange(frame_deadline_ns_, runtime::kNever);
-    const int64_t started_ns = shard_.clock().monotonic_ns();
-    co_await budget.acquire(frame.lease, amount);
-    if (deadline_ns != runtime::kNever) {
-      frame_deadline_ns_ = deadline_ns + (shard_.clock().monotonic_ns() - started_ns);
-      arm_watchdog();
-    }
-  }
+  if (capacity > kSmallFrameBytes) co_await charge(group_.large_frames(shard_), frame.large_lease, amount);
+  co_await charge(group_.budget(shard_), frame.lease, amount);
   if (frame.reserve(capacity)) co_return true;
   log_refusal(fmt::format("no memory for a request of {} bytes", capacity));
   co_return false;
+}
+
+// Waiting for memory is not the client's fault: its deadline waits too.
+runtime::Task<> Connection::charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease,
+                                   int64_t amount) {
+  if (budget.try_acquire(lease, amount)) co_return;
+  const int64_t deadline_ns = std::exchange(frame_deadline_ns_, runtime::kNever);
+  const int64_t started_ns = shard_.clock().monotonic_ns();
+  co_await budget.acquire(lease, amount);
+  if (deadline_ns == runtime::kNever) co_return;
+  frame_deadline_ns_ = deadline_ns + (shard_.clock().monotonic_ns() - started_ns);
+  arm_watchdog();
 }
 
 // At least one byte, or 0 when nothing more will come.

@@ -25,6 +25,9 @@ inline constexpr size_t kMaxPipelinedBytes = 16 << 20;
 // request of it is started.
 inline constexpr size_t kMaxUnsentBytes = 1 << 20;
 
+// Frames up to this size share the whole memory budget of their shard, larger ones three quarters of it.
+inline constexpr size_t kSmallFrameBytes = 64 << 10;
+
 struct ConnectionOptions {
   int32_t max_request_bytes = 100 << 20;   // socket.request.max.bytes
   int64_t idle_ms = 600'000;               // connections.max.idle.ms: no byte moved for so long
@@ -56,6 +59,9 @@ class ConnectionGroup {
   size_t connection_count() const { return count_.load(); }
   // The memory budget of a shard's connections. On that shard.
   runtime::MemoryBudget& budget(runtime::Shard& shard) { return per_shard_[shard.id()]->budget; }
+  // What frames of more than kSmallFrameBytes may have of it together: the rest is always there for small
+  // ones, so that a few large requests that don't get on can't shut out everybody else. On that shard.
+  runtime::MemoryBudget& large_frames(runtime::Shard& shard) { return per_shard_[shard.id()]->large_frames; }
   const ConnectionOptions& options() const { return options_; }
   RequestHandler& handler() { return handler_; }
 
@@ -70,8 +76,9 @@ class ConnectionGroup {
   void ended(const ConnectionInfo& info);
 
   struct PerShard {
-    explicit PerShard(int64_t memory_bytes) : budget(memory_bytes) {}
+    explicit PerShard(int64_t memory_bytes) : budget(memory_bytes), large_frames(memory_bytes / 4 * 3) {}
     runtime::MemoryBudget budget;
+    runtime::MemoryBudget large_frames;
     std::map<ConnectionId, Connection*> connections;
     bool stopping = false;
   };

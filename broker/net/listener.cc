@@ -16,7 +16,6 @@
 namespace millrace::net {
 namespace {
 
-constexpr int kBacklog = 1024;
 // Connections taken in one go before other work of the shard gets its turn.
 constexpr int kMaxAcceptsPerTurn = 64;
 // When the process has no descriptors left, trying again at once would only burn the CPU.
@@ -85,7 +84,7 @@ std::string describe_failure(const ListenAddress& address, int error) {
 }
 
 // Returns errno, 0 when it listens.
-int bind_and_listen(const Candidate& candidate, OwnedFd& listening) {
+int bind_and_listen(const Candidate& candidate, int backlog, OwnedFd& listening) {
   OwnedFd fd(::socket(candidate.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!fd) return errno;
   const int on = 1;
@@ -95,7 +94,7 @@ int bind_and_listen(const Candidate& candidate, OwnedFd& listening) {
   if (candidate.family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&candidate.address), candidate.size) != 0)
     return errno;
-  if (::listen(fd.get(), kBacklog) != 0) return errno;
+  if (::listen(fd.get(), backlog) != 0) return errno;
   listening = std::move(fd);
   return 0;
 }
@@ -106,14 +105,14 @@ Result<OwnedFd> listen_on(const ListenAddress& address) {
   OwnedFd listening;
   int error = 0;
   if (address.host.empty()) {
-    error = bind_and_listen(any_address(AF_INET6, address.port), listening);
+    error = bind_and_listen(any_address(AF_INET6, address.port), address.backlog, listening);
     if (error == EAFNOSUPPORT || error == EADDRNOTAVAIL) {
-      error = bind_and_listen(any_address(AF_INET, address.port), listening);
+      error = bind_and_listen(any_address(AF_INET, address.port), address.backlog, listening);
     }
   } else {
     const Result<Candidate> candidate = resolve(address);
     if (!candidate) return std::unexpected(candidate.error());
-    error = bind_and_listen(*candidate, listening);
+    error = bind_and_listen(*candidate, address.backlog, listening);
   }
   if (error != 0) return fail(ErrorCode::kInvalidConfig, describe_failure(address, error));
   return listening;

@@ -20,6 +20,7 @@ struct ListenAddress {
   uint16_t port = 0;  // 0: the system picks a free one
   // How the person who started this chooses another port, for the message when it is taken: "--port N".
   std::string port_hint;
+  int backlog = 1024;  // connections that wait to be accepted (socket.listen.backlog.size)
 };
 
 // Binds and listens. Fails with kInvalidConfig and a message that names the owner of a port in use (pid and

@@ -3,6 +3,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <typeinfo>
@@ -31,6 +32,18 @@ class ConnectionInfo {
   // "127.0.0.1:45678", for the log.
   std::string client() const;
 
+  // True once the client sends nothing more: it has closed its side, or the connection is being closed. A
+  // handler that waits for something on the client's behalf shouldn't go on waiting.
+  bool client_gone() const { return client_gone_; }
+  // Has `tell` called when that comes; an empty function forgets it. One at a time, by a request that doesn't
+  // overlap others.
+  void when_client_gone(std::function<void()> tell) { tell_gone_ = std::move(tell); }
+  // For the connection.
+  void set_client_gone() {
+    client_gone_ = true;
+    if (const auto tell = std::exchange(tell_gone_, nullptr)) tell();
+  }
+
   // What the handler keeps with the connection (client software, SASL state, ...): one object of one type,
   // made on first use, destroyed with the connection.
   template <class T>
@@ -49,6 +62,8 @@ class ConnectionInfo {
     T value;
   };
   std::unique_ptr<AnySlot> state_;
+  std::function<void()> tell_gone_;
+  bool client_gone_ = false;
 };
 
 // Owned by the connection, alive until the Task that handles it has ended. Views into `frame` live as long.
