@@ -1,6 +1,7 @@
 // DescribeConfigs: 3 adds types and documentation (KIP-226, KIP-569). AlterConfigs replaces a resource's
 // whole configuration, IncrementalAlterConfigs changes single ones (KIP-339). ListConfigResources (KIP-1142).
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,10 +85,12 @@ constexpr int8_t kResourceTypes[] = {
 void describe_configs(Context& context, const DescribeConfigsRequest& request,
                       DescribeConfigsResponse& response) {
   const metadata::ImagePtr image = context.image();
-  response.results = context.arena.make_array<DescribeConfigsResponse::Resource>(request.resources.size());
-  for (size_t i = 0; i < request.resources.size(); ++i) {
-    const auto& wanted = request.resources[i];
-    auto& answer = response.results[i];
+  // Each resource is answered once, or a small request that repeats one could have any amount of memory.
+  std::set<std::pair<int8_t, std::string_view>> seen;
+  std::vector<DescribeConfigsResponse::Resource> results;
+  for (const auto& wanted : request.resources) {
+    if (!seen.emplace(wanted.resource_type, wanted.resource_name).second) continue;
+    auto& answer = results.emplace_back();
     answer.resource_type = wanted.resource_type;
     answer.resource_name = wanted.resource_name;
     const auto entries = context.services.describer.describe(
@@ -101,6 +104,7 @@ void describe_configs(Context& context, const DescribeConfigsRequest& request,
     for (size_t c = 0; c < entries->size(); ++c)
       answer.configs[c] = to_answer(context, (*entries)[c], request);
   }
+  response.results = context.arena.copy(results);
 }
 
 Task<> alter_configs(Context& context, const AlterConfigsRequest& request, AlterConfigsResponse& response) {

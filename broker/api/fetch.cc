@@ -103,7 +103,11 @@ runtime::Task<SessionState> resume_session(Context& context, const FetchRequest&
     auto* session = sessions.resume(request.session_id, request.session_epoch, uses_topic_ids,
                                     shard.clock().now_ms(), &state.error);
     if (session == nullptr) return state;
-    session->update(wishes_of(request));
+    if (!sessions.update(*session, wishes_of(request))) {
+      // The client starts over, with all its partitions, and gets no session for that many.
+      state.error = ErrorCode::kFetchSessionIdNotFound;
+      return state;
+    }
     session->forget(forgotten_by(request));
     state.wishes = session->wishes();
     if (session->size() == 0) {
@@ -180,7 +184,7 @@ void read_on_shard(ShardServices& here, std::vector<Part*>& parts, const Limits&
   for (Part* part : parts) {
     const auto partition = here.partitions.find(part->id);
     if (!partition) {
-      part->outcome = {.error = ErrorCode::kNotLeaderOrFollower};
+      part->outcome = {.error = here.partitions.absence(part->id)};
       continue;
     }
     const int64_t max_bytes = std::clamp<int64_t>(part->wish.max_bytes, 0, std::max<int64_t>(left, 0));
@@ -226,14 +230,30 @@ runtime::Task<bool> read_all(Context& context, std::vector<Part>& parts, const L
   co_return ready;
 }
 
+// Ends the wait of a client that has gone: its request would hold memory and a place until the deadline,
+// which it chose itself.
+class EndWithClient {
+ public:
+  EndWithClient(Context& context, const std::shared_ptr<replication::FetchWaiter>& waiter)
+      : connection_(*context.request.connection) {
+    connection_.when_client_gone([waiter] { waiter->signal(); });
+  }
+  ~EndWithClient() { connection_.when_client_gone(nullptr); }
+  EndWithClient(const EndWithClient&) = delete;
+
+ private:
+  net::ConnectionInfo& connection_;
+};
+
 runtime::Task<> read_until_ready(Context& context, std::vector<Part>& parts, const Limits& limits) {
   if (limits.min_bytes <= 0 || limits.deadline_ns <= context.shard().clock().monotonic_ns()) {
     co_await read_all(context, parts, limits, nullptr);
     co_return;
   }
   const auto waiter = std::make_shared<replication::FetchWaiter>(context.shard());
+  const EndWithClient end_with_client(context, waiter);
   bool ready = co_await read_all(context, parts, limits, waiter);
-  while (!ready) {
+  while (!ready && !context.request.connection->client_gone()) {
     const bool signalled = co_await waiter->wait_until(limits.deadline_ns);
     if (!signalled) co_return;
     waiter->rearm();

@@ -153,7 +153,7 @@ Task<> list_offsets(Context& context, const ListOffsetsRequest& request, ListOff
   auto ask = [](replication::PartitionTable& partitions, OffsetQuestion& question) {
     const auto partition = partitions.find(question.id);
     question.answer->error_code = partition ? partition->check_leader_epoch(question.current_leader_epoch)
-                                            : ErrorCode::kNotLeaderOrFollower;
+                                            : partitions.absence(question.id);
     if (question.answer->error_code == ErrorCode::kNone) answer_offset(*partition, question);
   };
   co_await on_owning_shards(context.services, questions, ask);
@@ -191,7 +191,7 @@ Task<> offset_for_leader_epoch(Context& context, const OffsetForLeaderEpochReque
   auto ask = [](replication::PartitionTable& partitions, Question& question) {
     const auto partition = partitions.find(question.id);
     if (!partition) {
-      question.answer->error_code = ErrorCode::kNotLeaderOrFollower;
+      question.answer->error_code = partitions.absence(question.id);
       return;
     }
     const auto end = partition->end_offset_for_epoch(question.current_leader_epoch, question.leader_epoch);
@@ -234,7 +234,7 @@ Task<> delete_records(Context& context, const DeleteRecordsRequest& request,
   auto execute = [](replication::PartitionTable& partitions, Order& order) {
     const auto partition = partitions.find(order.id);
     const auto start = partition ? partition->delete_records(order.before_offset)
-                                 : Result<int64_t>(fail(ErrorCode::kNotLeaderOrFollower));
+                                 : Result<int64_t>(fail(partitions.absence(order.id)));
     if (start)
       order.answer->low_watermark = *start;
     else

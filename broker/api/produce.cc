@@ -9,6 +9,7 @@
 #include "broker/api/handlers.h"
 #include "broker/replication/partition.h"
 #include "broker/runtime/fan_out.h"
+#include "broker/runtime/rate_limited_log.h"
 #include "protocol/record_batch.h"
 
 namespace millrace::api {
@@ -107,10 +108,15 @@ void append(Services& services, ShardParts& parts) {
   for (Part& part : parts.parts) {
     part.partition = here.partitions.find(part.id);
     if (!part.partition) {
-      part.appended = std::unexpected(storage::AppendError(Error{ErrorCode::kNotLeaderOrFollower, {}}));
+      part.appended = std::unexpected(storage::AppendError(Error{here.partitions.absence(part.id), {}}));
       continue;
     }
     part.appended = part.partition->append(part.records, now_ms);
+    if (!part.appended && part.appended.error().code == ErrorCode::kKafkaStorageError) {
+      static runtime::RateLimitedLog log(runtime::LogLevel::kError);
+      log.write(parts.shard->clock(), "{}-{} can't be written: {}", part.partition->topic(),
+                part.id.partition, part.appended.error().message);
+    }
     if (!part.appended && !part.partition->removed())
       part.log_start_offset = part.partition->log().log_start_offset();
   }

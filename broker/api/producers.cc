@@ -1,4 +1,7 @@
 // InitProducerId (KIP-98, KIP-360): ids for idempotent producers. DescribeProducers (KIP-664).
+#include <set>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "broker/api/by_shard.h"
@@ -69,6 +72,8 @@ Task<> describe_producers(Context& context, const DescribeProducersRequest& requ
     DescribeProducersResponse::Topic::Partition* answer;
   };
   std::vector<Question> questions;
+  // A partition that is asked for again is refused: its producers would be copied once for every time.
+  std::set<std::pair<std::string_view, int32_t>> seen;
   response.topics = context.arena.make_array<DescribeProducersResponse::Topic>(request.topics.size());
   for (size_t t = 0; t < request.topics.size(); ++t) {
     const auto& wanted = request.topics[t];
@@ -89,6 +94,9 @@ Task<> describe_producers(Context& context, const DescribeProducersRequest& requ
         answer.partitions[p].error_message = "This server does not host this topic-partition.";
       } else if (index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
         answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
+      } else if (!seen.emplace(wanted.name, index).second) {
+        answer.partitions[p].error_code = ErrorCode::kInvalidRequest;
+        answer.partitions[p].error_message = "The request names this partition more than once.";
       } else {
         questions.push_back({{topic->id, index}, {}, ErrorCode::kNone, &answer.partitions[p]});
       }
@@ -98,7 +106,7 @@ Task<> describe_producers(Context& context, const DescribeProducersRequest& requ
     if (const auto partition = partitions.find(question.id)) {
       question.producers = partition->log().producers().list();
     } else {
-      question.error = ErrorCode::kNotLeaderOrFollower;
+      question.error = partitions.absence(question.id);
     }
   };
   co_await on_owning_shards(context.services, questions, ask);

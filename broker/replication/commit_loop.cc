@@ -34,11 +34,25 @@ void CommitLoop::request_sync(Partition& partition) {
   wakeup_.notify_one();
 }
 
+void CommitLoop::request_sync_by(Partition& partition, int64_t deadline_ns) {
+  by_deadline_.emplace(deadline_ns, partition.weak_from_this());
+  wakeup_.notify_one();
+}
+
+void CommitLoop::request_what_is_due() {
+  const int64_t now_ns = shard_.clock().monotonic_ns();
+  while (!by_deadline_.empty() && by_deadline_.begin()->first <= now_ns) {
+    if (const auto partition = by_deadline_.begin()->second.lock()) partition->sync_due();
+    by_deadline_.erase(by_deadline_.begin());
+  }
+}
+
 runtime::Task<> CommitLoop::run() {
   running_ = true;
   while (!stopping_ || !requested_.empty()) {
+    request_what_is_due();
     if (requested_.empty()) {
-      co_await wakeup_.wait();
+      co_await wakeup_.wait_until(by_deadline_.empty() ? runtime::kNever : by_deadline_.begin()->first);
     } else {
       co_await sync_round();
     }
@@ -62,9 +76,14 @@ runtime::Task<> CommitLoop::sync_round() {
     if (!partition) continue;
     partition->set_sync_requested(false);
     if (partition->removed()) continue;
-    storage::DirtyFiles dirty = partition->log().dirty_files();
-    std::move(dirty.files.begin(), dirty.files.end(), std::back_inserter(files));
-    progress.push_back({held, dirty.end_offset});
+    auto dirty = partition->log().dirty_files();
+    if (!dirty) {
+      sync_failed_(dirty.error());
+      partition->log().mark_failed(dirty.error());
+      continue;
+    }
+    std::move(dirty->files.begin(), dirty->files.end(), std::back_inserter(files));
+    progress.push_back({held, dirty->end_offset});
   }
   auto sync = [files = std::move(files)] { return sync_all(files); };
   const Result<> synced = co_await disk_pool_.run(std::move(sync));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ class CommitLoop {
   // Has what the partition's log holds now synced, with the next round.
   void request_sync(Partition& partition);
 
+  // The same, but not before the deadline unless something else asks for it (flush.ms).
+  void request_sync_by(Partition& partition, int64_t deadline_ns);
+
   // Runs until stop(). Once, on the shard.
   runtime::Task<> run();
   // Returns when everything requested so far is synced and run() has ended.
@@ -35,11 +39,13 @@ class CommitLoop {
 
  private:
   runtime::Task<> sync_round();
+  void request_what_is_due();
 
   runtime::Shard& shard_;
   runtime::DiskPool& disk_pool_;
   std::function<void(const Error&)> sync_failed_;
   std::vector<std::weak_ptr<Partition>> requested_;
+  std::multimap<int64_t, std::weak_ptr<Partition>> by_deadline_;
   runtime::Notifier wakeup_;
   runtime::Notifier ended_;
   bool stopping_ = false;

@@ -74,7 +74,9 @@ FetchSessionCache::FetchSessionCache(int32_t shard, int32_t shard_count, size_t 
 
 FetchSession* FetchSessionCache::create(const std::vector<FetchWish>& wishes, bool uses_topic_ids,
                                         uint32_t random, int64_t now_ms) {
+  if (wishes.size() > kMaxPartitionsPerSession) return nullptr;
   if (!make_room(wishes.size(), now_ms)) return nullptr;
+  if (partition_count() + wishes.size() > kMaxPartitions) return nullptr;
   const int32_t span = std::numeric_limits<int32_t>::max() / shard_count_ - 1;
   // Ids are positive (0 means none) and leave this shard's number when divided by the shard count.
   int32_t n = static_cast<int32_t>(random % static_cast<uint32_t>(span)) + 1;
@@ -83,6 +85,15 @@ FetchSession* FetchSessionCache::create(const std::vector<FetchWish>& wishes, bo
   FetchSession& session = sessions_.try_emplace(id, id, uses_topic_ids, now_ms).first->second;
   session.update(wishes);
   return &session;
+}
+
+bool FetchSessionCache::update(FetchSession& session, const std::vector<FetchWish>& wishes) {
+  if (session.size() + wishes.size() > kMaxPartitionsPerSession) {
+    remove(session.id());
+    return false;
+  }
+  session.update(wishes);
+  return true;
 }
 
 FetchSession* FetchSessionCache::resume(int32_t id, int32_t epoch, bool uses_topic_ids, int64_t now_ms,

@@ -87,13 +87,22 @@ class FetchSession {
 // The sessions of one shard. A session's id tells its shard: id % shard count.
 class FetchSessionCache {
  public:
+  // Partitions of one session, and of all sessions of a shard. Who wants more gets full answers, without a
+  // session.
+  static constexpr size_t kMaxPartitionsPerSession = 20'000;
+  static constexpr size_t kMaxPartitions = 200'000;
+
   // `slots` sessions at most (max.incremental.fetch.session.cache.slots, this shard's share of it).
   FetchSessionCache(int32_t shard, int32_t shard_count, size_t slots);
 
-  // Makes a session of these partitions; nullptr when all slots are taken by sessions still in use, in which
-  // case the client is answered with session id 0 and goes on without one. `random` becomes the id.
+  // Makes a session of these partitions; nullptr when they are too many or all slots are taken by sessions
+  // still in use, in which case the client is answered with session id 0 and goes on without one. `random`
+  // becomes the id.
   FetchSession* create(const std::vector<FetchWish>& wishes, bool uses_topic_ids, uint32_t random,
                        int64_t now_ms);
+
+  // Adds to the session; false, and the session is removed, when it would grow beyond what one may have.
+  bool update(FetchSession& session, const std::vector<FetchWish>& wishes);
 
   // The session that continues with this epoch, its epoch moved on. nullptr with an error as Kafka's:
   // FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, or FETCH_SESSION_TOPIC_ID_ERROR when names and

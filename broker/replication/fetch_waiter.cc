@@ -23,14 +23,14 @@ runtime::Task<bool> FetchWaiter::wait_until(int64_t deadline_ns) {
 
 void FetchWaiterList::add(const std::shared_ptr<FetchWaiter>& waiter) {
   if (waiters_.size() >= sweep_at_) {
-    std::erase_if(waiters_, [](const auto& held) { return held.expired(); });
+    std::erase_if(waiters_, [](const auto& entry) { return entry.second.expired(); });
     sweep_at_ = std::max(kFirstSweep, waiters_.size() * 2);
   }
-  waiters_.push_back(waiter);
+  waiters_.insert_or_assign(waiter.get(), waiter);
 }
 
 void FetchWaiterList::signal_all() {
-  for (const auto& held : waiters_) {
+  for (const auto& [address, held] : waiters_) {
     if (const auto waiter = held.lock()) waiter->signal();
   }
   waiters_.clear();

@@ -3,7 +3,7 @@
 
 #include <atomic>
 #include <memory>
-#include <vector>
+#include <unordered_map>
 
 #include "broker/runtime/notifier.h"
 #include "broker/runtime/shard.h"
@@ -34,13 +34,15 @@ class FetchWaiter : public std::enable_shared_from_this<FetchWaiter> {
 // vanishes.
 class FetchWaiterList {
  public:
+  // One that is here already is not added again.
   void add(const std::shared_ptr<FetchWaiter>& waiter);
   void signal_all();
   size_t size() const { return waiters_.size(); }
 
  private:
   static constexpr size_t kFirstSweep = 64;
-  std::vector<std::weak_ptr<FetchWaiter>> waiters_;
+  // By address, which may be reused once a waiter has vanished.
+  std::unordered_map<const FetchWaiter*, std::weak_ptr<FetchWaiter>> waiters_;
   size_t sweep_at_ = kFirstSweep;
 };
 

@@ -37,6 +37,11 @@ std::expected<storage::AppendInfo, storage::AppendError> Partition::append(Mutab
   if (records_since_sync_ >= flush_messages) {
     commit_loop_.request_sync(*this);
     records_since_sync_ = 0;
+  } else if (records_since_sync_ > 0 && !sync_is_planned_ &&
+             log_->config().flush_ms < storage::LogConfig::kNever) {
+    sync_is_planned_ = true;
+    commit_loop_.request_sync_by(*this,
+                                 runtime::Shard::current()->clock().deadline_in_ms(log_->config().flush_ms));
   }
   // A topic that is synced less often than at every append acknowledges from the page cache, as Kafka does.
   if (flush_messages > 1) advance_high_watermark(log_->log_end_offset());
@@ -130,6 +135,13 @@ Result<int64_t> Partition::delete_records(int64_t before_offset) {
   auto start = log_->delete_records(before);
   fetch_waiters_.signal_all();
   return start;
+}
+
+void Partition::sync_due() {
+  sync_is_planned_ = false;
+  if (removed() || records_since_sync_ == 0) return;
+  commit_loop_.request_sync(*this);
+  records_since_sync_ = 0;
 }
 
 void Partition::synced(int64_t end_offset) {

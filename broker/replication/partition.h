@@ -90,6 +90,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // kOffsetOutOfRange beyond the high watermark, kPolicyViolation where cleanup.policy lacks "delete".
   Result<int64_t> delete_records(int64_t before_offset);
 
+  // For the commit loop: flush.ms has passed since the oldest record that wasn't synced then.
+  void sync_due();
   // For the commit loop: whether this partition waits for its next round; everything before an offset is on
   // disk.
   bool sync_requested() const { return sync_requested_; }
@@ -112,6 +114,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   CommitLoop& commit_loop_;
   bool sync_requested_ = false;
   int64_t records_since_sync_ = 0;
+  bool sync_is_planned_ = false;
   runtime::Notifier acknowledged_;
   FetchWaiterList fetch_waiters_;
 };

@@ -1,5 +1,8 @@
 #include "broker/replication/partition_table.h"
 
+#include <algorithm>
+#include <atomic>
+#include <set>
 #include <utility>
 
 #include "broker/runtime/logging.h"
@@ -7,8 +10,23 @@
 namespace millrace::replication {
 namespace {
 
+// How often a log that could not be opened is tried again.
+constexpr int64_t kRetryFailedMs = 5'000;
+// Logs of one shard that are closed at the same time.
+constexpr size_t kClosers = 16;
+
 void say(const std::string& name, const storage::RecoveryReport& report) {
   for (const auto& cut : report.cuts) {
+    if (cut.set_aside) {
+      runtime::log_error(
+          "Recovery of {} found damage before its last segment, in data that was never known to be synced: "
+          "{} bytes "
+          "of {} from position {} on are out of the log now and kept in {}.cut: {}. See with `millrace log "
+          "dump` what "
+          "is in there.",
+          name, cut.bytes, cut.file, cut.position, cut.file, cut.reason);
+      continue;
+    }
     runtime::log_warning(
         "Recovery of {} cut {} bytes off the end of {}, from position {} on: {}. They were never "
         "acknowledged.",
@@ -36,6 +54,8 @@ std::shared_ptr<Partition> PartitionTable::find(const TopicIdPartition& id) cons
 
 runtime::Task<> PartitionTable::on_image(metadata::ImagePtr, metadata::ImagePtr after,
                                          const metadata::ImageDelta& delta) {
+  const auto turn = co_await turns_.take();
+  image_ = after;
   for (const metadata::TopicChange& change : delta.topics) {
     const bool is_gone = !change.after || (change.before && change.before->id != change.after->id);
     if (change.before && is_gone) co_await retire(*change.before);
@@ -96,6 +116,8 @@ void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) 
   if (!opening.log) {
     runtime::log_error("Partition {}-{} is out of service: {}", topic.name, opening.id.partition,
                        opening.log.error().message);
+    failed_.insert(opening.id);
+    failed_count_.store(failed_.size());
     return;
   }
   say((*opening.log)->name(), opening.report);
@@ -113,8 +135,22 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
     const auto log = partition->remove();
     directories.push_back({log->directory(), topic.name, partition->id()});
   }
-  if (directories.empty()) co_return;
+  std::set<TopicIdPartition> broken;
+  std::erase_if(failed_, [&](const TopicIdPartition& id) {
+    if (id.topic_id != topic.id) return false;
+    broken.insert(id);
+    return true;
+  });
+  failed_count_.store(failed_.size());
+  if (directories.empty() && broken.empty()) co_return;
   auto remove = [&]() -> Result<> {
+    if (!broken.empty()) {
+      auto all = options_.log_directory.list(nullptr);
+      if (!all) return std::unexpected(all.error());
+      for (auto& directory : *all) {
+        if (broken.contains(directory.id)) directories.push_back(std::move(directory));
+      }
+    }
     for (const auto& directory : directories) {
       if (auto retired = options_.log_directory.retire(directory); !retired) return retired;
     }
@@ -151,16 +187,32 @@ runtime::Task<size_t> PartitionTable::stop() {
   wakeup_.notify_all();
   while (tending_) co_await ended_.wait();
   co_await commit_loop_.stop();
-  size_t failures = 0;
-  for (const auto& partition : all()) {
-    const auto log = partition->remove();
-    if (const auto closed = log->close(shard_.clock().now_ms()); !closed) {
-      runtime::log_error("Log {} could not be closed: {}", log->name(), closed.error().message);
-      ++failures;
+  std::vector<std::unique_ptr<storage::Log>> logs;
+  for (const auto& partition : all()) logs.push_back(partition->remove());
+  // Each close waits for the disk a few times, so several at once take hardly longer than one.
+  std::atomic<size_t> next = 0;
+  std::atomic<size_t> failures = 0;
+  auto close_some = [&, now_ms = shard_.clock().now_ms()] {
+    for (size_t i = next++; i < logs.size(); i = next++) {
+      if (const auto closed = logs[i]->close(now_ms); !closed) {
+        runtime::log_error("Log {} could not be closed: {}", logs[i]->name(), closed.error().message);
+        ++failures;
+      }
     }
+  };
+  size_t running = std::min(kClosers, logs.size());
+  runtime::Notifier closed;
+  for (size_t i = running; i > 0; --i) {
+    auto closer = [&]() -> runtime::Task<> {
+      co_await options_.disk_pool.run(close_some);
+      --running;
+      closed.notify_all();
+    };
+    shard_.spawn(closer);
   }
+  while (running > 0) co_await closed.wait();
   partitions_.clear();
-  co_return failures;
+  co_return failures.load();
 }
 
 std::vector<std::shared_ptr<Partition>> PartitionTable::all() const {
@@ -171,17 +223,40 @@ std::vector<std::shared_ptr<Partition>> PartitionTable::all() const {
 }
 
 runtime::Task<> PartitionTable::tend() {
+  const runtime::Clock& clock = shard_.clock();
+  int64_t next_ns = clock.deadline_in_ms(check_interval_ms_);
   while (!stopping_) {
-    co_await wakeup_.wait_until(shard_.clock().deadline_in_ms(check_interval_ms_));
-    for (const auto& partition : all()) {
-      if (stopping_) break;
-      if (!partition->removed()) tend(*partition, shard_.clock().now_ms());
-      // Requests come in between.
-      co_await shard_.sleep_ms(0);
-    }
+    const int64_t retry_ns = failed_.empty() ? runtime::kNever : clock.deadline_in_ms(kRetryFailedMs);
+    co_await wakeup_.wait_until(std::min(next_ns, retry_ns));
+    if (!stopping_ && !failed_.empty()) co_await retry_failed();
+    if (stopping_ || clock.monotonic_ns() < next_ns) continue;
+    co_await tend_all();
+    next_ns = clock.deadline_in_ms(check_interval_ms_);
   }
   tending_ = false;
   ended_.notify_all();
+}
+
+// A log may have failed to open for want of space or descriptors, which comes back.
+runtime::Task<> PartitionTable::retry_failed() {
+  const auto turn = co_await turns_.take();
+  std::set<Uuid> topics;
+  for (const TopicIdPartition& id : failed_) topics.insert(id.topic_id);
+  failed_.clear();
+  for (const Uuid& id : topics) {
+    if (const auto topic = image_->topic(id)) co_await open_missing(*topic, *image_);
+  }
+  failed_count_.store(failed_.size());
+}
+
+runtime::Task<> PartitionTable::tend_all() {
+  const auto partitions = all();
+  for (const auto& partition : partitions) {
+    if (stopping_) co_return;
+    if (!partition->removed()) tend(*partition, shard_.clock().now_ms());
+    // Requests come in between.
+    co_await shard_.sleep_ms(0);
+  }
 }
 
 void PartitionTable::tend(Partition& partition, int64_t now_ms) {

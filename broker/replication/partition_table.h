@@ -1,15 +1,18 @@
 // The partitions of one shard: made, changed and removed as the metadata says, tended in the background.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "broker/metadata/metadata_cache.h"
 #include "broker/metadata/topic_config.h"
+#include "broker/metadata/turn.h"
 #include "broker/replication/commit_loop.h"
 #include "broker/replication/partition.h"
 #include "broker/runtime/disk_pool.h"
@@ -37,6 +40,12 @@ class PartitionTable final : public metadata::ImageListener {
   // The partition; null if it isn't this shard's, doesn't exist, or its log could not be opened (the log said
   // so).
   std::shared_ptr<Partition> find(const TopicIdPartition& id) const;
+  // Why find() has nothing: kKafkaStorageError when the log could not be opened, else kNotLeaderOrFollower.
+  ErrorCode absence(const TopicIdPartition& id) const {
+    return failed_.contains(id) ? ErrorCode::kKafkaStorageError : ErrorCode::kNotLeaderOrFollower;
+  }
+  // Partitions whose log could not be opened. Any thread.
+  size_t failed_count() const { return failed_count_.load(); }
   size_t size() const { return partitions_.size(); }
   // Calls f(Partition&) for each.
   template <class F>
@@ -68,9 +77,11 @@ class PartitionTable final : public metadata::ImageListener {
   void open_log(const std::string& topic, const storage::LogConfig& config, int64_t expiration_ms,
                 Opening& opening) const;
   void adopt(const metadata::TopicImage& topic, Opening& opening);
+  runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);
   void reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   runtime::Task<> tend();
+  runtime::Task<> tend_all();
   void tend(Partition& partition, int64_t now_ms);
   std::vector<std::shared_ptr<Partition>> all() const;
 
@@ -78,6 +89,11 @@ class PartitionTable final : public metadata::ImageListener {
   const Options options_;
   CommitLoop commit_loop_;
   std::unordered_map<TopicIdPartition, std::shared_ptr<Partition>> partitions_;
+  std::set<TopicIdPartition> failed_;
+  metadata::ImagePtr image_;
+  // Images and retries open and retire logs one after the other.
+  metadata::TurnQueue turns_;
+  std::atomic<size_t> failed_count_ = 0;
   const int64_t check_interval_ms_;
   runtime::Notifier wakeup_;
   runtime::Notifier ended_;
