@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <random>
 #include <thread>
@@ -58,25 +59,6 @@ void end_after_failed_sync(const Error& error) {
   std::_Exit(1);
 }
 
-// "PLAINTEXT://127.0.0.1:9092"
-struct ListenerAddress {
-  std::string name;
-  std::string host;
-  uint16_t port = 0;
-};
-
-ListenerAddress parse_listener(std::string_view text) {
-  const size_t scheme = text.find("://");
-  const size_t colon = text.rfind(':');
-  ListenerAddress address{.name = std::string(text.substr(0, scheme)),
-                          .host = std::string(text.substr(scheme + 3, colon - scheme - 3)),
-                          .port = static_cast<uint16_t>(std::stoi(std::string(text.substr(colon + 1))))};
-  if (address.host.starts_with('[') && address.host.ends_with(']')) {
-    address.host = address.host.substr(1, address.host.size() - 2);
-  }
-  return address;
-}
-
 // Keeps a shard's copy of the broker's settings at what AlterConfigs made of them.
 class ConfigFollower final : public metadata::ImageListener {
  public:
@@ -126,12 +108,14 @@ class Server::Impl {
 
  private:
   Result<> bind();
-  Result<> bind_http();
+  Result<> serve_http();
+  std::string why_not_ready() const;
   Result<> open_storage();
   void make_services();
   void make_groups();
   Result<> start_metadata();
   void report_strays();
+  void remove_retired();
   void serve();
   void close_logs();
 
@@ -164,16 +148,23 @@ class Server::Impl {
   std::unique_ptr<net::ConnectionGroup> connections_;
   bool metadata_started_ = false;
   bool tables_started_ = false;
+  bool logs_opened_ = false;
+  std::atomic<bool> serving_ = false;
   bool stopped_ = false;
 };
 
 Result<> Server::Impl::bind() {
   for (const std::string& text : config_.listeners) {
-    const ListenerAddress address = parse_listener(text);
-    auto listener = net::Listener::open({address.host, address.port, options_.port_hint}, shards_[0]);
+    const auto address = metadata::parse_listener(text);
+    if (!address) return fail(ErrorCode::kInvalidConfig, fmt::format("listeners: can't read {}", text));
+    auto listener = net::Listener::open({.host = address->host,
+                                         .port = static_cast<uint16_t>(address->port),
+                                         .port_hint = options_.port_hint,
+                                         .backlog = config_.socket_listen_backlog_size},
+                                        shards_[0]);
     if (!listener) return std::unexpected(listener.error());
     ports_.push_back((*listener)->port());
-    listener_names_.push_back(address.name);
+    listener_names_.push_back(address->listener);
     listeners_.push_back(std::move(*listener));
   }
   const std::vector<int32_t> bound(ports_.begin(), ports_.end());
@@ -181,16 +172,36 @@ Result<> Server::Impl::bind() {
   if (!endpoints) return std::unexpected(endpoints.error());
   endpoints_ = std::move(*endpoints);
   address_ = fmt::format("{}:{}", endpoints_.front().host, endpoints_.front().port);
-  return bind_http();
+  return serve_http();
 }
 
-Result<> Server::Impl::bind_http() {
+// From before the recovery on: whoever watches sees a process that lives and isn't ready yet.
+Result<> Server::Impl::serve_http() {
   if (config_.http_listener.empty()) return {};
-  const ListenerAddress address = parse_listener("http://" + config_.http_listener);
-  auto http = net::HttpServer::open({address.host, address.port, options_.http_port_hint}, shards_[0]);
+  const auto address = metadata::parse_host_port(config_.http_listener);
+  if (!address) {
+    return fail(ErrorCode::kInvalidConfig,
+                fmt::format("http.listener: can't read {}", config_.http_listener));
+  }
+  auto http = net::HttpServer::open({.host = address->first,
+                                     .port = static_cast<uint16_t>(address->second),
+                                     .port_hint = options_.http_port_hint},
+                                    shards_[0]);
   if (!http) return std::unexpected(http.error());
   http_ = std::move(*http);
+  add_process_metrics(registry_, clock_);
+  http_->add_metrics("/metrics", registry_);
+  http_->add_check("/livez", [] { return std::string(); });
+  http_->add_check("/readyz", [this] { return why_not_ready(); });
+  http_->start();
   return {};
+}
+
+std::string Server::Impl::why_not_ready() const {
+  if (!serving_.load()) return "starting: recovering logs";
+  size_t failed = 0;
+  for (const auto& table : tables_) failed += table->failed_count();
+  return failed == 0 ? std::string() : fmt::format("{} partitions are out of service, see the log", failed);
 }
 
 Result<> Server::Impl::open_storage() {
@@ -274,6 +285,7 @@ Result<> Server::Impl::start_metadata() {
   tables_started_ = true;
   auto start_cache = [&] { return cache_->start(); };
   if (auto started = shards_[0].run(start_cache); !started) return started;
+  logs_opened_ = true;
   metadata::BrokerRegistration registration{.endpoints = endpoints_};
   if (!config_.broker_rack.empty()) registration.rack = config_.broker_rack;
   auto start_controller = [&] { return controller_->start(std::move(registration)); };
@@ -305,9 +317,19 @@ void Server::Impl::report_strays() {
   }
 }
 
+// What an earlier run deleted and had no time to remove.
+void Server::Impl::remove_retired() {
+  shards_[0].spawn([this]() -> runtime::Task<> {
+    auto remove = [this] { return log_directory_->remove_retired(); };
+    const auto removed = co_await disk_pool_.run(remove);
+    if (!removed)
+      runtime::log_warning("Deleted partitions could not be removed: {}", removed.error().message);
+  });
+}
+
 void Server::Impl::serve() {
+  remove_retired();
   add_topic_metrics(registry_, *services_);
-  add_process_metrics(registry_, clock_);
   dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
   connections_ = std::make_unique<net::ConnectionGroup>(
       shards_, *dispatcher_, connection_options(config_, shards_.size()), registry_);
@@ -316,13 +338,7 @@ void Server::Impl::serve() {
       connections_->adopt(std::move(fd), name, port);
     });
   }
-  if (!http_) return;
-  http_->add_metrics("/metrics", registry_);
-  http_->add_check("/livez", [] { return std::string(); });
-  // The port answers only once logs are recovered and the listeners accept, so ready is what it is from then
-  // on.
-  http_->add_check("/readyz", [] { return std::string(); });
-  http_->start();
+  serving_.store(true);
 }
 
 void Server::Impl::stop() {
@@ -344,8 +360,8 @@ void Server::Impl::stop() {
     auto destroy = [&] { store_.reset(); };
     shards_[0].run(destroy);
   }
-  shards_.stop();
   disk_pool_.stop();
+  shards_.stop();
 }
 
 void Server::Impl::close_logs() {
@@ -354,7 +370,10 @@ void Server::Impl::close_logs() {
     auto stop_table = [table = tables_[i].get()] { return table->stop(); };
     failures += shards_[i].run(stop_table);
   }
-  if (failures > 0) return;
+  for (const auto& table : tables_) failures += table->failed_count();
+  // Only if every log was open and is closed may the next start believe the index without a look at the
+  // segments.
+  if (failures > 0 || !logs_opened_) return;
   if (const auto marked = log_directory_->mark_clean_shutdown(); !marked) {
     runtime::log_error("The stop could not be marked as clean, so the next start looks at every log: {}",
                        marked.error().message);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -9,7 +10,7 @@ namespace millrace::broker {
 namespace {
 
 constexpr std::string_view kDefaultPort = "9092";
-constexpr std::string_view kDefaultHttpPort = "9644";
+constexpr std::string_view kDefaultHttpPort = "9308";
 constexpr std::string_view kDefaultDirectory = "millrace-data";
 
 std::optional<std::string> check_port(const std::string& text) {
@@ -30,10 +31,10 @@ void greet(const Server& server, tools::Console& console) {
     text += fmt::format("  metrics  http://127.0.0.1:{}/metrics\n", server.http_port());
   text += fmt::format(
       "\nTry, in another terminal:\n"
-      "  echo 'hello' | millrace produce greetings{0}\n"
-      "  millrace consume greetings -o start{0}\n"
+      "  echo 'hello' | {0} produce greetings{1}\n"
+      "  {0} consume greetings -o start{1}\n"
       "\nCtrl-C stops it; the data stays.\n",
-      broker);
+      program_invocation_name, broker);
   console.write(text);
   std::fflush(console.out);
 }

@@ -3,6 +3,11 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
 #include "broker/runtime/logging.h"
 #include "broker/runtime/termination_signals.h"
 
@@ -48,16 +53,31 @@ int run_broker(const std::string& command, const ConfigSources& sources, ServerO
   }
   for (const std::string& warning : config.warnings) runtime::log_warning("{}", warning);
   options.config = std::move(config.values);
-  auto server = Server::start(std::move(options));
-  if (!server) {
-    console.complain(command, server.error().message);
+  // A start may recover for long; a signal meanwhile ends the process at once, which a crash-safe start may
+  // be.
+  std::optional<Result<std::unique_ptr<Server>>> server;
+  std::atomic<bool> started = false;
+  std::thread starter([&] {
+    server = Server::start(std::move(options));
+    if (*server) {
+      runtime::log_info("Serving {}, data in {}", (**server)->address(), (**server)->data_directory());
+      ready(***server);
+    }
+    started.store(true);
+    if (!*server) signals.request();
+  });
+  const int signal = signals.wait();
+  if (!started.load()) {
+    runtime::log_info("Stopping on signal {}, before the start was complete", signal);
+    std::_Exit(tools::kExitDone);
+  }
+  starter.join();
+  if (!*server) {
+    console.complain(command, server->error().message);
     return tools::kExitFailed;
   }
-  runtime::log_info("Serving {}, data in {}", (*server)->address(), (*server)->data_directory());
-  ready(**server);
-  const int signal = signals.wait();
   runtime::log_info("Stopping on signal {}", signal);
-  (*server)->stop();
+  (**server)->stop();
   runtime::log_info("Stopped");
   return tools::kExitDone;
 }

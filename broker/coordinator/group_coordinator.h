@@ -1,6 +1,6 @@
 // The group coordinator of one partition of __consumer_offsets, as a pure state machine: requests and time go
 // in, answers and records come out. It does no I/O, waits for nothing and knows no clock, so that a test can
-// drive thousands of histories through it; group_runtime.h gives it a log and a clock.
+// drive thousands of histories through it; group_partition.h gives it a log and a clock.
 //
 // How to drive it:
 //   replay() every record of the log, then loaded();

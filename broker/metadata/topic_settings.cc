@@ -64,7 +64,8 @@ std::optional<std::string> check_throttled_replicas(std::string_view name, std::
 constexpr std::array kTable = {
     Setting{.name = "cleanup.policy", .type = ConfigType::kList, .default_value = "delete",
             .documentation = "What happens to old segments: `delete` removes them by age and size, `compact` keeps "
-                             "the last record of every key; both may be set, and with none nothing is removed.",
+                             "the last record of every key; both may be set, and with none nothing is removed. "
+                             "There is no compaction yet: with `compact` alone all records are kept.",
             .choices = "compact delete", .broker_names = kCleanupPolicy},
     Setting{.name = "compression.gzip.level", .type = ConfigType::kInt, .default_value = "-1",
             .documentation = "Level for batches that the broker compresses with gzip; -1 is the codec's own default.",
