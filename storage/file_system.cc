@@ -175,7 +175,11 @@ Result<> PosixFileSystem::rename(const std::string& from, const std::string& to)
 
 Result<> PosixFileSystem::remove(const std::string& path) {
   std::error_code error;
-  std::filesystem::remove_all(path, error);
+  // Again when another thread removes the same tree (shards that each clean up after a deleted topic): what
+  // it took from under this one is gone, and that is no error.
+  do {
+    std::filesystem::remove_all(path, error);
+  } while (error == std::errc::no_such_file_or_directory);
   if (error) return system_failure("can't remove", path, error.value());
   return {};
 }

@@ -1,6 +1,7 @@
 #include "storage/file_system.h"
 
 #include <catch2/catch.hpp>
+#include <thread>
 
 #include "tests/storage/temporary_directory.h"
 
@@ -40,6 +41,26 @@ TEST_CASE("Files: written in pieces, read, cut, listed, renamed, removed") {
   CHECK_FALSE(*files.exists(directory.path + "/a"));
   CHECK(*(*file)->size() == 7);
   REQUIRE(files.remove(directory.path + "/a"));
+}
+
+TEST_CASE("Two who remove one tree at once both succeed") {
+  PosixFileSystem files;
+  TemporaryDirectory directory;
+  const std::string tree = directory.path + "/tree";
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 50; ++i) {
+      const std::string path = tree + "/" + std::to_string(i);
+      REQUIRE(files.create_directory(path));
+      REQUIRE(files.open(path + "/file", OpenMode::kCreate));
+    }
+    Result<> other = fail(ErrorCode::kUnknownServerError);
+    std::thread thread([&] { other = files.remove(tree); });
+    const Result<> mine = files.remove(tree);
+    thread.join();
+    CHECK(mine);
+    CHECK(other);
+    REQUIRE_FALSE(*files.exists(tree));
+  }
 }
 
 TEST_CASE("Errors name the path, the reason and what to do") {
