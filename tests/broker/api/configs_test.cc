@@ -176,6 +176,29 @@ TEST_CASE("DescribeConfigs refuses what has no configuration", "[api]") {
   CHECK(describe(client, 1, "t").error == ErrorCode::kInvalidRequest);
 }
 
+TEST_CASE("DescribeConfigs answers a resource that is named twice once", "[api]") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  create_topic(client, "a");
+  create_topic(client, "b");
+  std::vector<DescribeConfigsRequest::Resource> resources(1'000);
+  for (size_t i = 0; i < resources.size(); ++i) {
+    resources[i].resource_type = kTopic;
+    resources[i].resource_name = i % 2 == 0 ? "a" : "b";
+    resources[i].configuration_keys = std::nullopt;
+  }
+  DescribeConfigsRequest request;
+  request.resources = resources;
+  const auto response = client.call<DescribeConfigsResponse>(request, 4);
+  REQUIRE(response.results.size() == 2);
+  CHECK(response.results[0].resource_name == "a");
+  CHECK(response.results[1].resource_name == "b");
+  for (const auto& result : response.results) {
+    CHECK(result.error_code == ErrorCode::kNone);
+    CHECK(result.configs.size() > 20);
+  }
+}
+
 TEST_CASE("IncrementalAlterConfigs sets, unsets, appends and subtracts, in both versions", "[api]") {
   TestBroker broker;
   TestClient client(broker.port());

@@ -97,3 +97,14 @@ TEST_CASE("A list doesn't grow with fetches that are over") {
   });
   CHECK(shards.is_signalled());
 }
+
+TEST_CASE("A list doesn't grow with a fetch that comes back to it without a signal") {
+  Shards shards;
+  shards.group[0].run([&] {
+    FetchWaiterList list;
+    for (int i = 0; i < 10'000; ++i) list.add(shards.waiter);
+    CHECK(list.size() == 1);
+    list.signal_all();
+  });
+  CHECK(shards.is_signalled());
+}
