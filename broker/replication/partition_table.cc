@@ -10,8 +10,6 @@
 namespace millrace::replication {
 namespace {
 
-// How often a log that could not be opened is tried again.
-constexpr int64_t kRetryFailedMs = 5'000;
 // Logs of one shard that are closed at the same time.
 constexpr size_t kClosers = 16;
 
@@ -114,12 +112,20 @@ void PartitionTable::open_log(const std::string& topic, const storage::LogConfig
 
 void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) {
   if (!opening.log) {
-    runtime::log_error("Partition {}-{} is out of service: {}", topic.name, opening.id.partition,
-                       opening.log.error().message);
-    failed_.insert(opening.id);
+    std::string& reason = failed_[opening.id];
+    // Said once, not at every try.
+    if (reason != opening.log.error().message) {
+      runtime::log_error("Partition {}-{} is out of service: {}", topic.name, opening.id.partition,
+                         opening.log.error().message);
+    }
+    reason = opening.log.error().message;
     failed_count_.store(failed_.size());
     return;
   }
+  if (failed_.erase(opening.id) > 0) {
+    runtime::log_info("Partition {}-{} is back in service", topic.name, opening.id.partition);
+  }
+  failed_count_.store(failed_.size());
   say((*opening.log)->name(), opening.report);
   partitions_.emplace(opening.id, std::make_shared<Partition>(std::move(*opening.log), topic.name,
                                                               opening.leader_epoch, commit_loop_));
@@ -136,9 +142,9 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
     directories.push_back({log->directory(), topic.name, partition->id()});
   }
   std::set<TopicIdPartition> broken;
-  std::erase_if(failed_, [&](const TopicIdPartition& id) {
-    if (id.topic_id != topic.id) return false;
-    broken.insert(id);
+  std::erase_if(failed_, [&](const auto& entry) {
+    if (entry.first.topic_id != topic.id) return false;
+    broken.insert(entry.first);
     return true;
   });
   failed_count_.store(failed_.size());
@@ -226,7 +232,7 @@ runtime::Task<> PartitionTable::tend() {
   const runtime::Clock& clock = shard_.clock();
   int64_t next_ns = clock.deadline_in_ms(check_interval_ms_);
   while (!stopping_) {
-    const int64_t retry_ns = failed_.empty() ? runtime::kNever : clock.deadline_in_ms(kRetryFailedMs);
+    const int64_t retry_ns = failed_.empty() ? runtime::kNever : clock.deadline_in_ms(retry_ms_);
     co_await wakeup_.wait_until(std::min(next_ns, retry_ns));
     if (!stopping_ && !failed_.empty()) co_await retry_failed();
     if (stopping_ || clock.monotonic_ns() < next_ns) continue;
@@ -241,12 +247,11 @@ runtime::Task<> PartitionTable::tend() {
 runtime::Task<> PartitionTable::retry_failed() {
   const auto turn = co_await turns_.take();
   std::set<Uuid> topics;
-  for (const TopicIdPartition& id : failed_) topics.insert(id.topic_id);
-  failed_.clear();
+  for (const auto& [id, reason] : failed_) topics.insert(id.topic_id);
   for (const Uuid& id : topics) {
     if (const auto topic = image_->topic(id)) co_await open_missing(*topic, *image_);
   }
-  failed_count_.store(failed_.size());
+  retry_ms_ = failed_.empty() ? kFirstRetryMs : std::min(retry_ms_ * 2, check_interval_ms_);
 }
 
 runtime::Task<> PartitionTable::tend_all() {

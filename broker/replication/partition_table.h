@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -64,6 +64,9 @@ class PartitionTable final : public metadata::ImageListener {
   runtime::Task<size_t> stop();
 
  private:
+  // A log that could not be opened is tried again after this long, then ever less often.
+  static constexpr int64_t kFirstRetryMs = 5'000;
+
   // What a disk job needs to open a log, and what came of it.
   struct Opening {
     TopicIdPartition id;
@@ -89,7 +92,8 @@ class PartitionTable final : public metadata::ImageListener {
   const Options options_;
   CommitLoop commit_loop_;
   std::unordered_map<TopicIdPartition, std::shared_ptr<Partition>> partitions_;
-  std::set<TopicIdPartition> failed_;
+  std::map<TopicIdPartition, std::string> failed_;  // with the reason that the log was told
+  int64_t retry_ms_ = kFirstRetryMs;
   metadata::ImagePtr image_;
   // Images and retries open and retire logs one after the other.
   metadata::TurnQueue turns_;
