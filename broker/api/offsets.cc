@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/api/by_partition.h"
 #include "broker/api/by_shard.h"
 #include "broker/api/handlers.h"
 #include "broker/replication/partition.h"
@@ -44,17 +45,6 @@ bool is_supported(int64_t timestamp, int16_t version) {
     default:
       return timestamp >= kEarliest;
   }
-}
-
-// Finds the partition's id, or what is wrong with topic or number.
-ErrorCode resolve(const Context& context, std::string_view topic_name, int32_t partition,
-                  TopicIdPartition* id) {
-  const auto topic = context.image()->topic(topic_name);
-  if (!topic || partition < 0 || static_cast<size_t>(partition) >= topic->partitions.size()) {
-    return ErrorCode::kUnknownTopicOrPartition;
-  }
-  *id = {topic->id, partition};
-  return ErrorCode::kNone;
 }
 
 struct OffsetQuestion {
@@ -122,34 +112,23 @@ std::set<std::pair<std::string_view, int32_t>> duplicates_in(const ListOffsetsRe
 Task<> list_offsets(Context& context, const ListOffsetsRequest& request, ListOffsetsResponse& response) {
   const auto duplicates = duplicates_in(request);
   std::vector<OffsetQuestion> questions;
-  response.topics = context.arena.make_array<ListOffsetsResponse::Topic>(request.topics.size());
-  for (size_t t = 0; t < request.topics.size(); ++t) {
-    const auto& wanted_topic = request.topics[t];
-    auto& topic = response.topics[t];
-    topic.name = wanted_topic.name;
-    topic.partitions =
-        context.arena.make_array<ListOffsetsResponse::Topic::Partition>(wanted_topic.partitions.size());
-    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
-      const auto& wanted = wanted_topic.partitions[p];
-      auto& answer = topic.partitions[p];
-      answer.partition_index = wanted.partition_index;
-      TopicIdPartition id;
-      if (duplicates.contains({wanted_topic.name, wanted.partition_index})) {
-        answer.error_code = ErrorCode::kInvalidRequest;
-      } else if (!is_supported(wanted.timestamp, context.version)) {
-        answer.error_code = ErrorCode::kUnsupportedVersion;
-      } else {
-        answer.error_code = resolve(context, wanted_topic.name, wanted.partition_index, &id);
-      }
-      if (answer.error_code != ErrorCode::kNone) continue;
-      questions.push_back({.id = id,
-                           .timestamp = wanted.timestamp,
-                           .current_leader_epoch = wanted.current_leader_epoch,
-                           .reads_committed = request.isolation_level == 1,
-                           .is_consumer = request.replica_id == -1,
-                           .answer = &answer});
+  const auto collect = [&](const NamedPartition& named, const ListOffsetsRequest::Topic::Partition& wanted,
+                           ListOffsetsResponse::Topic::Partition& answer) {
+    answer.error_code = named.error;
+    if (duplicates.contains({named.topic, wanted.partition_index})) {
+      answer.error_code = ErrorCode::kInvalidRequest;
+    } else if (!is_supported(wanted.timestamp, context.version)) {
+      answer.error_code = ErrorCode::kUnsupportedVersion;
     }
-  }
+    if (answer.error_code != ErrorCode::kNone) return;
+    questions.push_back({.id = named.id,
+                         .timestamp = wanted.timestamp,
+                         .current_leader_epoch = wanted.current_leader_epoch,
+                         .reads_committed = request.isolation_level == 1,
+                         .is_consumer = request.replica_id == -1,
+                         .answer = &answer});
+  };
+  answer_each_partition(context, request, response, collect);
   auto ask = [](replication::PartitionTable& partitions, OffsetQuestion& question) {
     const auto partition = partitions.find(question.id);
     question.answer->error_code = partition ? partition->check_leader_epoch(question.current_leader_epoch)
@@ -171,23 +150,14 @@ Task<> offset_for_leader_epoch(Context& context, const OffsetForLeaderEpochReque
     OffsetForLeaderEpochResponse::Topic::Partition* answer;
   };
   std::vector<Question> questions;
-  response.topics = context.arena.make_array<OffsetForLeaderEpochResponse::Topic>(request.topics.size());
-  for (size_t t = 0; t < request.topics.size(); ++t) {
-    const auto& wanted_topic = request.topics[t];
-    auto& topic = response.topics[t];
-    topic.topic = wanted_topic.topic;
-    topic.partitions = context.arena.make_array<OffsetForLeaderEpochResponse::Topic::Partition>(
-        wanted_topic.partitions.size());
-    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
-      const auto& wanted = wanted_topic.partitions[p];
-      auto& answer = topic.partitions[p];
-      answer.partition = wanted.partition;
-      TopicIdPartition id;
-      answer.error_code = resolve(context, wanted_topic.topic, wanted.partition, &id);
-      if (answer.error_code != ErrorCode::kNone) continue;
-      questions.push_back({id, wanted.current_leader_epoch, wanted.leader_epoch, &answer});
-    }
-  }
+  const auto collect = [&](const NamedPartition& named,
+                           const OffsetForLeaderEpochRequest::Topic::Partition& wanted,
+                           OffsetForLeaderEpochResponse::Topic::Partition& answer) {
+    answer.error_code = named.error;
+    if (named.error != ErrorCode::kNone) return;
+    questions.push_back({named.id, wanted.current_leader_epoch, wanted.leader_epoch, &answer});
+  };
+  answer_each_partition(context, request, response, collect);
   auto ask = [](replication::PartitionTable& partitions, Question& question) {
     const auto partition = partitions.find(question.id);
     if (!partition) {
@@ -213,24 +183,13 @@ Task<> delete_records(Context& context, const DeleteRecordsRequest& request,
     DeleteRecordsResponse::Topic::Partition* answer;
   };
   std::vector<Order> orders;
-  response.topics = context.arena.make_array<DeleteRecordsResponse::Topic>(request.topics.size());
-  for (size_t t = 0; t < request.topics.size(); ++t) {
-    const auto& wanted_topic = request.topics[t];
-    auto& topic = response.topics[t];
-    topic.name = wanted_topic.name;
-    topic.partitions =
-        context.arena.make_array<DeleteRecordsResponse::Topic::Partition>(wanted_topic.partitions.size());
-    for (size_t p = 0; p < wanted_topic.partitions.size(); ++p) {
-      const auto& wanted = wanted_topic.partitions[p];
-      auto& answer = topic.partitions[p];
-      answer.partition_index = wanted.partition_index;
-      answer.low_watermark = -1;
-      TopicIdPartition id;
-      answer.error_code = resolve(context, wanted_topic.name, wanted.partition_index, &id);
-      if (answer.error_code != ErrorCode::kNone) continue;
-      orders.push_back({id, wanted.offset, &answer});
-    }
-  }
+  const auto collect = [&](const NamedPartition& named, const DeleteRecordsRequest::Topic::Partition& wanted,
+                           DeleteRecordsResponse::Topic::Partition& answer) {
+    answer.low_watermark = -1;
+    answer.error_code = named.error;
+    if (named.error == ErrorCode::kNone) orders.push_back({named.id, wanted.offset, &answer});
+  };
+  answer_each_partition(context, request, response, collect);
   auto execute = [](replication::PartitionTable& partitions, Order& order) {
     const auto partition = partitions.find(order.id);
     const auto start = partition ? partition->delete_records(order.before_offset)

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/api/by_partition.h"
 #include "broker/api/by_shard.h"
 #include "broker/api/handlers.h"
 #include "broker/replication/partition.h"
@@ -74,34 +75,21 @@ Task<> describe_producers(Context& context, const DescribeProducersRequest& requ
   std::vector<Question> questions;
   // A partition that is asked for again is refused: its producers would be copied once for every time.
   std::set<std::pair<std::string_view, int32_t>> seen;
-  response.topics = context.arena.make_array<DescribeProducersResponse::Topic>(request.topics.size());
-  for (size_t t = 0; t < request.topics.size(); ++t) {
-    const auto& wanted = request.topics[t];
-    auto& answer = response.topics[t];
-    const auto topic = context.image()->topic(wanted.name);
-    answer.name = wanted.name;
-    const auto name_problem = metadata::check_topic_name(wanted.name);
-    answer.partitions = context.arena.make_array<DescribeProducersResponse::Topic::Partition>(
-        wanted.partition_indexes.size());
-    for (size_t p = 0; p < wanted.partition_indexes.size(); ++p) {
-      const int32_t index = wanted.partition_indexes[p];
-      answer.partitions[p].partition_index = index;
-      if (name_problem) {
-        answer.partitions[p].error_code = ErrorCode::kInvalidTopicException;
-        answer.partitions[p].error_message = context.message("Topic name is invalid: " + *name_problem);
-      } else if (!topic) {
-        answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
-        answer.partitions[p].error_message = "This server does not host this topic-partition.";
-      } else if (index < 0 || static_cast<size_t>(index) >= topic->partitions.size()) {
-        answer.partitions[p].error_code = ErrorCode::kUnknownTopicOrPartition;
-      } else if (!seen.emplace(wanted.name, index).second) {
-        answer.partitions[p].error_code = ErrorCode::kInvalidRequest;
-        answer.partitions[p].error_message = "The request names this partition more than once.";
-      } else {
-        questions.push_back({{topic->id, index}, {}, ErrorCode::kNone, &answer.partitions[p]});
-      }
+  const auto collect = [&](const NamedPartition& named, int32_t,
+                           DescribeProducersResponse::Topic::Partition& answer) {
+    answer.error_code = named.error;
+    if (const auto problem = metadata::check_topic_name(named.topic)) {
+      answer.error_code = ErrorCode::kInvalidTopicException;
+      answer.error_message = context.message("Topic name is invalid: " + *problem);
+    } else if (named.id.topic_id.is_zero()) {
+      answer.error_message = "This server does not host this topic-partition.";
+    } else if (named.error == ErrorCode::kNone && !seen.emplace(named.topic, named.id.partition).second) {
+      answer.error_code = ErrorCode::kInvalidRequest;
+      answer.error_message = "The request names this partition more than once.";
     }
-  }
+    if (answer.error_code == ErrorCode::kNone) questions.push_back({named.id, {}, ErrorCode::kNone, &answer});
+  };
+  answer_each_partition(context, request, response, collect);
   auto ask = [](replication::PartitionTable& partitions, Question& question) {
     if (const auto partition = partitions.find(question.id)) {
       question.producers = partition->log().producers().list();
