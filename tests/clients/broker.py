@@ -35,6 +35,8 @@ class Broker:
         self.settings = dict(settings or {})
         self.port = free_port()
         self.pid = 0
+        # Added to the process's environment.
+        self.environment: dict[str, str] = {}
         self._process: subprocess.Popen | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -48,12 +50,20 @@ class Broker:
 
     def start(self) -> Broker:
         """Returns once the broker answers an ApiVersions request."""
+        self.launch()
+        self._wait_until_it_answers()
+        return self
+
+    def launch(self) -> None:
+        """Starts the process and doesn't wait for it (for Kafka: waits until its port is open)."""
         if IS_KAFKA:
             self._start_kafka()
         else:
             self._start_millrace()
-        self._wait_until_it_answers()
-        return self
+
+    def signal(self, number: int) -> None:
+        """Sends the signal and doesn't wait for what comes of it."""
+        os.kill(self.pid, number)
 
     def stop(self) -> None:
         """SIGTERM, and waits for the end."""
@@ -102,7 +112,11 @@ class Broker:
             command += ["--set", f"{key}={value}"]
         with open(self.log_file, "ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
         self.pid = self._process.pid
 

@@ -54,7 +54,7 @@ FOREIGN_PLACES = {"third_party", "third-party", "thirdparty", "vendor", "externa
 FOREIGN_SUFFIXES = {".jar", ".so", ".a", ".o", ".dll", ".class", ".whl", ".gz", ".zip", ".tar", ".exe"}
 
 # Directories of tests that mirror no directory of the source.
-TEST_KINDS = {"sim", "fuzz", "bench", "clients", "scenarios", "tidy", "peers", "differential"}
+TEST_KINDS = {"sim", "fuzz", "bench", "clients", "scenarios", "tidy", "peers", "differential", "crash"}
 
 
 def module_of(path):
