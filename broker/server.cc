@@ -39,7 +39,13 @@ size_t shard_count(const metadata::BrokerConfig& config) {
   return std::max<size_t>(1, std::thread::hardware_concurrency());
 }
 
-net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, size_t shards) {
+// Few, since each keeps the disk busy with large reads, and syncs want it, too.
+size_t cold_read_threads(const metadata::BrokerConfig& config) {
+  return static_cast<size_t>(std::max(config.background_threads / 2, 1));
+}
+
+net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, size_t shards,
+                                          runtime::DiskPool& cold_reads) {
   return {
       .max_request_bytes = config.socket_request_max_bytes,
       .idle_ms = config.connections_max_idle_ms,
@@ -47,7 +53,8 @@ net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, 
       .max_connections_per_ip = static_cast<size_t>(config.max_connections_per_ip),
       // One request of the largest size must fit, or its connection would wait for ever.
       .memory_bytes_per_shard = std::max<int64_t>(
-          config.queued_max_request_bytes / static_cast<int64_t>(shards), config.socket_request_max_bytes)};
+          config.queued_max_request_bytes / static_cast<int64_t>(shards), config.socket_request_max_bytes),
+      .cold_reads = &cold_reads};
 }
 
 // A failed sync leaves unknown what is on disk; going on would acknowledge what may be lost.
@@ -86,7 +93,8 @@ class Server::Impl {
       : options_(std::move(options)),
         config_(metadata::broker_config(options_.config)),
         shards_(shard_count(config_), clock_, random_seed()),
-        disk_pool_(static_cast<size_t>(std::max(config_.background_threads, 1)), shards_.size()) {}
+        disk_pool_(static_cast<size_t>(std::max(config_.background_threads, 1)), shards_.size()),
+        cold_reads_(cold_read_threads(config_), shards_.size()) {}
   ~Impl() { stop(); }
 
   Result<> start() {
@@ -126,6 +134,7 @@ class Server::Impl {
   runtime::MetricsRegistry registry_;
   runtime::ShardGroup shards_;
   runtime::DiskPool disk_pool_;
+  runtime::DiskPool cold_reads_;
 
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::vector<std::string> listener_names_;
@@ -232,6 +241,7 @@ void Server::Impl::make_services() {
                                                        .controller = *controller_,
                                                        .describer = {options_.config, config_.node_id},
                                                        .log_directory = *log_directory_,
+                                                       .cold_reads = cold_reads_,
                                                        .metrics = *request_metrics_});
   const auto slots = static_cast<size_t>(config_.max_incremental_fetch_session_cache_slots);
   for (const auto& shard : shards_) {
@@ -332,7 +342,7 @@ void Server::Impl::serve() {
   add_topic_metrics(registry_, *services_);
   dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
   connections_ = std::make_unique<net::ConnectionGroup>(
-      shards_, *dispatcher_, connection_options(config_, shards_.size()), registry_);
+      shards_, *dispatcher_, connection_options(config_, shards_.size(), cold_reads_), registry_);
   for (size_t i = 0; i < listeners_.size(); ++i) {
     listeners_[i]->start([this, name = listener_names_[i], port = ports_[i]](net::OwnedFd fd) {
       connections_->adopt(std::move(fd), name, port);
@@ -361,6 +371,7 @@ void Server::Impl::stop() {
     shards_[0].run(destroy);
   }
   disk_pool_.stop();
+  cold_reads_.stop();
   shards_.stop();
 }
 

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "storage/page_cache.h"
+
 namespace millrace::storage {
 namespace {
 
@@ -62,6 +64,23 @@ class PosixFile final : public File {
       done += static_cast<size_t>(n);
     }
     return done;
+  }
+
+  Result<size_t> read_cached(MutableBytes out, int64_t position) const override {
+    const ssize_t n = page_cache::read_cached(fd_, out, position);
+    if (n < 0) return system_failure("can't read", path_, errno);
+    return static_cast<size_t>(n);
+  }
+
+  bool is_cached(int64_t position, size_t size) const override {
+    return page_cache::is_cached(fd_, position, size);
+  }
+
+  Result<> load(int64_t position, size_t size, size_t ahead) const override {
+    if (const int error = page_cache::load(fd_, position, size, ahead); error != 0) {
+      return system_failure("can't read", path_, error);
+    }
+    return {};
   }
 
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {

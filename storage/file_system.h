@@ -23,6 +23,15 @@ class File {
 
   // Reads at `position` until `out` is full or the file ends; returns the bytes read.
   virtual Result<size_t> read_at(MutableBytes out, int64_t position) const = 0;
+  // The same for who mustn't wait for the disk: ends early where the rest isn't in memory. These three have
+  // files in memory in mind; whoever overrides one overrides all.
+  virtual Result<size_t> read_cached(MutableBytes out, int64_t position) const {
+    return read_at(out, position);
+  }
+  // Whether a range within the file, of a few MiB at most, is in memory, so far as that is cheap to find out.
+  virtual bool is_cached(int64_t /*position*/, size_t /*size*/) const { return true; }
+  // Returns once the range is in memory; has `ahead` bytes behind it read, too, without waiting for them.
+  virtual Result<> load(int64_t /*position*/, size_t /*size*/, size_t /*ahead*/) const { return {}; }
   // Writes all pieces, one after the other, from `position` on. On an error some of the bytes may stand in
   // the file.
   virtual Result<> write_at(std::span<const Bytes> pieces, int64_t position) = 0;
@@ -36,6 +45,12 @@ class File {
   // The descriptor for sendfile; -1 where there is none (files in memory).
   virtual int fd() const = 0;
   virtual const std::string& path() const = 0;
+};
+
+struct FileSlice {
+  std::shared_ptr<const File> file;
+  int64_t position = 0;
+  size_t size = 0;
 };
 
 struct DirectoryEntry {
@@ -72,7 +87,7 @@ class FileSystem {
   virtual Result<> sync_directory(const std::string& path) = 0;
 };
 
-class PosixFileSystem final : public FileSystem {
+class PosixFileSystem : public FileSystem {
  public:
   Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<bool> exists(const std::string& path) override;

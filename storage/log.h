@@ -22,6 +22,7 @@
 #include "storage/leader_epochs.h"
 #include "storage/log_config.h"
 #include "storage/log_validator.h"
+#include "storage/missing_data.h"
 #include "storage/offset_index.h"
 #include "storage/producer_state.h"
 #include "storage/recovery.h"
@@ -39,17 +40,6 @@ struct LogOptions {
   // Whether the data directory was closed cleanly (LogDirectory::clean_shutdown): the index is then believed.
   bool clean_shutdown = false;
   int64_t producer_expiration_ms = 86'400'000;  // producer.id.expiration.ms
-};
-
-struct FileSlice {
-  std::shared_ptr<const File> file;
-  int64_t position = 0;
-  size_t size = 0;
-};
-
-struct LogSlice {
-  FileSlice slice;            // size 0 (and no file) when there is nothing to read
-  int64_t first_offset = -1;  // base offset of the first batch
 };
 
 struct AppendInfo {
@@ -103,15 +93,20 @@ class Log {
   // it, so that the last batch may be incomplete. With `at_least_one_batch` the first batch is whole even
   // above max_bytes; without, a first batch that doesn't fit gives an empty slice. `offset` equal to the
   // log's end, or at or beyond end_offset, gives an empty slice. Errors: kOffsetOutOfRange outside [log
-  // start, log end], kKafkaStorageError.
-  Result<LogSlice> read(int64_t offset, int64_t end_offset, size_t max_bytes, bool at_least_one_batch) const;
+  // start, log end], kKafkaStorageError. An empty slice has no file.
+  //
+  // This and the next two wait for the disk where they must. With `missing` they never do, but fail with
+  // kOperationNotAttempted and tell it what they lack (missing_data.h).
+  Result<FileSlice> read(int64_t offset, int64_t end_offset, size_t max_bytes, bool at_least_one_batch,
+                         MissingData* missing = nullptr) const;
 
   // The first record with a timestamp of at least `timestamp_ms`, at or above the log's start; nullopt if
   // there is none. Errors: kKafkaStorageError, kCorruptMessage.
-  Result<std::optional<TimestampOffset>> offset_for_timestamp(int64_t timestamp_ms) const;
+  Result<std::optional<TimestampOffset>> offset_for_timestamp(int64_t timestamp_ms,
+                                                              MissingData* missing = nullptr) const;
   // The record with the largest timestamp, the first of equals (ListOffsets -3); nullopt in a log without
   // any.
-  Result<std::optional<TimestampOffset>> max_timestamp() const;
+  Result<std::optional<TimestampOffset>> max_timestamp(MissingData* missing = nullptr) const;
 
   int64_t log_start_offset() const { return log_start_offset_; }
   int64_t log_end_offset() const { return log_end_offset_; }
@@ -207,9 +202,6 @@ class Log {
   Result<> remove_due_files(int64_t now_ms);
   Result<> move_start(int64_t offset);
   Result<> store_checkpoint();
-
-  // Reading (log_reading.cc).
-  Result<int64_t> end_position(const Segment& segment, const File& file, int64_t end_offset) const;
 
   FileSystem& files_;
   OffsetIndex& index_;

@@ -161,6 +161,7 @@ OffsetIndex::~OffsetIndex() {
 
 Result<> OffsetIndex::checked(const rocksdb::Status& status) const {
   if (status.ok()) return {};
+  if (status.IsIncomplete()) return fail(ErrorCode::kOperationNotAttempted, "not in memory");
   if (status.IsCorruption() && !directory_.empty() && writable_)
     std::ofstream(mark_path(directory_)) << status.ToString() << '\n';
   return index_failure(status);
@@ -234,10 +235,16 @@ void remove_all(rocksdb::WriteBatch& batch, const std::string& prefix) {
   batch.DeleteRange(prefix, after(prefix));
 }
 
+rocksdb::ReadOptions read_options(OffsetIndex::Reach reach) {
+  rocksdb::ReadOptions options;
+  if (reach == OffsetIndex::Reach::kMemory) options.read_tier = rocksdb::kBlockCacheTier;
+  return options;
+}
+
 // The last key that begins with `prefix` and is at most `key`.
-std::unique_ptr<rocksdb::Iterator> floor_key(rocksdb::DB& db, const std::string& prefix,
-                                             const std::string& key) {
-  std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(rocksdb::ReadOptions()));
+std::unique_ptr<rocksdb::Iterator> floor_key(rocksdb::DB& db, const rocksdb::ReadOptions& options,
+                                             const std::string& prefix, const std::string& key) {
+  std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(options));
   iterator->SeekForPrev(key);
   if (iterator->Valid() && !iterator->key().starts_with(prefix)) return nullptr;
   return iterator;
@@ -279,11 +286,12 @@ Result<> OffsetIndex::remove_partition(const TopicIdPartition& partition) {
   return write(batch);
 }
 
-Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& key, int64_t offset) const {
+Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& key, int64_t offset,
+                                                            Reach reach) const {
   const std::string prefix = segment_prefix(key, Kind::kBlock);
   std::string wanted = prefix;
   put_u64(wanted, static_cast<uint64_t>(offset));
-  const auto found = floor_key(*db_, prefix, wanted);
+  const auto found = floor_key(*db_, read_options(reach), prefix, wanted);
   if (!found) return std::nullopt;
   if (!found->Valid()) {
     if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
@@ -306,12 +314,12 @@ Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& ke
   return floor;
 }
 
-Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey& key,
-                                                               int64_t timestamp_ms) const {
+Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey& key, int64_t timestamp_ms,
+                                                               Reach reach) const {
   const std::string prefix = segment_prefix(key, Kind::kTime);
   std::string wanted = prefix;
   put_u64(wanted, ordered(timestamp_ms));  // before all keys of this timestamp: they go on with an offset
-  const auto found = floor_key(*db_, prefix, wanted);
+  const auto found = floor_key(*db_, read_options(reach), prefix, wanted);
   if (!found) return std::nullopt;
   if (!found->Valid()) {
     if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
@@ -320,7 +328,7 @@ Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey&
   std::string block_key = segment_prefix(key, Kind::kBlock);
   block_key.append(found->key().data() + kSegmentSize + sizeof(int64_t), sizeof(int64_t));
   std::string block;
-  const auto status = db_->Get(rocksdb::ReadOptions(), block_key, &block);
+  const auto status = db_->Get(read_options(reach), block_key, &block);
   if (status.IsNotFound()) return std::nullopt;
   if (auto ok = checked(status); !ok) return std::unexpected(ok.error());
   std::optional<IndexEntry> floor;

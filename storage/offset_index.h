@@ -77,10 +77,16 @@ class OffsetIndex {
   Result<> remove_segment(const SegmentKey& key);
   Result<> remove_partition(const TopicIdPartition& partition);
 
+  // How far a lookup may go: one that is kept to memory fails with kOperationNotAttempted where it would have
+  // to wait for the disk. The same lookup with kDisk then brings into memory what it needs.
+  enum class Reach { kMemory, kDisk };
+
   // The last entry with an offset of at most `offset`.
-  Result<std::optional<IndexEntry>> floor_offset(const SegmentKey& key, int64_t offset) const;
+  Result<std::optional<IndexEntry>> floor_offset(const SegmentKey& key, int64_t offset,
+                                                 Reach reach = Reach::kDisk) const;
   // The last entry before which all timestamps are below `timestamp_ms`.
-  Result<std::optional<IndexEntry>> floor_timestamp(const SegmentKey& key, int64_t timestamp_ms) const;
+  Result<std::optional<IndexEntry>> floor_timestamp(const SegmentKey& key, int64_t timestamp_ms,
+                                                    Reach reach = Reach::kDisk) const;
   Result<std::vector<SegmentSummary>> summaries(const TopicIdPartition& partition) const;
   Result<std::vector<IndexEntry>> entries(const SegmentKey& key) const;
 

@@ -68,6 +68,7 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
   last_append_ms_ = now_ms;
   adopted_ = false;
   note_batch(header, index_interval_bytes);
+  known().note_append(next_offset(), size());
   return {};
 }
 
@@ -94,6 +95,7 @@ void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_inte
 
 void Segment::adopt(const SegmentSummary& summary) {
   summary_ = summary;
+  known_.reset();
   sealed_ = adopted_ = true;
   bytes_since_entry_ = kEntryDue;
 }
@@ -101,6 +103,7 @@ void Segment::adopt(const SegmentSummary& summary) {
 void Segment::forget_batches() {
   (void)index_.remove_segment(key_);
   sealed_ = adopted_ = false;
+  known_.reset();
   entries_.clear();
   bytes_since_entry_ = kEntryDue;
   summary_ = SegmentSummary{};
@@ -115,39 +118,6 @@ void Segment::seal(bool synced) {
   entries_.clear();
   entries_.shrink_to_fit();
   bytes_since_entry_ = kEntryDue;
-}
-
-bool Segment::points_to_batch(const IndexEntry& entry) const {
-  if (entry.position < 0 || entry.position >= size()) return false;
-  const auto file = this->file();
-  if (!file) return false;
-  BatchCursor cursor(**file, entry.position, size());
-  const auto batch = cursor.next();
-  return batch && *batch && (*batch)->header.base_offset == entry.offset;
-}
-
-IndexEntry Segment::floor_offset(int64_t offset) const {
-  if (!entries_.empty() && entries_.front().offset <= offset) {
-    const auto above =
-        std::upper_bound(entries_.begin(), entries_.end(), offset,
-                         [](int64_t wanted, const IndexEntry& entry) { return wanted < entry.offset; });
-    return *std::prev(above);
-  }
-  const auto stored = index_.floor_offset(key_, offset);
-  if (!stored || !*stored || !points_to_batch(**stored)) return start();
-  return **stored;
-}
-
-IndexEntry Segment::floor_timestamp(int64_t timestamp_ms) const {
-  if (!entries_.empty() && entries_.front().max_timestamp_ms < timestamp_ms) {
-    const auto not_below = std::lower_bound(
-        entries_.begin(), entries_.end(), timestamp_ms,
-        [](const IndexEntry& entry, int64_t wanted) { return entry.max_timestamp_ms < wanted; });
-    return *std::prev(not_below);
-  }
-  const auto stored = index_.floor_timestamp(key_, timestamp_ms);
-  if (!stored || !*stored || !points_to_batch(**stored)) return start();
-  return **stored;
 }
 
 }  // namespace millrace::storage

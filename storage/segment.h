@@ -11,6 +11,7 @@
 #include "protocol/result.h"
 #include "storage/batch_cursor.h"
 #include "storage/file_system.h"
+#include "storage/known_positions.h"
 #include "storage/offset_index.h"
 
 namespace millrace::storage {
@@ -46,7 +47,10 @@ class Segment {
   // The file, opened at the first call after release_file.
   Result<std::shared_ptr<File>> file() const;
   bool has_open_file() const { return file_ != nullptr; }
-  void release_file() const { file_.reset(); }
+  void release_file() const {
+    file_.reset();
+    known_.reset();
+  }
 
   // Writes one whole batch at the end. On an error the file is cut back to its former end; when even that
   // fails, is_torn() is true from then on, and nothing may be appended any more.
@@ -67,14 +71,23 @@ class Segment {
   // Known from the index alone, and unchanged since.
   bool is_adopted() const { return adopted_; }
 
+  // The first batch that holds `offset` or lies beyond it; nullopt when there is none. This and the next
+  // three don't wait for the disk when they get a `missing` (missing_data.h). Errors: kKafkaStorageError,
+  // kCorruptMessage, kOperationNotAttempted.
+  Result<std::optional<BatchAt>> find(int64_t offset, MissingData* missing) const;
+  // Where that batch begins; size() when there is none. Mostly known without a look at index and file.
+  Result<int64_t> position_of(int64_t offset, MissingData* missing) const;
   // Where to begin the search for `offset`, or for the first batch with a timestamp of at least
-  // `timestamp_ms`. Never fails: without a sound index it is the start of the segment.
-  IndexEntry floor_offset(int64_t offset) const;
-  IndexEntry floor_timestamp(int64_t timestamp_ms) const;
+  // `timestamp_ms`. Without a sound index it is the start of the segment; fails only with
+  // kOperationNotAttempted.
+  Result<IndexEntry> floor_offset(int64_t offset, MissingData* missing) const;
+  Result<IndexEntry> floor_timestamp(int64_t timestamp_ms, MissingData* missing) const;
+  IndexEntry floor_offset(int64_t offset) const { return *floor_offset(offset, nullptr); }
   const std::vector<IndexEntry>& entries_in_memory() const { return entries_; }
 
  private:
-  bool points_to_batch(const IndexEntry& entry) const;
+  Result<IndexEntry> checked(const Result<std::optional<IndexEntry>>& stored, MissingData* missing) const;
+  KnownPositions& known() const;
   IndexEntry start() const { return {base_offset(), 0, -1}; }
 
   FileSystem& files_;
@@ -91,6 +104,7 @@ class Segment {
   bool adopted_ = false;
   std::vector<IndexEntry> entries_;
   mutable std::shared_ptr<File> file_;
+  mutable std::unique_ptr<KnownPositions> known_;  // while the file is open and used
 };
 
 }  // namespace millrace::storage

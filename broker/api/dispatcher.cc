@@ -19,11 +19,7 @@ Arena arena_for(const net::Request& request) { return Arena(Arena::limit_for_fra
 net::Response assemble(protocol::Writer& writer, Context& context) {
   net::Response response;
   for (const protocol::Splice& splice : writer.splices()) {
-    const storage::FileSlice& slice = context.slices[splice.id];
-    response.splices.push_back(
-        {.at = splice.at,
-         .slice = {
-             .owner = slice.file, .fd = slice.file->fd(), .position = slice.position, .size = slice.size}});
+    response.splices.push_back({.at = splice.at, .slice = std::move(context.slices[splice.id])});
   }
   response.bytes = writer.take();
   response.send = context.respond;

@@ -10,6 +10,7 @@
 
 #include "broker/api/handlers.h"
 #include "broker/replication/fetch_waiter.h"
+#include "broker/replication/look_up.h"
 #include "broker/replication/partition.h"
 
 namespace millrace::api {
@@ -179,8 +180,9 @@ std::vector<Part> resolve(Context& context, std::vector<FetchWish> wishes) {
 }
 
 // Reads the parts of one shard, in their order, and has the waiter told when any of them can give more.
-void read_on_shard(ShardServices& here, std::vector<Part*>& parts, const Limits& limits, int64_t& left,
-                   bool& have_records, const std::shared_ptr<replication::FetchWaiter>& waiter) {
+runtime::Task<> read_on_shard(Services& services, ShardServices& here, std::vector<Part*>& parts,
+                              const Limits& limits, int64_t& left, bool& have_records,
+                              const std::shared_ptr<replication::FetchWaiter>& waiter) {
   for (Part* part : parts) {
     const auto partition = here.partitions.find(part->id);
     if (!partition) {
@@ -188,16 +190,23 @@ void read_on_shard(ShardServices& here, std::vector<Part*>& parts, const Limits&
       continue;
     }
     const int64_t max_bytes = std::clamp<int64_t>(part->wish.max_bytes, 0, std::max<int64_t>(left, 0));
-    part->outcome = partition->read({.fetch_offset = part->wish.fetch_offset,
-                                     .current_leader_epoch = part->wish.current_leader_epoch,
-                                     .last_fetched_epoch = part->wish.last_fetched_epoch,
-                                     .replica_id = limits.replica_id,
-                                     .max_bytes = static_cast<size_t>(max_bytes),
-                                     .at_least_one_batch = !have_records});
+    const ReadRequest request{.fetch_offset = part->wish.fetch_offset,
+                              .current_leader_epoch = part->wish.current_leader_epoch,
+                              .last_fetched_epoch = part->wish.last_fetched_epoch,
+                              .replica_id = limits.replica_id,
+                              .max_bytes = static_cast<size_t>(max_bytes),
+                              .at_least_one_batch = !have_records};
+    storage::MissingData missing;
+    part->outcome = partition->read(request, &missing);
+    if (missing) {
+      auto read = [&](storage::MissingData* also_missing) { return partition->read(request, also_missing); };
+      part->outcome = co_await replication::look_up(services.cold_reads, read);
+    }
     if (part->outcome.slice) {
       left -= static_cast<int64_t>(part->outcome.slice->size);
       have_records = true;
     }
+    // Nothing has been awaited since the read.
     if (waiter) partition->wait_for_more(waiter);
   }
 }
@@ -218,7 +227,8 @@ runtime::Task<bool> read_all(Context& context, std::vector<Part>& parts, const L
   bool have_records = false;
   for (const size_t index : order) {
     auto read = [&] {
-      read_on_shard(*services.by_shard[index], by_shard[index], limits, left, have_records, waiter);
+      return read_on_shard(services, *services.by_shard[index], by_shard[index], limits, left, have_records,
+                           waiter);
     };
     co_await services.shards[index].call(read);
   }

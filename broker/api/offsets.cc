@@ -8,6 +8,7 @@
 #include "broker/api/by_partition.h"
 #include "broker/api/by_shard.h"
 #include "broker/api/handlers.h"
+#include "broker/replication/look_up.h"
 #include "broker/replication/partition.h"
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/list_offsets.h"
@@ -54,6 +55,7 @@ struct OffsetQuestion {
   bool reads_committed;
   bool is_consumer;
   ListOffsetsResponse::Topic::Partition* answer;
+  bool needs_disk = false;
 };
 
 void answer_found(const Result<std::optional<storage::TimestampOffset>>& found, int64_t end_offset,
@@ -69,7 +71,8 @@ void answer_found(const Result<std::optional<storage::TimestampOffset>>& found, 
   answer.leader_epoch = (*found)->leader_epoch;
 }
 
-void answer_offset(const Partition& partition, const OffsetQuestion& question) {
+void answer_offset(const Partition& partition, const OffsetQuestion& question,
+                   storage::MissingData* missing) {
   ListOffsetsResponse::Topic::Partition& answer = *question.answer;
   const storage::Log& log = partition.log();
   int64_t end_offset = question.reads_committed ? partition.last_stable_offset() : partition.high_watermark();
@@ -85,13 +88,34 @@ void answer_offset(const Partition& partition, const OffsetQuestion& question) {
       answer.leader_epoch = partition.epoch_of(answer.offset).value_or(-1);
       return;
     case kMaxTimestamp:
-      return answer_found(log.max_timestamp(), end_offset, answer);
+      return answer_found(log.max_timestamp(missing), end_offset, answer);
     case kLatestTiered:
     case kEarliestPendingUpload:
       return;  // nothing is tiered here: offset -1
     default:
-      return answer_found(log.offset_for_timestamp(question.timestamp), end_offset, answer);
+      return answer_found(log.offset_for_timestamp(question.timestamp, missing), end_offset, answer);
   }
+}
+
+void ask(replication::PartitionTable& partitions, const OffsetQuestion& question,
+         storage::MissingData* missing) {
+  const auto partition = partitions.find(question.id);
+  question.answer->error_code = partition ? partition->check_leader_epoch(question.current_leader_epoch)
+                                          : partitions.absence(question.id);
+  if (question.answer->error_code == ErrorCode::kNone) answer_offset(*partition, question, missing);
+}
+
+// Once more, with the help of the disk.
+runtime::Task<> ask_again(Services& services, OffsetQuestion& question) {
+  runtime::Shard& shard = services.shards.shard_of(question.id);
+  auto work = [&]() -> runtime::Task<> {
+    auto look = [&](storage::MissingData* missing) {
+      ask(services.of(shard).partitions, question, missing);
+      return question.answer->error_code;
+    };
+    co_await replication::look_up(services.cold_reads, look);
+  };
+  co_await shard.call(work);
 }
 
 // Partitions that a request names twice are refused, as Kafka does.
@@ -129,13 +153,15 @@ Task<> list_offsets(Context& context, const ListOffsetsRequest& request, ListOff
                          .answer = &answer});
   };
   answer_each_partition(context, request, response, collect);
-  auto ask = [](replication::PartitionTable& partitions, OffsetQuestion& question) {
-    const auto partition = partitions.find(question.id);
-    question.answer->error_code = partition ? partition->check_leader_epoch(question.current_leader_epoch)
-                                            : partitions.absence(question.id);
-    if (question.answer->error_code == ErrorCode::kNone) answer_offset(*partition, question);
+  auto ask_first = [](replication::PartitionTable& partitions, OffsetQuestion& question) {
+    storage::MissingData missing;
+    ask(partitions, question, &missing);
+    question.needs_disk = static_cast<bool>(missing);
   };
-  co_await on_owning_shards(context.services, questions, ask);
+  co_await on_owning_shards(context.services, questions, ask_first);
+  for (OffsetQuestion& question : questions) {
+    if (question.needs_disk) co_await ask_again(context.services, question);
+  }
   if (context.version >= 4) co_return;
   // The schema doesn't let a leader epoch be dropped silently where the version has no place for it.
   for (const OffsetQuestion& question : questions) question.answer->leader_epoch = -1;

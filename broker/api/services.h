@@ -40,6 +40,8 @@ struct Services {
   metadata::Controller& controller;  // of the home shard (the first)
   metadata::ConfigDescriber describer;
   storage::LogDirectory& log_directory;
+  // Reads of what isn't in memory. A pool of its own, so that syncs never wait for them.
+  runtime::DiskPool& cold_reads;
   RequestMetrics& metrics;
   coordinator::GroupService* groups = nullptr;  // set before the first request
   std::vector<std::unique_ptr<ShardServices>> by_shard;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "broker/replication/look_up.h"
 #include "broker/runtime/clock.h"
 #include "protocol/record_batch.h"
 #include "storage/log.h"
@@ -15,13 +16,16 @@ constexpr size_t kReadBytes = 1 << 20;
 }  // namespace
 
 runtime::Task<Result<Buffer>> PartitionLog::read_some(int64_t offset, int64_t end_offset) {
-  if (partition_->removed()) co_return fail(ErrorCode::kNotLeaderOrFollower, "the partition was removed");
-  auto slice = partition_->log().read(offset, end_offset, kReadBytes, true);
+  auto look = [&](storage::MissingData* missing) -> Result<storage::FileSlice> {
+    if (partition_->removed()) return fail(ErrorCode::kNotLeaderOrFollower, "the partition was removed");
+    return partition_->log().read(offset, end_offset, kReadBytes, true, missing);
+  };
+  auto slice = co_await replication::look_up(disk_pool_, look);
   if (!slice) co_return std::unexpected(std::move(slice.error()));
-  if (slice->slice.size == 0) co_return Buffer();
+  if (slice->size == 0) co_return Buffer();
   auto read = [&slice]() -> Result<Buffer> {
-    Buffer bytes(slice->slice.size);
-    const auto size = slice->slice.file->read_at(bytes, slice->slice.position);
+    Buffer bytes(slice->size);
+    const auto size = slice->file->read_at(bytes, slice->position);
     if (!size) return std::unexpected(size.error());
     bytes.resize(*size);
     return bytes;

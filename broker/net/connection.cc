@@ -40,7 +40,7 @@ Connection::Connection(ConnectionGroup& group, runtime::Shard& shard, OwnedFd fd
       shard_(shard),
       socket_(shard.executor()),
       info_(std::move(info)),
-      writer_(socket_),
+      writer_(socket_, group_.options().cold_reads),
       reader_(shard),
       writing_(shard) {
   const int on = 1;

@@ -11,6 +11,7 @@
 
 #include "broker/net/request_handler.h"
 #include "broker/net/socket.h"
+#include "broker/runtime/disk_pool.h"
 #include "broker/runtime/memory_budget.h"
 #include "broker/runtime/metrics.h"
 #include "broker/runtime/shard_group.h"
@@ -35,6 +36,9 @@ struct ConnectionOptions {
   size_t max_connections = 10'000;         // max.connections
   size_t max_connections_per_ip = 10'000;  // max.connections.per.ip
   int64_t memory_bytes_per_shard = 256 << 20;
+  // Brings into memory what responses take from files and isn't there; see ResponseWriter. Outlives the
+  // shards.
+  runtime::DiskPool* cold_reads = nullptr;
 };
 
 class Connection;

@@ -9,22 +9,14 @@
 #include <vector>
 
 #include "protocol/bytes.h"
+#include "storage/file_system.h"
 
 namespace millrace::net {
-
-// Bytes of an open file. `owner` keeps the descriptor open until the response is written, whatever is it that
-// owns it (e.g. a std::shared_ptr<const storage::File>).
-struct FileSlice {
-  std::shared_ptr<const void> owner;
-  int fd = -1;
-  int64_t position = 0;
-  size_t size = 0;
-};
 
 struct Response {
   struct Splice {
     size_t at = 0;  // the slice goes before bytes[at]
-    FileSlice slice;
+    storage::FileSlice slice;
   };
 
   // From the response header (correlation id) on; the 4-byte length before it is the writer's.

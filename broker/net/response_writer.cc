@@ -21,6 +21,9 @@ namespace {
 // A fast reader of a large response must not keep the shard from everything else: after so many bytes the
 // others get a turn.
 constexpr uint64_t kMaxBytesPerTurn = 1 << 20;
+// A reader that has come to what must be read from the disk will most likely go on there: so many times what
+// is read for it now are read ahead.
+constexpr size_t kReadAheadFactor = 4;
 
 std::unexpected<Error> peer_gone(int error) {
   return fail(ErrorCode::kNetworkException, std::strerror(error));
@@ -99,13 +102,23 @@ runtime::Task<Result<void>> ResponseWriter::send_memory(Bytes first, Bytes secon
   co_return Result<void>();
 }
 
-runtime::Task<Result<void>> ResponseWriter::send_file(const FileSlice& slice) {
+runtime::Task<Result<void>> ResponseWriter::send_file(const storage::FileSlice& slice) {
   off_t position = slice.position;
   size_t left = slice.size;
+  size_t in_memory = 0;  // of what is left, known to be there
   while (left > 0) {
-    const ssize_t sent =
-        ::sendfile(socket_.native_handle(), slice.fd, &position, std::min<size_t>(left, kMaxBytesPerTurn));
+    if (in_memory == 0) {
+      in_memory = std::min<size_t>(left, kMaxBytesPerTurn);
+      if (cold_reads_ != nullptr && !slice.file->is_cached(position, in_memory)) {
+        auto load = [&] { return slice.file->load(position, in_memory, kReadAheadFactor * in_memory); };
+        const Result<> loaded = co_await cold_reads_->run(load);
+        if (!loaded) co_return loaded;
+        if (!socket_.is_open()) co_return peer_gone(ECONNABORTED);
+      }
+    }
+    const ssize_t sent = ::sendfile(socket_.native_handle(), slice.file->fd(), &position, in_memory);
     if (sent > 0) {
+      in_memory -= static_cast<size_t>(sent);
       left -= static_cast<size_t>(sent);
       bytes_written_ += static_cast<uint64_t>(sent);
       bytes_this_turn_ += static_cast<uint64_t>(sent);
@@ -118,6 +131,8 @@ runtime::Task<Result<void>> ResponseWriter::send_file(const FileSlice& slice) {
     } else if (would_block(errno)) {
       const bool writable = co_await wait_writable();
       if (!writable) co_return peer_gone(ECONNABORTED);
+      // A slow reader's part may have gone from memory meanwhile.
+      in_memory = 0;
     } else if (errno == EIO || errno == EBADF || errno == EINVAL || errno == EOVERFLOW) {
       co_return fail(ErrorCode::kKafkaStorageError, fmt::format("sendfile: {}", std::strerror(errno)));
     } else if (errno != EINTR) {

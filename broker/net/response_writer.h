@@ -6,6 +6,7 @@
 
 #include "broker/net/response.h"
 #include "broker/net/socket.h"
+#include "broker/runtime/disk_pool.h"
 #include "broker/runtime/task.h"
 #include "protocol/result.h"
 
@@ -13,8 +14,10 @@ namespace millrace::net {
 
 class ResponseWriter {
  public:
-  // The socket must be non-blocking and outlive the writer.
-  explicit ResponseWriter(Socket& socket) : socket_(socket) {}
+  // The socket must be non-blocking and outlive the writer, as must the pool. Parts of files that aren't in
+  // memory are brought there by `cold_reads`, so that the shard doesn't wait for the disk; without one
+  // (nullptr) sendfile does.
+  ResponseWriter(Socket& socket, runtime::DiskPool* cold_reads) : socket_(socket), cold_reads_(cold_reads) {}
 
   // Writes the whole response. Fails with kNetworkException when the peer has gone (or the socket was
   // closed), with kKafkaStorageError when a file is shorter than its slice or can't be read: then part of the
@@ -26,11 +29,12 @@ class ResponseWriter {
 
  private:
   runtime::Task<Result<void>> send_memory(Bytes first, Bytes second, bool more);
-  runtime::Task<Result<void>> send_file(const FileSlice& slice);
+  runtime::Task<Result<void>> send_file(const storage::FileSlice& slice);
   runtime::Task<bool> wait_writable();
   runtime::Task<void> give_way();
 
   Socket& socket_;
+  runtime::DiskPool* const cold_reads_;
   uint64_t bytes_written_ = 0;
   uint64_t bytes_this_turn_ = 0;
 };

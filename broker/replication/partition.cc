@@ -65,7 +65,7 @@ ErrorCode Partition::check_leader_epoch(int32_t current_leader_epoch) const {
                                               : ErrorCode::kUnknownLeaderEpoch;
 }
 
-ReadOutcome Partition::read(const ReadRequest& request) {
+ReadOutcome Partition::read(const ReadRequest& request, storage::MissingData* missing) {
   if (removed() || request.replica_id >= 0) return {.error = ErrorCode::kNotLeaderOrFollower};
   if (const ErrorCode error = check_leader_epoch(request.current_leader_epoch); error != ErrorCode::kNone) {
     return {.error = error};
@@ -85,10 +85,10 @@ ReadOutcome Partition::read(const ReadRequest& request) {
     return {.error = ErrorCode::kOffsetOutOfRange};
   }
   if (request.fetch_offset >= high_watermark_) return outcome;
-  auto slice =
-      log_->read(request.fetch_offset, high_watermark_, request.max_bytes, request.at_least_one_batch);
+  auto slice = log_->read(request.fetch_offset, high_watermark_, request.max_bytes,
+                          request.at_least_one_batch, missing);
   if (!slice) return {.error = slice.error().code};
-  if (slice->slice.size > 0) outcome.slice = std::move(slice->slice);
+  if (slice->size > 0) outcome.slice = std::move(*slice);
   return outcome;
 }
 

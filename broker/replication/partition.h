@@ -72,8 +72,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   runtime::Task<Result<>> wait_acknowledged(int64_t end_offset, Acks acks, int64_t deadline_ns);
 
   // Reads for a fetch. Errors are in the outcome, as Fetch answers them: kFencedLeaderEpoch,
-  // kUnknownLeaderEpoch, kOffsetOutOfRange, kNotLeaderOrFollower, kKafkaStorageError.
-  ReadOutcome read(const ReadRequest& request);
+  // kUnknownLeaderEpoch, kOffsetOutOfRange, kNotLeaderOrFollower, kKafkaStorageError. Doesn't wait for the
+  // disk when it gets a `missing` (storage/missing_data.h; look_up.h): the outcome counts only if nothing is.
+  ReadOutcome read(const ReadRequest& request, storage::MissingData* missing = nullptr);
   // To be told when more can be read than now.
   void wait_for_more(const std::shared_ptr<FetchWaiter>& waiter) { fetch_waiters_.add(waiter); }
 

@@ -79,7 +79,7 @@ class MemoryFile final : public File {
   int64_t& now_ms_;
 };
 
-class FaultFileSystem final : public FileSystem {
+class FaultFileSystem : public FileSystem {
  public:
   Faults faults;
   int64_t now_ms = 0;

@@ -141,8 +141,8 @@ TEST_CASE("On a real disk: appended, closed, opened, read through a descriptor")
       CHECK(report.segments_scanned == 0);
       const auto slice = (*log)->read(0, 3, 1000, true);
       REQUIRE(slice);
-      Buffer bytes(slice->slice.size);
-      REQUIRE(::pread(slice->slice.file->fd(), bytes.data(), bytes.size(), slice->slice.position) ==
+      Buffer bytes(slice->size);
+      REQUIRE(::pread(slice->file->fd(), bytes.data(), bytes.size(), slice->position) ==
               static_cast<ssize_t>(bytes.size()));
       CHECK(bytes == sent);
     }

@@ -37,14 +37,15 @@ inline Buffer idempotent_batch(int64_t producer_id, int16_t epoch, int32_t seque
   return batch_of(std::vector<int64_t>(static_cast<size_t>(records), timestamp_ms), 20, options);
 }
 
-struct LogFixture {
-  FaultFileSystem files;
+template <class Files>
+struct BasicLogFixture {
+  Files files;
   std::unique_ptr<OffsetIndex> index = std::move(*OffsetIndex::open_in_memory());
   LogOptions options;
   RecoveryReport report;
   std::unique_ptr<Log> log;
 
-  LogFixture() {
+  BasicLogFixture() {
     options.directory = "/data/topics/orders-3";
     options.id = {Uuid::from_random(1, 2), 3};
     options.topic = "orders";
@@ -91,6 +92,11 @@ struct LogFixture {
     if (slice.size > 0) REQUIRE(*slice.file->read_at(bytes, slice.position) == slice.size);
     return bytes;
   }
+  int64_t first_offset_of(const FileSlice& slice) const {
+    const auto header = protocol::peek_batch_header(bytes_of(slice));
+    REQUIRE(header);
+    return header->base_offset;
+  }
   // Base offsets of all batches, read through the log.
   std::vector<int64_t> base_offsets() const {
     std::vector<int64_t> offsets;
@@ -98,8 +104,8 @@ struct LogFixture {
     while (next < log->log_end_offset()) {
       const auto slice = log->read(next, log->log_end_offset(), 1, true);
       REQUIRE(slice);
-      if (slice->slice.size == 0) break;
-      const Buffer bytes = bytes_of(slice->slice);
+      if (slice->size == 0) break;
+      const Buffer bytes = bytes_of(*slice);
       const auto header = protocol::read_batch_header(bytes);
       REQUIRE(header);
       REQUIRE(protocol::crc_matches(bytes));
@@ -110,5 +116,7 @@ struct LogFixture {
     return offsets;
   }
 };
+
+using LogFixture = BasicLogFixture<FaultFileSystem>;
 
 }  // namespace millrace::storage::test

@@ -206,7 +206,7 @@ TEST_CASE("A write that can't be taken back puts the log offline, and the next s
   CHECK(f.log->is_offline());
   f.files.faults = {};
   CHECK(f.append_error(batch_of(2)) == ErrorCode::kKafkaStorageError);
-  CHECK(f.log->read(0, 2, 1000, true)->slice.size == batch_of(2).size());
+  CHECK(f.log->read(0, 2, 1000, true)->size == batch_of(2).size());
   f.kill_and_open();
   CHECK(f.report.cuts.at(0).bytes == 10);
   CHECK(f.append(batch_of(2)).base_offset == 2);
@@ -242,7 +242,7 @@ TEST_CASE("The start offset survives restarts, and reading below it is out of ra
   f.files.crash([](size_t unsynced) { return unsynced; });
   f.open();
   CHECK(f.log->log_start_offset() == 5);
-  CHECK(f.log->read(5, 12, 1, true)->first_offset == 4);
+  CHECK(f.first_offset_of(*f.log->read(5, 12, 1, true)) == 4);
   CHECK(f.log->apply_retention(kNow, 12)->by_start_offset == 1);
   CHECK(f.log->log_start_offset() == 5);
   CHECK(f.log->segment_count() == 2);

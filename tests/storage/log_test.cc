@@ -19,7 +19,7 @@ TEST_CASE("An empty log begins and ends at offset 0 and has nothing to read") {
   CHECK(f.log->log_end_offset() == 0);
   const auto slice = f.log->read(0, 0, 1000, true);
   REQUIRE(slice);
-  CHECK(slice->slice.size == 0);
+  CHECK(slice->size == 0);
   CHECK(f.log->read(1, 1, 1000, true).error().code == ErrorCode::kOffsetOutOfRange);
   CHECK_FALSE(f.log->max_timestamp()->has_value());
   CHECK_FALSE(f.log->offset_for_timestamp(0)->has_value());
@@ -42,8 +42,8 @@ TEST_CASE(
   protocol::set_partition_leader_epoch(sent, 7);
   const auto slice = f.log->read(2, 5, 1000, true);
   REQUIRE(slice);
-  CHECK(slice->first_offset == 2);
-  CHECK(f.bytes_of(slice->slice) == sent);
+  CHECK(f.first_offset_of(*slice) == 2);
+  CHECK(f.bytes_of(*slice) == sent);
   Buffer first = batch_of(2);
   protocol::set_partition_leader_epoch(first, 7);
   first.insert(first.end(), sent.begin(), sent.end());
@@ -58,12 +58,12 @@ TEST_CASE(
   f.append(batch_of(5));
   f.append(batch_of(5));
   const size_t size = batch_of(5).size();
-  CHECK(f.log->read(7, 15, 10'000, true)->first_offset == 5);
-  CHECK(f.log->read(7, 15, 10'000, true)->slice.size == 2 * size);
-  CHECK(f.log->read(7, 10, 10'000, true)->slice.size == size);
-  CHECK(f.log->read(7, 14, 10'000, true)->slice.size == size);
-  CHECK(f.log->read(7, 9, 10'000, true)->slice.size == 0);
-  CHECK(f.log->read(15, 15, 10'000, true)->slice.size == 0);
+  CHECK(f.first_offset_of(*f.log->read(7, 15, 10'000, true)) == 5);
+  CHECK(f.log->read(7, 15, 10'000, true)->size == 2 * size);
+  CHECK(f.log->read(7, 10, 10'000, true)->size == size);
+  CHECK(f.log->read(7, 14, 10'000, true)->size == size);
+  CHECK(f.log->read(7, 9, 10'000, true)->size == 0);
+  CHECK(f.log->read(15, 15, 10'000, true)->size == 0);
   CHECK(f.log->read(16, 15, 10'000, true).error().code == ErrorCode::kOffsetOutOfRange);
   CHECK(f.log->read(-1, 15, 10'000, true).error().code == ErrorCode::kOffsetOutOfRange);
 }
@@ -74,10 +74,10 @@ TEST_CASE("max_bytes cuts the last batch, but the first one comes whole if asked
   f.append(batch_of(5));
   f.append(batch_of(5));
   const size_t size = batch_of(5).size();
-  CHECK(f.log->read(0, 10, size + 7, true)->slice.size == size + 7);
-  CHECK(f.log->read(0, 10, 1, true)->slice.size == size);
-  CHECK(f.log->read(0, 10, size - 1, false)->slice.size == 0);
-  CHECK(f.log->read(0, 10, size, false)->slice.size == size);
+  CHECK(f.log->read(0, 10, size + 7, true)->size == size + 7);
+  CHECK(f.log->read(0, 10, 1, true)->size == size);
+  CHECK(f.log->read(0, 10, size - 1, false)->size == 0);
+  CHECK(f.log->read(0, 10, size, false)->size == size);
 }
 
 TEST_CASE("A full segment makes room for the next, and a slice survives the deletion of its segment") {
@@ -89,16 +89,16 @@ TEST_CASE("A full segment makes room for the next, and a slice survives the dele
   for (int i = 0; i < 5; ++i) f.append(batch_of(5));
   CHECK(f.log->segment_count() == 3);
   CHECK(f.base_offsets() == Offsets{0, 5, 10, 15, 20});
-  CHECK(f.log->read(0, 25, 10'000, true)->slice.size == static_cast<size_t>(2 * size));
+  CHECK(f.log->read(0, 25, 10'000, true)->size == static_cast<size_t>(2 * size));
 
   const auto slice = f.log->read(0, 25, 10'000, true);
-  const Buffer before = f.bytes_of(slice->slice);
+  const Buffer before = f.bytes_of(*slice);
   const auto deleted = f.log->apply_retention(kNow, 25);
   REQUIRE(deleted);
   CHECK(deleted->by_size == 1);
   CHECK(f.log->log_start_offset() == 10);
   CHECK_FALSE(f.files.has(f.segment_path(0)));
-  CHECK(f.bytes_of(slice->slice) == before);
+  CHECK(f.bytes_of(*slice) == before);
   CHECK(f.log->read(9, 25, 1, true).error().code == ErrorCode::kOffsetOutOfRange);
 }
 
