@@ -39,7 +39,7 @@ void BatchBuilder::append(std::optional<Bytes> key, std::optional<Bytes> value,
 
 void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::optional<Bytes> value,
                              std::span<const RecordHeader> headers, int64_t timestamp_ms) {
-  if (empty()) base_timestamp_ms_ = timestamp_ms;
+  if (empty()) base_timestamp_ms_ = options_.delete_horizon_ms.value_or(timestamp_ms);
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
   last_offset_delta_ = static_cast<int32_t>(offset - options_.base_offset);
   ++record_count_;
@@ -80,8 +80,11 @@ Result<Buffer> BatchBuilder::build() {
   header.partition_leader_epoch = options_.partition_leader_epoch;
   header.attributes = static_cast<int16_t>(
       static_cast<int>(options_.compression) | static_cast<int>(options_.timestamp_type) << 3 |
-      static_cast<int>(options_.transactional) << 4 | static_cast<int>(options_.control) << 5);
-  header.last_offset_delta = last_offset_delta_;
+      static_cast<int>(options_.transactional) << 4 | static_cast<int>(options_.control) << 5 |
+      static_cast<int>(options_.delete_horizon_ms.has_value()) << 6);
+  header.last_offset_delta = options_.last_offset
+                                 ? static_cast<int32_t>(*options_.last_offset - options_.base_offset)
+                                 : last_offset_delta_;
   header.base_timestamp_ms = base_timestamp_ms_;
   header.max_timestamp_ms = append_time ? options_.log_append_time_ms : max_timestamp_ms_;
   header.producer_id = options_.producer_id;

@@ -25,6 +25,12 @@ struct BatchOptions {
   int32_t base_sequence = kNoSequence;
   bool transactional = false;
   bool control = false;
+  // Until when a compacted log keeps the tombstones in the batch (KIP-534): stored in place of the first
+  // record's timestamp, from which the others count.
+  std::optional<int64_t> delete_horizon_ms;
+  // Where compaction took the batch's last records: the offset that it still ends at, so that the sequence
+  // number of its last record survives, too.
+  std::optional<int64_t> last_offset;
 };
 
 // One batch at a time: append records, then build, which also makes the builder ready for the next batch.

@@ -41,9 +41,10 @@ Log::Log(FileSystem& files, OffsetIndex& index, LogOptions options)
       options_(std::move(options)),
       name_(fmt::format("{}-{}", options_.topic, options_.id.partition)),
       epochs_(files, options_.directory),
-      producers_(files, options_.directory, name_, options_.producer_expiration_ms) {}
+      producers_(files, options_.directory, name_, options_.producer_expiration_ms),
+      cleaner_checkpoint_(std::make_shared<CleanerCheckpoint>(files, options_.directory)) {}
 
-Log::~Log() = default;
+Log::~Log() { cleaner_checkpoint_->close(); }
 
 ValidationOptions Log::validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const {
   const LogConfig& config = options_.config;

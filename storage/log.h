@@ -18,6 +18,8 @@
 #include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/topic_partition.h"
+#include "storage/cleaner_checkpoint.h"
+#include "storage/compaction.h"
 #include "storage/file_system.h"
 #include "storage/leader_epochs.h"
 #include "storage/log_config.h"
@@ -63,6 +65,20 @@ struct TimestampOffset {
 struct DirtyFiles {
   std::vector<std::shared_ptr<File>> files;
   int64_t end_offset = 0;
+};
+
+// What compaction could do for a log now.
+struct CleanableRange {
+  int64_t first_dirty_offset = 0;
+  int64_t end_offset = 0;   // where the first segment begins that must stay as it is
+  int64_t clean_bytes = 0;  // before the dirty part
+  int64_t dirty_bytes = 0;
+  // By how much the oldest dirty record exceeds max.compaction.lag.ms.
+  int64_t overdue_ms = 0;
+
+  double dirty_ratio() const {
+    return static_cast<double>(dirty_bytes) / static_cast<double>(clean_bytes + dirty_bytes);
+  }
 };
 
 class Log {
@@ -158,6 +174,36 @@ class Log {
   Result<> roll_if_due(int64_t now_ms);
   Result<> roll(int64_t now_ms);
 
+  // Compaction (log_compaction.cc), with what the log itself must do, and in which order. One at a time:
+  //   plan_compaction, then with a Compaction on another thread until a segment is ready:
+  //     prepare_swap on the log's thread, persist_swap_intent on any,
+  //     swap_in on the log's thread, persist_swap on any,
+  //     finish_swap on the log's thread;
+  //   at the end CleanerCheckpoint::advance on any, or abandon_compaction if it didn't come to that.
+  //
+  // Nothing to do (not compacted, offline, nothing dirty that may be compacted): nullopt. Errors:
+  // kKafkaStorageError.
+  Result<std::optional<CleanableRange>> cleanable(int64_t now_ms, int64_t high_watermark) const;
+  CompactionPlan plan_compaction(const CleanableRange& range, int64_t now_ms) const;
+  // Whether the log has been truncated since, or lost segments to retention: the compaction is given up then,
+  // and an error of it means nothing.
+  bool has_changed_since(const CompactionPlan& plan) const;
+  // Whether what the new segment replaces is still there as it was.
+  bool may_swap(const CompactionPlan& plan, const CompactedSegment& segment) const;
+  // Lets the index no longer cover what is about to be replaced. Needs may_swap.
+  void prepare_swap(const CompactedSegment& segment);
+  // Puts the new segment in the place of the old ones, for readers from now on. Whoever has a slice of an old
+  // one goes on reading it. Needs may_swap. On an error nothing has changed.
+  Result<> swap_in(const CompactedSegment& segment);
+  // Takes the replaced files away, once the new one's name is durable, and covers it by the index.
+  Result<> finish_swap(const CompactedSegment& segment, int64_t now_ms);
+  // Lets the index cover again what wasn't replaced after all.
+  void abandon_compaction(const CompactedSegment& segment);
+  // Shared with the compaction that moves it up; closed when the log ends.
+  const std::shared_ptr<CleanerCheckpoint>& cleaner_checkpoint() const { return cleaner_checkpoint_; }
+  // Below it the log is compacted.
+  int64_t first_dirty_offset() const;
+
   // Syncs, and writes the index and a producer snapshot: the next open after a clean shutdown reads no
   // segment. The log can't be used afterwards.
   Result<> close(int64_t now_ms);
@@ -186,6 +232,15 @@ class Log {
   Result<> load_epochs(RecoveryReport& report);
   Result<> replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches);
 
+  // Compaction (log_compaction.cc).
+  bool is_merged_away(const FoundSegment& found) const;
+  Result<> drop_leftover(const FoundSegment& found, RecoveryReport& report);
+  Result<> drop_merged_away(int64_t now_ms);
+  void load_cleaner_checkpoint(RecoveryReport& report);
+  std::optional<size_t> position_of(const CompactedSegment& segment) const;
+  Result<int64_t> newest_timestamp(const Segment& segment) const;
+  Result<> settle_swap(int64_t now_ms);
+
   // Appending (log.cc).
   ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
   bool must_roll(const protocol::BatchHeader& next, int64_t now_ms) const;
@@ -199,6 +254,7 @@ class Log {
   // Taking away (log_removal.cc).
   Result<> cut_active(int64_t offset);
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
+  Result<> mark_deleted(const std::string& path, int64_t now_ms);
   Result<> remove_due_files(int64_t now_ms);
   Result<> move_start(int64_t offset);
   Result<> store_checkpoint();
@@ -216,6 +272,19 @@ class Log {
   int64_t checkpointed_recovery_point_ = 0;
   std::string offline_because_;
   std::vector<DeletedFile> deleted_files_;
+  std::shared_ptr<CleanerCheckpoint> cleaner_checkpoint_;
+  // Files of segments that a swap replaced, and that still have their names.
+  std::vector<std::string> merged_away_;
 };
+
+// Any thread. Makes durable that segments are about to be merged, and that the index doesn't cover them: a
+// start after a crash can then tell what a half-done swap has left. False when the log has changed since the
+// plan. Errors: kKafkaStorageError.
+Result<bool> persist_swap_intent(OffsetIndex& index, CleanerCheckpoint& checkpoint,
+                                 const CompactionPlan& plan, const CompactedSegment& segment);
+// Any thread, after swap_in. Makes the new segment's name durable and its index entries known. On an error it
+// is unknown which of both the directory has: the replaced files must stay.
+Result<> persist_swap(FileSystem& files, OffsetIndex& index, const SegmentKey& key,
+                      const std::string& directory, const CompactedSegment& segment);
 
 }  // namespace millrace::storage

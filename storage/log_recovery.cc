@@ -41,9 +41,14 @@ Result<> Log::load(RecoveryReport& report) {
   // Without them everything is scanned.
   const auto summaries = index_.summaries(options_.id);
   if (!summaries) report.notes.push_back(summaries.error().message);
+  load_cleaner_checkpoint(report);
   bool cut = false;
   for (size_t i = 0; i < found->size() && !cut; ++i) {
     const bool is_last = i + 1 == found->size();
+    if (is_merged_away((*found)[i])) {
+      if (auto dropped = drop_leftover((*found)[i], report); !dropped) return dropped;
+      continue;
+    }
     if (follows_a_hole((*found)[i])) {
       report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
                                          segments_.active().path(), segments_.active().next_offset(),
@@ -93,7 +98,8 @@ Result<std::vector<Log::FoundSegment>> Log::find_segments(RecoveryReport& report
   std::vector<FoundSegment> found;
   for (const DirectoryEntry& entry : *entries) {
     const std::string path = options_.directory + "/" + entry.name;
-    if (entry.name.ends_with(Segment::kDeletedSuffix) || entry.name.ends_with(kTemporarySuffix)) {
+    if (entry.name.ends_with(Segment::kDeletedSuffix) || entry.name.ends_with(kTemporarySuffix) ||
+        entry.name.ends_with(CompactedSegment::kSuffix)) {
       if (auto removed = files_.remove(path); !removed) return std::unexpected(removed.error());
       continue;
     }

@@ -11,6 +11,8 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (offset >= log_end_offset_) return {};
   if (offset < log_start_offset_) return truncate_fully_and_start_at(offset, now_ms);
+  if (auto settled = settle_swap(now_ms); !settled) return settled;
+  if (auto lowered = cleaner_checkpoint_->lower(offset); !lowered) return lowered;
   while (segments_.count() > 1 && segments_.active().base_offset() >= offset) {
     if (auto dropped = drop_file(segments_.take_active(), now_ms); !dropped) {
       go_offline(dropped.error().message);
@@ -66,6 +68,8 @@ Result<> Log::cut_active(int64_t offset) {
 
 Result<> Log::truncate_fully_and_start_at(int64_t offset, int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
+  if (auto settled = settle_swap(now_ms); !settled) return settled;
+  if (auto lowered = cleaner_checkpoint_->lower(0); !lowered) return lowered;
   while (!segments_.empty()) {
     if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
       go_offline(dropped.error().message);
@@ -125,8 +129,12 @@ Result<> Log::store_checkpoint() {
 Result<> Log::drop_file(std::unique_ptr<Segment> segment, int64_t now_ms) {
   segment->forget_batches();
   segment->release_file();
-  const std::string deleted = segment->path() + std::string(Segment::kDeletedSuffix);
-  if (auto renamed = files_.rename(segment->path(), deleted); !renamed) return renamed;
+  return mark_deleted(segment->path(), now_ms);
+}
+
+Result<> Log::mark_deleted(const std::string& path, int64_t now_ms) {
+  const std::string deleted = path + std::string(Segment::kDeletedSuffix);
+  if (auto renamed = files_.rename(path, deleted); !renamed) return renamed;
   deleted_files_.push_back({deleted, now_ms + options_.config.file_delete_delay_ms});
   return {};
 }
@@ -160,6 +168,9 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
   // A log has an active segment at all times.
   if (report.count() == segments_.count()) {
     if (auto rolled = roll(now_ms); !rolled) return std::unexpected(rolled.error());
+  }
+  if (report.count() > 0) {
+    if (auto settled = settle_swap(now_ms); !settled) return std::unexpected(settled.error());
   }
   for (size_t i = 0; i < report.count(); ++i) {
     if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {

@@ -5,41 +5,14 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "storage/forward_reader.h"
+
 namespace millrace::storage {
 namespace {
 
 using protocol::BatchHeader;
 
-constexpr size_t kScanWindow = size_t{1} << 20;
 constexpr size_t kCheckpointLimit = 4096;
-
-// A window over the file that moves forward only.
-class ForwardReader {
- public:
-  ForwardReader(const File& file, int64_t size) : file_(file), size_(size) {}
-
-  // `bytes` bytes at `position`, or fewer at the end of the file.
-  Result<Bytes> at(int64_t position, size_t bytes) {
-    bytes = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(bytes), size_ - position));
-    const int64_t window_end = window_position_ + static_cast<int64_t>(window_.size());
-    if (position < window_position_ || position + static_cast<int64_t>(bytes) > window_end) {
-      const auto wanted = std::min<int64_t>(std::max<int64_t>(kScanWindow, bytes), size_ - position);
-      window_.resize(static_cast<size_t>(wanted));
-      const auto read = file_.read_at(window_, position);
-      if (!read) return std::unexpected(read.error());
-      window_.resize(*read);
-      window_position_ = position;
-      bytes = std::min(bytes, *read);
-    }
-    return Bytes(window_).subspan(static_cast<size_t>(position - window_position_), bytes);
-  }
-
- private:
-  const File& file_;
-  const int64_t size_;
-  Buffer window_;
-  int64_t window_position_ = 0;
-};
 
 // What is wrong with a header; empty if nothing is.
 std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int64_t bytes_left) {

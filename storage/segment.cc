@@ -4,23 +4,36 @@
 
 #include <algorithm>
 #include <charconv>
-#include <limits>
 
 namespace millrace::storage {
 namespace {
 
-constexpr int64_t kEntryDue = std::numeric_limits<int32_t>::max();
 constexpr size_t kOffsetDigits = 20;
 
 }  // namespace
 
+std::optional<IndexEntry> count_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes,
+                                      SegmentSummary& summary, int64_t& bytes_since_entry) {
+  std::optional<IndexEntry> entry;
+  if (bytes_since_entry > index_interval_bytes) {
+    entry = IndexEntry{header.base_offset, summary.size, summary.max_timestamp_ms};
+    bytes_since_entry = 0;
+  }
+  const auto bytes = static_cast<int64_t>(header.size_bytes());
+  bytes_since_entry += bytes;
+  if (summary.size == 0) summary.first_timestamp_ms = header.max_timestamp_ms;
+  // A batch that compaction has emptied keeps its timestamp, but has no record to be found by it.
+  if (header.record_count > 0 && header.max_timestamp_ms > summary.max_timestamp_ms) {
+    summary.max_timestamp_ms = header.max_timestamp_ms;
+    summary.max_timestamp_offset = header.base_offset;
+  }
+  summary.size += bytes;
+  summary.next_offset = header.last_offset() + 1;
+  return entry;
+}
+
 Segment::Segment(FileSystem& files, OffsetIndex& index, SegmentKey key, std::string path, int64_t now_ms)
-    : files_(files),
-      index_(index),
-      key_(key),
-      path_(std::move(path)),
-      created_ms_(now_ms),
-      bytes_since_entry_(kEntryDue) {
+    : files_(files), index_(index), key_(key), path_(std::move(path)), created_ms_(now_ms) {
   summary_.base_offset = summary_.next_offset = key.base_offset;
 }
 
@@ -73,24 +86,14 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
 }
 
 void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes) {
-  if (bytes_since_entry_ > index_interval_bytes) {
-    if (entries_.size() == kBlockEntries) {
-      // Entries that the index doesn't take make lookups longer, nothing else.
-      (void)index_.add_block(key_, entries_);
-      entries_.clear();
-    }
-    entries_.push_back({header.base_offset, size(), max_timestamp_ms()});
-    bytes_since_entry_ = 0;
+  const auto entry = count_batch(header, index_interval_bytes, summary_, bytes_since_entry_);
+  if (!entry) return;
+  if (entries_.size() == kBlockEntries) {
+    // Entries that the index doesn't take make lookups longer, nothing else.
+    (void)index_.add_block(key_, entries_);
+    entries_.clear();
   }
-  const auto bytes = static_cast<int64_t>(header.size_bytes());
-  bytes_since_entry_ += bytes;
-  if (size() == 0) summary_.first_timestamp_ms = header.max_timestamp_ms;
-  if (header.max_timestamp_ms > summary_.max_timestamp_ms) {
-    summary_.max_timestamp_ms = header.max_timestamp_ms;
-    summary_.max_timestamp_offset = header.base_offset;
-  }
-  summary_.size += bytes;
-  summary_.next_offset = header.last_offset() + 1;
+  entries_.push_back(*entry);
 }
 
 void Segment::adopt(const SegmentSummary& summary) {
@@ -98,6 +101,13 @@ void Segment::adopt(const SegmentSummary& summary) {
   known_.reset();
   sealed_ = adopted_ = true;
   bytes_since_entry_ = kEntryDue;
+}
+
+void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries) {
+  summary_ = summary;
+  entries_ = std::move(entries);
+  known_.reset();
+  sealed_ = adopted_ = false;
 }
 
 void Segment::forget_batches() {
@@ -118,6 +128,17 @@ void Segment::seal(bool synced) {
   entries_.clear();
   entries_.shrink_to_fit();
   bytes_since_entry_ = kEntryDue;
+}
+
+void Segment::seal_stored() {
+  entries_.clear();
+  sealed_ = false;
+  seal(true);
+}
+
+void Segment::unseal() {
+  (void)index_.remove_summary(key_);
+  sealed_ = false;
 }
 
 }  // namespace millrace::storage

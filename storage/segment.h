@@ -16,6 +16,13 @@
 
 namespace millrace::storage {
 
+// Counts a batch that stands at the end of a segment into its summary. Returns the index entry that is due
+// for it, if one is; `bytes_since_entry` is kept for the caller and begins at kEntryDue, so that the first
+// batch gets an entry.
+inline constexpr int64_t kEntryDue = INT32_MAX;
+std::optional<IndexEntry> count_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes,
+                                      SegmentSummary& summary, int64_t& bytes_since_entry);
+
 class Segment {
  public:
   static constexpr std::string_view kSuffix = ".log";
@@ -60,12 +67,18 @@ class Segment {
   void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
   // Believes the index for all that is in the file.
   void adopt(const SegmentSummary& summary);
+  // Believes what compaction says of the file that it wrote. The entries stay in memory until seal_stored.
+  void adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries);
   // Forgets all batches, in the index too; the file stays as it is. If it is to be written again, flush the
   // index first: after a crash the old summary would be back, and believed if the file happened to have its
   // old size.
   void forget_batches();
   // Stores the rest of the entries and the summary in the index.
   void seal(bool synced);
+  // The same where the index has the entries already.
+  void seal_stored();
+  // Takes the summary out of the index: from the next flush of that on, a start after a crash reads the file.
+  void unseal();
   bool is_sealed() const { return sealed_; }
   bool is_torn() const { return torn_; }
   // Known from the index alone, and unchanged since.
@@ -97,8 +110,7 @@ class Segment {
   SegmentSummary summary_;
   int64_t created_ms_;
   int64_t last_append_ms_ = 0;
-  // Begins high, so that the first batch gets an entry.
-  int64_t bytes_since_entry_;
+  int64_t bytes_since_entry_ = kEntryDue;
   bool sealed_ = false;  // the index has a summary
   bool torn_ = false;
   bool adopted_ = false;

@@ -28,6 +28,13 @@ std::unique_ptr<Segment> SegmentList::take_active() {
   return segment;
 }
 
+void SegmentList::replace(size_t position, size_t count, std::unique_ptr<Segment> segment) {
+  const auto first = segments_.begin() + static_cast<std::ptrdiff_t>(position);
+  for (size_t i = 0; i < count; ++i) forget(segments_[position + i].get());
+  *first = std::move(segment);
+  segments_.erase(first + 1, first + static_cast<std::ptrdiff_t>(count));
+}
+
 size_t SegmentList::floor(int64_t offset) const {
   const auto above =
       std::upper_bound(segments_.begin(), segments_.end(), offset,

@@ -27,6 +27,9 @@ class SegmentList {
   std::unique_ptr<Segment> take_oldest();
   std::unique_ptr<Segment> take_active();
 
+  // Puts one segment in the place of `count` (at least 1) from `position` on, none of them active.
+  void replace(size_t position, size_t count, std::unique_ptr<Segment> segment);
+
   // Position of the segment that holds `offset`: the last with a base offset of at most that; 0 if all are
   // above.
   size_t floor(int64_t offset) const;
