@@ -1,6 +1,7 @@
 #include "storage/page_cache.h"
 
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -15,7 +16,8 @@ namespace millrace::storage::page_cache {
 namespace {
 
 constexpr size_t kPageBytes = 4096;
-// Read at a time while loading, to a buffer that stays in the processor's cache.
+// Read at a time where pages can't be waited for without a copy: a buffer that stays in the processor's
+// cache.
 constexpr size_t kLoadPieceBytes = 128 << 10;
 // Between the bytes that are looked at where the kernel can't count pages.
 constexpr size_t kSampleBytes = 64 << 10;
@@ -53,6 +55,19 @@ bool has_byte(int fd, int64_t position) {
   return read_cached(fd, MutableBytes(&byte, 1), position) != 0;
 }
 
+int read_through(int fd, int64_t position, size_t size) {
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(std::min(size, kLoadPieceBytes));
+  while (size > 0) {
+    const ssize_t n = ::pread(fd, buffer.get(), std::min(size, kLoadPieceBytes), position);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) break;
+    position += n;
+    size -= static_cast<size_t>(n);
+  }
+  return 0;
+}
+
 }  // namespace
 
 ssize_t read_cached(int fd, MutableBytes out, int64_t position) {
@@ -76,11 +91,14 @@ ssize_t read_cached(int fd, MutableBytes out, int64_t position) {
 bool is_cached(int fd, int64_t position, size_t size) {
   if (size == 0) return true;
   const int64_t last = position + static_cast<int64_t>(size) - 1;
+  // Within one page one byte tells. Counting comes first elsewhere: to ask for a byte that is missing starts
+  // to read it.
+  if (position / static_cast<int64_t>(kPageBytes) == last / static_cast<int64_t>(kPageBytes)) {
+    return has_byte(fd, last);
+  }
   // A page that is being read is there, but not to be had yet. Pages are read in order, so the last one tells
   // of all.
-  if (!has_byte(fd, last)) return false;
-  if (position / static_cast<int64_t>(kPageBytes) == last / static_cast<int64_t>(kPageBytes)) return true;
-  if (const auto all = counted(fd, position, size)) return *all;
+  if (const auto all = counted(fd, position, size)) return *all && has_byte(fd, last);
   for (int64_t at = position; at < last; at += kSampleBytes) {
     if (!has_byte(fd, at)) return false;
   }
@@ -92,13 +110,15 @@ int load(int fd, int64_t position, size_t size, size_t ahead) {
     // Only a hint: without it the reads below are a little slower.
     (void)::posix_fadvise(fd, position, static_cast<off_t>(size + ahead), POSIX_FADV_WILLNEED);
   }
-  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(std::min(size, kLoadPieceBytes));
+  // Sent to nowhere, the pages are waited for and not copied.
+  static const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  off_t at = position;
   while (size > 0) {
-    const ssize_t n = ::pread(fd, buffer.get(), std::min(size, kLoadPieceBytes), position);
+    const ssize_t n = ::sendfile(nowhere, fd, &at, size);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINVAL || errno == EBADF)) return read_through(fd, at, size);
     if (n < 0) return errno;
     if (n == 0) break;
-    position += n;
     size -= static_cast<size_t>(n);
   }
   return 0;

@@ -107,11 +107,20 @@ runtime::Task<> Connection::read_requests() {
     if (exchange == nullptr) break;
     enqueue(std::move(exchange));
   }
-  frame_deadline_ns_ = idle_deadline_ns_ = runtime::kNever;
+  expect_no_frame();
+  idle_deadline_ns_ = runtime::kNever;
   reading_done_ = true;
   info_->set_client_gone();
   answered_.notify_all();
 }
+
+void Connection::expect_frame_by(int64_t deadline_ns) {
+  frame_deadline_ns_ = deadline_ns;
+  stall_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_stall_ms);
+  arm_watchdog();
+}
+
+void Connection::expect_no_frame() { frame_deadline_ns_ = stall_deadline_ns_ = runtime::kNever; }
 
 runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
   idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
@@ -128,14 +137,13 @@ runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
   const auto length = static_cast<size_t>(read_length(length_bytes));
   inbox_begin_ += kLengthBytes;
   if (inbox_end_ - inbox_begin_ < length) {
-    frame_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms +
-                                                       static_cast<int64_t>(length) / kSlowestBytesPerMs);
-    arm_watchdog();
+    expect_frame_by(shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms +
+                                                  static_cast<int64_t>(length) / kSlowestBytesPerMs));
   }
   auto exchange = std::make_unique<Exchange>();
   const bool whole = co_await read_body(exchange->request.memory, length);
   if (!whole) co_return nullptr;
-  frame_deadline_ns_ = runtime::kNever;
+  expect_no_frame();
   co_return exchange;
 }
 
@@ -152,8 +160,7 @@ runtime::Task<bool> Connection::fill_inbox(size_t wanted) {
     if (received == 0) co_return false;
     inbox_end_ += received;
     if (frame_deadline_ns_ == runtime::kNever && inbox_end_ - inbox_begin_ < wanted) {
-      frame_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms);
-      arm_watchdog();
+      expect_frame_by(shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms));
     }
   }
   co_return true;
@@ -178,6 +185,8 @@ runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
       co_return false;
     }
     frame.commit(received);
+    // Noticed by the watchdog when it fires too early.
+    stall_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_stall_ms);
   }
   co_return true;
 }
@@ -196,12 +205,12 @@ runtime::Task<bool> Connection::grow(FrameBuffer& frame, size_t capacity) {
 runtime::Task<> Connection::charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease,
                                    int64_t amount) {
   if (budget.try_acquire(lease, amount)) co_return;
-  const int64_t deadline_ns = std::exchange(frame_deadline_ns_, runtime::kNever);
+  const int64_t deadline_ns = frame_deadline_ns_;
+  expect_no_frame();
   const int64_t started_ns = shard_.clock().monotonic_ns();
   co_await budget.acquire(lease, amount);
   if (deadline_ns == runtime::kNever) co_return;
-  frame_deadline_ns_ = deadline_ns + (shard_.clock().monotonic_ns() - started_ns);
-  arm_watchdog();
+  expect_frame_by(deadline_ns + (shard_.clock().monotonic_ns() - started_ns));
 }
 
 // At least one byte, or 0 when nothing more will come.
@@ -312,7 +321,8 @@ runtime::Task<bool> Connection::write_one(Exchange& exchange) {
 // Time.
 
 void Connection::arm_watchdog() {
-  const int64_t next_ns = std::min({idle_deadline_ns_, frame_deadline_ns_, write_deadline_ns_});
+  const int64_t next_ns =
+      std::min({idle_deadline_ns_, frame_deadline_ns_, stall_deadline_ns_, write_deadline_ns_});
   // A deadline that moved back is noticed when the timer fires too early.
   if (!closed_ && (!armed() || next_ns < deadline_ns())) shard_.timers().arm(*this, next_ns);
 }
@@ -329,9 +339,15 @@ void Connection::expired() {
     written_at_last_check_ = writer_.bytes_written();
     write_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
   }
-  if (frame_deadline_ns_ <= now_ns) {
-    log_refusal("it began a request and didn't complete it in time");
-    frame_deadline_ns_ = idle_deadline_ns_ = runtime::kNever;
+  if (frame_deadline_ns_ <= now_ns || stall_deadline_ns_ <= now_ns) {
+    if (frame_deadline_ns_ <= now_ns) {
+      log_refusal("it began a request and didn't complete it in time");
+    } else {
+      log_refusal(
+          fmt::format("it began a request and then sent nothing for {} ms", group_.options().frame_stall_ms));
+    }
+    expect_no_frame();
+    idle_deadline_ns_ = runtime::kNever;
     return finish();
   }
   if (idle_deadline_ns_ <= now_ns) {

@@ -43,6 +43,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   runtime::Task<bool> grow(FrameBuffer& frame, size_t capacity);
   runtime::Task<> charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease, int64_t amount);
   runtime::Task<size_t> receive(MutableBytes room);
+  void expect_frame_by(int64_t deadline_ns);
+  void expect_no_frame();
   bool has_room() const;
 
   void enqueue(std::unique_ptr<Exchange> exchange);
@@ -83,6 +85,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   bool reading_done_ = false;
   int64_t idle_deadline_ns_ = runtime::kNever;
   int64_t frame_deadline_ns_ = runtime::kNever;
+  int64_t stall_deadline_ns_ = runtime::kNever;  // the next byte of a frame; with frame_deadline_ns_
   int64_t write_deadline_ns_ = runtime::kNever;
   uint64_t written_at_last_check_ = 0;
 };

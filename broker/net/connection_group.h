@@ -33,6 +33,7 @@ struct ConnectionOptions {
   int32_t max_request_bytes = 100 << 20;   // socket.request.max.bytes
   int64_t idle_ms = 600'000;               // connections.max.idle.ms: no byte moved for so long
   int64_t frame_timeout_ms = 30'000;       // from a frame's first byte to its last, plus 1 s for each 256 KiB
+  int64_t frame_stall_ms = 10'000;         // between two bytes of a frame
   size_t max_connections = 10'000;         // max.connections
   size_t max_connections_per_ip = 10'000;  // max.connections.per.ip
   int64_t memory_bytes_per_shard = 256 << 20;

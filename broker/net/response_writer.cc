@@ -21,9 +21,9 @@ namespace {
 // A fast reader of a large response must not keep the shard from everything else: after so many bytes the
 // others get a turn.
 constexpr uint64_t kMaxBytesPerTurn = 1 << 20;
-// A reader that has come to what must be read from the disk will most likely go on there: so many times what
-// is read for it now are read ahead.
-constexpr size_t kReadAheadFactor = 4;
+// Read from the disk at a time, and as much again ahead, since the reader will most likely go on there.
+// Enough to keep a disk busy, and little enough for a sync that stands in line behind it.
+constexpr size_t kMaxLoadBytes = 512 << 10;
 
 std::unexpected<Error> peer_gone(int error) {
   return fail(ErrorCode::kNetworkException, std::strerror(error));
@@ -110,7 +110,8 @@ runtime::Task<Result<void>> ResponseWriter::send_file(const storage::FileSlice& 
     if (in_memory == 0) {
       in_memory = std::min<size_t>(left, kMaxBytesPerTurn);
       if (cold_reads_ != nullptr && !slice.file->is_cached(position, in_memory)) {
-        auto load = [&] { return slice.file->load(position, in_memory, kReadAheadFactor * in_memory); };
+        in_memory = std::min(in_memory, kMaxLoadBytes);
+        auto load = [&] { return slice.file->load(position, in_memory, in_memory); };
         const Result<> loaded = co_await cold_reads_->run(load);
         if (!loaded) co_return loaded;
         if (!socket_.is_open()) co_return peer_gone(ECONNABORTED);

@@ -60,6 +60,37 @@ TEST_CASE("a frame that doesn't complete in time is given up", "[limits]") {
   CHECK(network.counter("millrace_connections_broken_total") == 1);
 }
 
+TEST_CASE("a frame that stalls is given up, one that goes on slowly isn't", "[limits]") {
+  runtime::ManualClock clock;
+  ConnectionOptions options;
+  options.frame_stall_ms = 1000;
+  options.frame_timeout_ms = 60'000;
+  Network network(echo_task, options, 1, clock);
+  const std::string whole = request_bytes(3, 1, std::string(100'000, 'x'));
+  constexpr size_t kPart = 10'000;
+  Client stuck(network.port());
+  Client slow(network.port());
+  auto advance = [&](int64_t ms) {
+    network.shards[0].run([&] {
+      clock.advance_ms(ms);
+      network.shards[0].timers().fire(clock.monotonic_ns());
+    });
+  };
+  size_t received = kPart;
+  REQUIRE(stuck.send(whole.substr(0, kPart)));
+  for (size_t at = 0; at < whole.size(); at += kPart) {
+    const std::string part = whole.substr(at, kPart);
+    REQUIRE(slow.send(part));
+    received += part.size();
+    REQUIRE(eventually([&] { return network.counter("millrace_network_received_bytes_total") == received; }));
+    advance(600);
+    if (at == 0) CHECK(network.counter("millrace_connections_broken_total") == 0);
+  }
+  CHECK(stuck.is_ended());
+  CHECK(slow.receive_response());
+  CHECK(network.counter("millrace_connections_broken_total") == 1);
+}
+
 TEST_CASE("a declared length alone holds next to no memory", "[limits]") {
   ConnectionOptions options;
   options.memory_bytes_per_shard = 8 << 20;
