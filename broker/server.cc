@@ -19,6 +19,7 @@
 #include "broker/net/connection_group.h"
 #include "broker/net/http_server.h"
 #include "broker/net/listener.h"
+#include "broker/replication/log_cleaner.h"
 #include "broker/runtime/logging.h"
 #include "broker/topic_metrics.h"
 #include "storage/log_directory.h"
@@ -121,6 +122,7 @@ class Server::Impl {
   Result<> open_storage();
   void make_services();
   void make_groups();
+  void start_cleaner();
   Result<> start_metadata();
   void report_strays();
   void remove_retired();
@@ -148,6 +150,7 @@ class Server::Impl {
   std::unique_ptr<metadata::MetadataCache> cache_;
   std::unique_ptr<metadata::Controller> controller_;
   std::vector<std::unique_ptr<replication::PartitionTable>> tables_;
+  std::unique_ptr<replication::LogCleaner> cleaner_;
   std::unique_ptr<api::RequestMetrics> request_metrics_;
   std::unique_ptr<api::Services> services_;
   std::vector<std::unique_ptr<ConfigFollower>> config_followers_;
@@ -337,8 +340,25 @@ void Server::Impl::remove_retired() {
   });
 }
 
+void Server::Impl::start_cleaner() {
+  std::vector<replication::PartitionTable*> tables;
+  for (const auto& table : tables_) tables.push_back(table.get());
+  cleaner_ = std::make_unique<replication::LogCleaner>(
+      replication::LogCleaner::Options{.shards = shards_,
+                                       .tables = std::move(tables),
+                                       .disk_pool = disk_pool_,
+                                       .files = files_,
+                                       .index = log_directory_->index(),
+                                       .config = [this] { return services_->of(shards_[0]).config; },
+                                       .sync_failed = end_after_failed_sync});
+  cleaner_->add_metrics(registry_);
+  auto start = [this] { cleaner_->start(); };
+  shards_[0].run(start);
+}
+
 void Server::Impl::serve() {
   remove_retired();
+  start_cleaner();
   add_topic_metrics(registry_, *services_);
   dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
   connections_ = std::make_unique<net::ConnectionGroup>(
@@ -364,6 +384,10 @@ void Server::Impl::stop() {
       co_await cache_->stop();
     };
     shards_[0].run(stop_metadata);
+  }
+  if (cleaner_) {
+    auto stop_cleaner = [this] { return cleaner_->stop(); };
+    shards_[0].run(stop_cleaner);
   }
   if (tables_started_) close_logs();
   if (store_) {

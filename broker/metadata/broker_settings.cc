@@ -12,7 +12,8 @@ namespace {
 
 // The member that a row fills.
 using Field = std::variant<int32_t BrokerConfig::*, int64_t BrokerConfig::*, bool BrokerConfig::*,
-                           std::string BrokerConfig::*, std::vector<std::string> BrokerConfig::*>;
+                           double BrokerConfig::*, std::string BrokerConfig::*,
+                           std::vector<std::string> BrokerConfig::*>;
 
 struct Row {
   Setting setting;
@@ -103,6 +104,21 @@ const Row kRows[] = {
       .documentation = "The addresses that clients connect to, as NAME://host:port; an empty host means all of this "
                        "machine's addresses.",
       .check = check_listeners}, &BrokerConfig::listeners},
+    {{.name = "log.cleaner.backoff.ms", .type = ConfigType::kLong, .default_value = "15000",
+      .documentation = "How long compaction waits when no log is dirty enough before it looks again.",
+      .unit = Unit::kMilliseconds, .scope = Scope::kCluster, .min = 0}, &BrokerConfig::log_cleaner_backoff_ms},
+    {{.name = "log.cleaner.dedupe.buffer.size", .type = ConfigType::kLong, .default_value = "134217728",
+      .documentation = "Memory for the keys of the log that is being compacted, 24 bytes each: one that has more keys "
+                       "takes several rounds.",
+      .unit = Unit::kBytes, .scope = Scope::kCluster, .min = 1048576},
+     &BrokerConfig::log_cleaner_dedupe_buffer_size},
+    {{.name = "log.cleaner.enable", .type = ConfigType::kBoolean, .default_value = "true",
+      .documentation = "Whether topics with `compact` in cleanup.policy are compacted. Without it they grow for ever, "
+                       "__consumer_offsets among them."}, &BrokerConfig::log_cleaner_enable},
+    {{.name = "log.cleaner.io.max.bytes.per.second", .type = ConfigType::kDouble,
+      .default_value = "1.7976931348623157E308",
+      .documentation = "The most that compaction reads and writes, together, in a second.",
+      .scope = Scope::kCluster, .min = 1}, &BrokerConfig::log_cleaner_io_max_bytes_per_second},
     {{.name = "log.dirs", .type = ConfigType::kList, .default_value = "/var/lib/millrace",
       .documentation = "The directory of everything that is stored: partitions, index, metadata. Exactly one.",
       .check = check_one_directory, .alias = "log.dir"}, &BrokerConfig::log_dirs},
@@ -220,6 +236,8 @@ void fill(BrokerConfig& config, const Field& field, const std::string& value) {
     config.** member = parse_integer(value);
   } else if (const auto* member = std::get_if<bool BrokerConfig::*>(&field)) {
     config.** member = parse_boolean(value);
+  } else if (const auto* member = std::get_if<double BrokerConfig::*>(&field)) {
+    config.** member = parse_double(value);
   } else if (const auto* member = std::get_if<std::string BrokerConfig::*>(&field)) {
     config.** member = trim(value);
   } else if (const auto* member = std::get_if<std::vector<std::string> BrokerConfig::*>(&field)) {

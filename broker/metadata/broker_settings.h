@@ -58,6 +58,10 @@ struct BrokerConfig {
 
   int64_t producer_id_expiration_ms = 0;
   int64_t log_retention_check_interval_ms = 0;
+  bool log_cleaner_enable = false;
+  int64_t log_cleaner_backoff_ms = 0;
+  int64_t log_cleaner_dedupe_buffer_size = 0;
+  double log_cleaner_io_max_bytes_per_second = 0;
 
   std::string http_listener;  // host:port, empty: none
   std::string logging_level;

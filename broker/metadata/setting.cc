@@ -57,10 +57,13 @@ std::optional<double> read_double(std::string_view text) {
   return number;
 }
 
-// As Java prints a double that a person would write: 2 is "2.0".
+// As Java prints a double that a person would write: 2 is "2.0", and what is very large "1.5E300".
 std::string double_text(double number) {
   std::string text = fmt::format("{}", number);
-  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  if (text.find('n') != std::string::npos) return text;
+  const size_t exponent = text.find("e+");
+  if (exponent != std::string::npos) text.replace(exponent, 2, "E");
+  if (text.find_first_of(".e") == std::string::npos) text.insert(std::min(exponent, text.size()), ".0");
   return text;
 }
 

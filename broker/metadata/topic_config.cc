@@ -70,6 +70,8 @@ void read_cleanup(const Reader& read, storage::LogConfig& log) {
   log.min_cleanable_dirty_ratio = parse_double(read.text("min.cleanable.dirty.ratio"));
   log.min_compaction_lag_ms = read.number("min.compaction.lag.ms");
   log.max_compaction_lag_ms = read.number("max.compaction.lag.ms");
+  // Compaction doesn't touch the active segment, so none may be active for longer.
+  if (log.compact) log.segment_ms = std::min(log.segment_ms, log.max_compaction_lag_ms);
 }
 
 }  // namespace

@@ -64,8 +64,7 @@ std::optional<std::string> check_throttled_replicas(std::string_view name, std::
 constexpr std::array kTable = {
     Setting{.name = "cleanup.policy", .type = ConfigType::kList, .default_value = "delete",
             .documentation = "What happens to old segments: `delete` removes them by age and size, `compact` keeps "
-                             "the last record of every key; both may be set, and with none nothing is removed. "
-                             "There is no compaction yet: with `compact` alone all records are kept.",
+                             "the last record of every key; both may be set, and with none nothing is removed.",
             .choices = "compact delete", .broker_names = kCleanupPolicy},
     Setting{.name = "compression.gzip.level", .type = ConfigType::kInt, .default_value = "-1",
             .documentation = "Level for batches that the broker compresses with gzip; -1 is the codec's own default.",
@@ -81,7 +80,8 @@ constexpr std::array kTable = {
             .documentation = "Level for batches that the broker compresses with zstd.",
             .min = -131072, .max = 22, .broker_names = kZstdLevel},
     Setting{.name = "delete.retention.ms", .type = ConfigType::kLong, .default_value = "86400000",
-            .documentation = "How long a compacted topic keeps tombstones, so that a reader from the start sees them.",
+            .documentation = "How long a compacted topic keeps tombstones after it was compacted, so that a reader "
+                             "from the start sees them.",
             .unit = Unit::kMilliseconds, .min = 0, .broker_names = kDeleteRetention},
     Setting{.name = "file.delete.delay.ms", .type = ConfigType::kLong, .default_value = "60000",
             .documentation = "How long the file of a removed segment stays on disk for readers that still have it.",
@@ -118,7 +118,7 @@ constexpr std::array kTable = {
                              "tiered storage.",
             .unit = Unit::kMilliseconds, .min = -2, .broker_names = kLocalRetentionMs},
     Setting{.name = "max.compaction.lag.ms", .type = ConfigType::kLong, .default_value = kNever,
-            .documentation = "The longest that a record may stay out of compaction.",
+            .documentation = "The longest that a record may stay out of compaction; segments are rolled by then.",
             .unit = Unit::kMilliseconds, .min = 1, .broker_names = kMaxCompactionLag},
     Setting{.name = "max.message.bytes", .type = ConfigType::kInt, .default_value = "1048588",
             .documentation = "The largest record batch that may be appended, after compression.",

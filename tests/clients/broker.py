@@ -30,8 +30,14 @@ def free_port() -> int:
 class Broker:
     """One broker on 127.0.0.1. Its port and its data stay the same over restarts."""
 
-    def __init__(self, directory: pathlib.Path, settings: dict[str, str] | None = None):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        settings: dict[str, str] | None = None,
+        is_kafka: bool = IS_KAFKA,
+    ):
         self.directory = directory
+        self.is_kafka = is_kafka
         self.settings = dict(settings or {})
         self.port = free_port()
         self.pid = 0
@@ -56,7 +62,7 @@ class Broker:
 
     def launch(self) -> None:
         """Starts the process and doesn't wait for it (for Kafka: waits until its port is open)."""
-        if IS_KAFKA:
+        if self.is_kafka:
             self._start_kafka()
         else:
             self._start_millrace()
