@@ -58,7 +58,8 @@ net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, 
       .cold_reads = &cold_reads};
 }
 
-// A failed sync leaves unknown what is on disk; going on would acknowledge what may be lost.
+// A failed sync leaves unknown what is on disk; going on would acknowledge what may be lost. That the disk
+// was full is no better: the kernel had taken the data and has dropped it now.
 void end_after_failed_sync(const Error& error) {
   runtime::log_error(
       "Syncing to disk failed, so this broker stops: {}. Nothing unsynced was acknowledged. Check the "
@@ -95,7 +96,8 @@ class Server::Impl {
         config_(metadata::broker_config(options_.config)),
         shards_(shard_count(config_), clock_, random_seed()),
         disk_pool_(static_cast<size_t>(std::max(config_.background_threads, 1)), shards_.size()),
-        cold_reads_(cold_read_threads(config_), shards_.size()) {}
+        cold_reads_(cold_read_threads(config_), shards_.size()),
+        sync_pool_(shards_.size(), shards_.size()) {}
   ~Impl() { stop(); }
 
   Result<> start() {
@@ -132,11 +134,12 @@ class Server::Impl {
   const ServerOptions options_;
   const metadata::BrokerConfig config_;
   const runtime::SystemClock clock_;
-  storage::PosixFileSystem files_;
+  storage::PosixFileSystem files_{end_after_failed_sync};
   runtime::MetricsRegistry registry_;
   runtime::ShardGroup shards_;
   runtime::DiskPool disk_pool_;
   runtime::DiskPool cold_reads_;
+  runtime::DiskPool sync_pool_;
 
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::vector<std::string> listener_names_;
@@ -224,7 +227,9 @@ Result<> Server::Impl::open_storage() {
     runtime::log_warning("The offset index was begun anew and is rebuilt from the segments: {}",
                          log_directory_->index().rebuilt_because());
   }
-  auto open = [&] { return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_); };
+  auto open = [&] {
+    return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_, end_after_failed_sync);
+  };
   auto store = shards_[0].run(open);
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
@@ -251,6 +256,7 @@ void Server::Impl::make_services() {
     tables_.push_back(std::make_unique<replication::PartitionTable>(
         *shard, replication::PartitionTable::Options{.shards = shards_,
                                                      .disk_pool = disk_pool_,
+                                                     .sync_pool = sync_pool_,
                                                      .files = files_,
                                                      .log_directory = *log_directory_,
                                                      .static_config = options_.config,
@@ -274,7 +280,8 @@ void Server::Impl::make_groups() {
     auto open_log = [this, i](const TopicIdPartition& id) -> std::unique_ptr<coordinator::CoordinatorLog> {
       auto partition = tables_[i]->find(id);
       if (!partition) return nullptr;
-      return std::make_unique<coordinator::PartitionLog>(std::move(partition), disk_pool_);
+      return std::make_unique<coordinator::PartitionLog>(std::move(partition), disk_pool_,
+                                                         services_->write_trouble);
     };
     group_shards_.push_back(std::make_unique<coordinator::GroupShard>(
         shards_[i], coordinator::GroupShard::Options{.shards = shards_,
@@ -396,6 +403,7 @@ void Server::Impl::stop() {
   }
   disk_pool_.stop();
   cold_reads_.stop();
+  sync_pool_.stop();
   shards_.stop();
 }
 

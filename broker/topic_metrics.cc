@@ -55,6 +55,8 @@ void describe(runtime::MetricsWriter& out) {
   out.describe("kafka_topic_partition_in_sync_replica", "gauge", "Replicas that are in sync");
   out.describe("kafka_topic_partition_under_replicated_partition", "gauge", "1 if a replica isn't in sync");
   out.describe("kafka_log_log_size", "gauge", "Bytes of the partition's segments");
+  out.describe("millrace_disk_full", "gauge", "1 while records are refused because the disk is full");
+  out.describe("millrace_disk_full_refused_total", "counter", "Batches refused because the disk was full");
 }
 
 void emit(runtime::MetricsWriter& out, const metadata::TopicImage& topic, const NumbersByPartition& numbers) {
@@ -82,6 +84,8 @@ runtime::Task<> emit_topics(api::Services& services, runtime::MetricsWriter& out
   const NumbersByPartition numbers = co_await collect(services);
   const metadata::ImagePtr image = services.metadata.image();
   describe(out);
+  out.sample("millrace_disk_full", {}, int64_t{services.write_trouble.disk_is_full()});
+  out.sample("millrace_disk_full_refused_total", {}, services.write_trouble.refused());
   out.sample("kafka_brokers", {}, static_cast<int64_t>(image->brokers().size()));
   for (const auto& [id, broker] : image->brokers()) {
     if (broker.endpoints.empty()) continue;

@@ -21,11 +21,13 @@ namespace {
 constexpr size_t kMaxPiecesPerWrite = 64;
 constexpr mode_t kFileMode = 0644;
 
-std::string advice(int error) {
+constexpr std::string_view kFullDiskAdvice = "; free disk space or lower the topics' retention";
+
+std::string_view advice(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-      return "; free disk space or lower the topics' retention";
+      return kFullDiskAdvice;
     case EMFILE:
     case ENFILE:
       return "; raise the limit of open files (ulimit -n)";
@@ -46,9 +48,18 @@ std::unexpected<Error> system_failure(std::string_view operation, const std::str
               fmt::format("{} {}: {}{}", operation, path, std::strerror(error), advice(error)));
 }
 
+using SyncFailed = PosixFileSystem::SyncFailed;
+
+std::unexpected<Error> sync_failure(const SyncFailed& sync_failed, const std::string& path, int error) {
+  auto failure = system_failure("can't sync", path, error);
+  if (sync_failed) sync_failed(failure.error());
+  return failure;
+}
+
 class PosixFile final : public File {
  public:
-  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  PosixFile(int fd, std::string path, std::shared_ptr<const SyncFailed> sync_failed)
+      : fd_(fd), path_(std::move(path)), sync_failed_(std::move(sync_failed)) {}
   ~PosixFile() override { ::close(fd_); }
   PosixFile(const PosixFile&) = delete;
   PosixFile& operator=(const PosixFile&) = delete;
@@ -109,7 +120,7 @@ class PosixFile final : public File {
   }
 
   Result<> sync_data() override {
-    if (::fdatasync(fd_) != 0) return system_failure("can't sync", path_, errno);
+    if (::fdatasync(fd_) != 0) return sync_failure(*sync_failed_, path_, errno);
     return {};
   }
 
@@ -132,9 +143,13 @@ class PosixFile final : public File {
  private:
   const int fd_;
   const std::string path_;
+  const std::shared_ptr<const SyncFailed> sync_failed_;
 };
 
 }  // namespace
+
+PosixFileSystem::PosixFileSystem(SyncFailed sync_failed)
+    : sync_failed_(std::make_shared<const SyncFailed>(std::move(sync_failed))) {}
 
 Result<std::shared_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode) {
   int flags = O_CLOEXEC;
@@ -146,7 +161,7 @@ Result<std::shared_ptr<File>> PosixFileSystem::open(const std::string& path, Ope
     fd = ::open(path.c_str(), flags, kFileMode);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return system_failure("can't open", path, errno);
-  return std::make_shared<PosixFile>(fd, path);
+  return std::make_shared<PosixFile>(fd, path, sync_failed_);
 }
 
 Result<bool> PosixFileSystem::exists(const std::string& path) {
@@ -215,9 +230,11 @@ Result<> PosixFileSystem::sync_directory(const std::string& path) {
   if (fd < 0) return system_failure("can't open", path, errno);
   const int error = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
-  if (error != 0) return system_failure("can't sync", path, error);
+  if (error != 0) return sync_failure(*sync_failed_, path, error);
   return {};
 }
+
+bool is_full_disk(const Error& error) { return error.message.find(kFullDiskAdvice) != std::string::npos; }
 
 Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limit) {
   auto file = files.open(path, OpenMode::kRead);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -89,6 +90,12 @@ class FileSystem {
 
 class PosixFileSystem : public FileSystem {
  public:
+  using SyncFailed = std::function<void(const Error&)>;
+
+  // `sync_failed` is told of every sync that fails, of files and directories, before its caller is: on the
+  // calling thread. The kernel reports a failed write-back once and then takes the lost pages for clean, so
+  // that the next sync of the file succeeds. Who lives on after that, acknowledges what may not be there.
+  explicit PosixFileSystem(SyncFailed sync_failed = {});
   Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<bool> exists(const std::string& path) override;
   Result<FileStatus> status(const std::string& path) override;
@@ -97,7 +104,13 @@ class PosixFileSystem : public FileSystem {
   Result<> remove(const std::string& path) override;
   Result<> create_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
+
+ private:
+  std::shared_ptr<const SyncFailed> sync_failed_;  // shared with the files, which may live longer
 };
+
+// Whether an error of this module says that there is no space left (or no quota).
+bool is_full_disk(const Error& error);
 
 // The whole content of a file; kKafkaStorageError when it is larger than `limit` bytes.
 Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limit);

@@ -72,12 +72,16 @@ Result<> LeaderEpochs::assign(int32_t epoch, int64_t start_offset) {
   if (epoch < 0) return {};
   if (!entries_.empty() && entries_.back().epoch == epoch && entries_.back().start_offset <= start_offset)
     return {};
+  const std::vector<EpochEntry> before = entries_;
   while (!entries_.empty() &&
          (entries_.back().epoch >= epoch || entries_.back().start_offset >= start_offset)) {
     entries_.pop_back();
   }
   entries_.push_back({epoch, start_offset});
-  return store();
+  auto stored = store();
+  // Or the next attempt, when there is space again, would take it for stored.
+  if (!stored) entries_ = before;
+  return stored;
 }
 
 Result<> LeaderEpochs::truncate_from_end(int64_t end_offset) {

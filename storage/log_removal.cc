@@ -150,6 +150,8 @@ Result<> Log::remove_due_files(int64_t now_ms) {
 
 Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_watermark) {
   if (auto online = check_online(); !online) return std::unexpected(online.error());
+  // First what gives space back: on a full disk the rest may fail for want of it.
+  if (auto removed = remove_due_files(now_ms); !removed) return std::unexpected(removed.error());
   std::vector<SegmentFacts> facts;
   for (size_t i = 0; i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
@@ -186,6 +188,7 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
     if (auto moved = move_start(segments_.oldest().base_offset()); !moved)
       return std::unexpected(moved.error());
   }
+  // Those of just now, if file.delete.delay.ms is 0.
   if (auto removed = remove_due_files(now_ms); !removed) return std::unexpected(removed.error());
   return report;
 }

@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "storage/database_logger.h"
+
 namespace millrace::storage {
 namespace {
 
@@ -114,8 +116,7 @@ rocksdb::Options database_options(rocksdb::Env* env) {
   options.max_write_buffer_number = 2;
   options.max_open_files = kOpenFiles;
   options.max_background_jobs = 2;
-  options.info_log_level = rocksdb::WARN_LEVEL;
-  options.keep_log_file_num = 1;
+  options.info_log = silent_database_logger();
   options.stats_dump_period_sec = 0;
   options.compression = rocksdb::kLZ4Compression;
   rocksdb::BlockBasedTableOptions table;
@@ -124,12 +125,6 @@ rocksdb::Options database_options(rocksdb::Env* env) {
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
 }
-
-class SilentLogger final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
 
 std::string mark_path(const std::string& directory) { return directory + "/DAMAGED"; }
 
@@ -194,8 +189,6 @@ Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open(const std::string& direct
 Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_read_only(const std::string& directory) {
   auto options = database_options(nullptr);
   options.create_if_missing = false;
-  // Or opening would leave a log file in the broker's directory.
-  options.info_log = std::make_shared<SilentLogger>();
   rocksdb::DB* db = nullptr;
   if (const auto status = rocksdb::DB::OpenForReadOnly(options, directory, &db); !status.ok())
     return index_failure(status);

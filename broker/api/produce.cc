@@ -9,7 +9,6 @@
 #include "broker/api/handlers.h"
 #include "broker/replication/partition.h"
 #include "broker/runtime/fan_out.h"
-#include "broker/runtime/rate_limited_log.h"
 #include "protocol/record_batch.h"
 
 namespace millrace::api {
@@ -112,10 +111,11 @@ void append(Services& services, ShardParts& parts) {
       continue;
     }
     part.appended = part.partition->append(part.records, now_ms);
-    if (!part.appended && part.appended.error().code == ErrorCode::kKafkaStorageError) {
-      static runtime::RateLimitedLog log(runtime::LogLevel::kError);
-      log.write(parts.shard->clock(), "{}-{} can't be written: {}", part.partition->topic(),
-                part.id.partition, part.appended.error().message);
+    if (part.appended) {
+      services.write_trouble.succeeded(parts.shard->clock());
+    } else if (part.appended.error().code == ErrorCode::kKafkaStorageError) {
+      services.write_trouble.failed(parts.shard->clock(), part.partition->log().name(),
+                                    part.appended.error());
     }
     if (!part.appended && !part.partition->removed())
       part.log_start_offset = part.partition->log().log_start_offset();

@@ -11,6 +11,7 @@
 #include "broker/metadata/metadata_cache.h"
 #include "broker/replication/fetch_session.h"
 #include "broker/replication/partition_table.h"
+#include "broker/replication/write_trouble.h"
 #include "broker/runtime/shard_group.h"
 #include "storage/log_directory.h"
 
@@ -45,6 +46,7 @@ struct Services {
   RequestMetrics& metrics;
   coordinator::GroupService* groups = nullptr;  // set before the first request
   std::vector<std::unique_ptr<ShardServices>> by_shard;
+  replication::WriteTrouble write_trouble;
 
   runtime::Shard& home() { return shards[0]; }
   ShardServices& of(const runtime::Shard& shard) { return *by_shard[shard.id()]; }

@@ -172,7 +172,11 @@ void GroupPartition::append(Write write) {
   auto batch = batch_of(write, now);
   auto base = batch ? log_->append(std::move(*batch), now) : Result<int64_t>(std::unexpected(batch.error()));
   if (!base) {
-    runtime::log_error("{}: can't append: {} {}", name_, error_name(base.error().code), base.error().message);
+    // Of what the disk refuses the log below has told already, once for all.
+    if (base.error().code != ErrorCode::kKafkaStorageError) {
+      runtime::log_error("{}: can't append: {} {}", name_, error_name(base.error().code),
+                         base.error().message);
+    }
     return process(machine_.failed(write, base.error().code, now));
   }
   appended_end_ = *base + static_cast<int64_t>(write.records.size());

@@ -59,7 +59,13 @@ runtime::Task<Result<int64_t>> PartitionLog::read_all(const BatchReader& fn) {
 
 Result<int64_t> PartitionLog::append(Buffer batch, int64_t now_ms) {
   auto appended = partition_->append(batch, now_ms, storage::AppendOrigin::kCoordinator);
-  if (!appended) return std::unexpected(static_cast<Error>(std::move(appended.error())));
+  if (!appended) {
+    Error error = std::move(appended.error());
+    if (error.code == ErrorCode::kKafkaStorageError && !partition_->removed()) {
+      write_trouble_.failed(runtime::Shard::current()->clock(), partition_->log().name(), error);
+    }
+    return std::unexpected(std::move(error));
+  }
   return appended->base_offset;
 }
 

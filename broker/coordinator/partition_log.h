@@ -6,15 +6,18 @@
 
 #include "broker/coordinator/coordinator_log.h"
 #include "broker/replication/partition.h"
+#include "broker/replication/write_trouble.h"
 #include "broker/runtime/disk_pool.h"
 
 namespace millrace::coordinator {
 
 class PartitionLog final : public CoordinatorLog {
  public:
-  // On the partition's shard. The disk pool, which reads what isn't in memory, outlives the log.
-  PartitionLog(std::shared_ptr<replication::Partition> partition, runtime::DiskPool& disk_pool)
-      : partition_(std::move(partition)), disk_pool_(disk_pool) {}
+  // On the partition's shard. The disk pool, which reads what isn't in memory, outlives the log, as does
+  // `write_trouble`, which is told of what can't be written.
+  PartitionLog(std::shared_ptr<replication::Partition> partition, runtime::DiskPool& disk_pool,
+               replication::WriteTrouble& write_trouble)
+      : partition_(std::move(partition)), disk_pool_(disk_pool), write_trouble_(write_trouble) {}
 
   runtime::Task<Result<int64_t>> read_all(const BatchReader& fn) override;
   Result<int64_t> append(Buffer batch, int64_t now_ms) override;
@@ -25,6 +28,7 @@ class PartitionLog final : public CoordinatorLog {
 
   const std::shared_ptr<replication::Partition> partition_;
   runtime::DiskPool& disk_pool_;
+  replication::WriteTrouble& write_trouble_;
 };
 
 }  // namespace millrace::coordinator

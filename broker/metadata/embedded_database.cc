@@ -9,6 +9,8 @@
 #include <charconv>
 #include <set>
 
+#include "storage/database_logger.h"
+
 namespace millrace::metadata {
 namespace {
 
@@ -21,6 +23,10 @@ constexpr int kOpenFiles = 64;
 
 std::unexpected<Error> storage_error(std::string_view doing, const rocksdb::Status& status) {
   return fail(ErrorCode::kKafkaStorageError, fmt::format("metadata store, {}: {}", doing, status.ToString()));
+}
+
+std::unexpected<Error> closed() {
+  return fail(ErrorCode::kKafkaStorageError, "metadata store: closed since a failed write");
 }
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
@@ -54,8 +60,9 @@ rocksdb::Options options() {
   options.create_if_missing = true;
   options.write_buffer_size = kWriteBufferBytes;
   options.max_open_files = kOpenFiles;
-  options.keep_log_file_num = 1;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = storage::silent_database_logger();
+  // A start on a full disk needs as little space as possible.
+  options.avoid_flush_during_recovery = true;
   // A torn tail is a transaction that nobody was told of. Damage before it would lose what was acknowledged:
   // refuse.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -64,28 +71,44 @@ rocksdb::Options options() {
 
 }  // namespace
 
-EmbeddedDatabase::EmbeddedDatabase(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
+EmbeddedDatabase::EmbeddedDatabase(std::string directory, WriteFailed write_failed)
+    : directory_(std::move(directory)), write_failed_(std::move(write_failed)) {}
 EmbeddedDatabase::~EmbeddedDatabase() = default;
 
-Result<std::unique_ptr<EmbeddedDatabase>> EmbeddedDatabase::open(const std::string& directory) {
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(options(), directory, &db);
-  if (!status.ok()) return storage_error("opening " + directory, status);
-  std::unique_ptr<EmbeddedDatabase> database(new EmbeddedDatabase(std::unique_ptr<rocksdb::DB>(db)));
-  if (Result<> loaded = database->load(); !loaded) return std::unexpected(loaded.error());
+Result<std::unique_ptr<EmbeddedDatabase>> EmbeddedDatabase::open(const std::string& directory,
+                                                                 WriteFailed write_failed) {
+  std::unique_ptr<EmbeddedDatabase> database(new EmbeddedDatabase(directory, std::move(write_failed)));
+  if (Result<> opened = database->open_files(); !opened) return std::unexpected(opened.error());
+  if (Result<> expired = database->expire_leases(); !expired) return std::unexpected(expired.error());
   return database;
 }
 
-Result<> EmbeddedDatabase::load() {
+// Also after a failed write: RocksDB 7.8 clears the error by itself when there is space again, and then
+// asserts at the next write to the write-ahead log that had failed.
+Result<> EmbeddedDatabase::open_files() {
+  db_.reset();
+  must_reopen_ = true;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(options(), directory_, &db);
+  if (!status.ok()) return storage_error("opening " + directory_, status);
+  db_.reset(db);
+  must_reopen_ = false;
+  return load_revision();
+}
+
+Result<> EmbeddedDatabase::load_revision() {
   std::string text;
   const rocksdb::Status status = db_->Get({}, slice(kRevisionKey), &text);
-  if (!status.ok() && !status.IsNotFound()) return storage_error("reading the revision", status);
-  if (status.ok()) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision_);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      return fail(ErrorCode::kKafkaStorageError, "metadata store, reading the revision: damaged");
-    }
+  if (status.IsNotFound()) return {};
+  if (!status.ok()) return storage_error("reading the revision", status);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), revision_);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return fail(ErrorCode::kKafkaStorageError, "metadata store, reading the revision: damaged");
   }
+  return {};
+}
+
+Result<> EmbeddedDatabase::expire_leases() {
   Result<RangeResult> all = range("");
   if (!all) return std::unexpected(all.error());
   Transaction expire;
@@ -98,6 +121,7 @@ Result<> EmbeddedDatabase::load() {
 }
 
 Result<std::optional<KeyValue>> EmbeddedDatabase::get(std::string_view key) const {
+  if (!db_) return closed();
   std::string stored;
   const rocksdb::Status status = db_->Get({}, slice(stored_key(key)), &stored);
   if (status.IsNotFound()) return std::nullopt;
@@ -108,6 +132,7 @@ Result<std::optional<KeyValue>> EmbeddedDatabase::get(std::string_view key) cons
 }
 
 Result<RangeResult> EmbeddedDatabase::range(std::string_view prefix) const {
+  if (!db_) return closed();
   RangeResult result{.revision = revision_};
   const std::string first = stored_key(prefix);
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}));
@@ -186,11 +211,17 @@ Result<> EmbeddedDatabase::write(const std::vector<Event>& events, int64_t revis
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const rocksdb::Status status = db_->Write(synced, &batch);
-  if (!status.ok()) return storage_error("writing", status);
-  return {};
+  if (status.ok()) return {};
+  must_reopen_ = true;
+  auto failure = storage_error("writing", status);
+  if (!status.IsNoSpace() && write_failed_) write_failed_(failure.error());
+  return failure;
 }
 
 Result<Commit> EmbeddedDatabase::commit(const Transaction& transaction) {
+  if (must_reopen_) {
+    if (Result<> opened = open_files(); !opened) return std::unexpected(opened.error());
+  }
   for (const Compare& compare : transaction.compares) {
     const Result<bool> holding = holds(compare);
     if (!holding) return std::unexpected(holding.error());

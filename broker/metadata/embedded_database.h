@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,7 +16,6 @@
 
 namespace rocksdb {
 class DB;
-class WriteBatch;
 }  // namespace rocksdb
 
 namespace millrace::metadata {
@@ -26,11 +26,18 @@ struct Commit {
 };
 
 // Not thread safe; one process at a time (RocksDB locks the directory).
+//
+// On a full disk transactions fail, and succeed again when there is space. One that failed has usually not
+// happened; where it has (its write failed half way), that shows with the next one that succeeds.
 class EmbeddedDatabase {
  public:
+  using WriteFailed = std::function<void(const Error&)>;
+
   // Opens or creates it in `directory`. Keys left by the leases of an earlier process are deleted, in a
-  // transaction of their own. Fails with kKafkaStorageError.
-  static Result<std::unique_ptr<EmbeddedDatabase>> open(const std::string& directory);
+  // transaction of their own. `write_failed` is told when writing or syncing failed for another reason than a
+  // full disk, which leaves unknown what is on disk. Fails with kKafkaStorageError.
+  static Result<std::unique_ptr<EmbeddedDatabase>> open(const std::string& directory,
+                                                        WriteFailed write_failed = {});
   ~EmbeddedDatabase();
 
   int64_t revision() const { return revision_; }
@@ -45,13 +52,18 @@ class EmbeddedDatabase {
   Result<Commit> revoke_lease(LeaseId lease);
 
  private:
-  explicit EmbeddedDatabase(std::unique_ptr<rocksdb::DB> db);
-  Result<> load();
+  EmbeddedDatabase(std::string directory, WriteFailed write_failed);
+  Result<> open_files();
+  Result<> load_revision();
+  Result<> expire_leases();
   Result<bool> holds(const Compare& compare) const;
   Result<std::vector<Event>> stage(const Transaction& transaction, int64_t revision) const;
   Result<> write(const std::vector<Event>& events, int64_t revision);
 
-  std::unique_ptr<rocksdb::DB> db_;
+  const std::string directory_;
+  const WriteFailed write_failed_;
+  std::unique_ptr<rocksdb::DB> db_;  // null while it can't be opened again
+  bool must_reopen_ = false;
   int64_t revision_ = 0;
   LeaseId last_lease_ = kNoLease;
   std::set<LeaseId> leases_;

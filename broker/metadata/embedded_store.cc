@@ -47,8 +47,10 @@ class EmbeddedStore::EmbeddedWatch final : public Watch {
 };
 
 Result<std::unique_ptr<EmbeddedStore>> EmbeddedStore::open(const std::string& directory,
-                                                           runtime::DiskPool& pool) {
-  Result<std::unique_ptr<EmbeddedDatabase>> database = EmbeddedDatabase::open(directory);
+                                                           runtime::DiskPool& pool,
+                                                           EmbeddedDatabase::WriteFailed write_failed) {
+  Result<std::unique_ptr<EmbeddedDatabase>> database =
+      EmbeddedDatabase::open(directory, std::move(write_failed));
   if (!database) return std::unexpected(database.error());
   return std::unique_ptr<EmbeddedStore>(new EmbeddedStore(std::move(*database), pool));
 }
@@ -76,8 +78,15 @@ runtime::Task<std::invoke_result_t<F&>> EmbeddedStore::on_disk(F f) {
 }
 
 TransactionResult EmbeddedStore::record(Commit commit) {
-  if (!commit.result.succeeded || commit.result.revision <= history_->revision) return commit.result;
+  if (commit.result.revision <= history_->revision) return commit.result;
   std::deque<Event>& events = history_->events;
+  if (!commit.result.succeeded || commit.result.revision > history_->revision + 1) {
+    // A transaction whose failure was answered has happened all the same: whoever watches reads everything
+    // anew.
+    events.clear();
+    commit.events.clear();
+    history_->compacted_revision = commit.result.revision;
+  }
   while (!events.empty() && events.size() + commit.events.size() > kHistoryEvents) {
     // A revision goes whole.
     const int64_t oldest = events.front().entry.mod_revision;

@@ -22,8 +22,10 @@ class EmbeddedStore final : public MetadataStore {
   // Events kept for watches that lag; of the last transaction all are kept.
   static constexpr size_t kHistoryEvents = 65'536;
 
-  // Blocks (start-up). Used and destroyed on one shard; the pool outlives it. Fails with kKafkaStorageError.
-  static Result<std::unique_ptr<EmbeddedStore>> open(const std::string& directory, runtime::DiskPool& pool);
+  // Blocks (start-up). Used and destroyed on one shard; the pool outlives it. `write_failed`: see
+  // EmbeddedDatabase::open. Fails with kKafkaStorageError.
+  static Result<std::unique_ptr<EmbeddedStore>> open(const std::string& directory, runtime::DiskPool& pool,
+                                                     EmbeddedDatabase::WriteFailed write_failed = {});
   ~EmbeddedStore() override;
 
   runtime::Task<Result<std::optional<KeyValue>>> get(std::string key) override;

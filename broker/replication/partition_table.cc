@@ -42,7 +42,7 @@ void say(const std::string& name, const storage::RecoveryReport& report) {
 PartitionTable::PartitionTable(runtime::Shard& shard, Options options)
     : shard_(shard),
       options_(std::move(options)),
-      commit_loop_(shard, options_.disk_pool, options_.sync_failed),
+      commit_loop_(shard, options_.sync_pool, options_.sync_failed),
       check_interval_ms_(metadata::broker_config(options_.static_config).log_retention_check_interval_ms) {}
 
 std::shared_ptr<Partition> PartitionTable::find(const TopicIdPartition& id) const {

@@ -26,6 +26,8 @@ class PartitionTable final : public metadata::ImageListener {
   struct Options {
     runtime::ShardGroup& shards;
     runtime::DiskPool& disk_pool;
+    // For syncs alone, with a thread per shard: on a slow disk they must not hold up what reads and opens.
+    runtime::DiskPool& sync_pool;
     storage::FileSystem& files;
     storage::LogDirectory& log_directory;
     const metadata::StaticConfig& static_config;

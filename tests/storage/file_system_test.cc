@@ -89,5 +89,21 @@ TEST_CASE("A replaced file has the new content, whatever was left behind by an e
   CHECK(files.list(directory.path)->size() == 1);
 }
 
+TEST_CASE("Whoever made the file system is told of each sync that fails") {
+  std::vector<std::string> told;
+  PosixFileSystem files([&](const Error& error) { told.push_back(error.message); });
+  TemporaryDirectory directory;
+  auto sound = files.open(directory.path + "/sound", OpenMode::kCreate);
+  REQUIRE(sound);
+  REQUIRE((*sound)->sync_data());
+  REQUIRE(files.sync_directory(directory.path));
+  CHECK(told.empty());
+  // A device that can't be synced.
+  auto device = files.open("/dev/null", OpenMode::kReadWrite);
+  REQUIRE(device);
+  CHECK_FALSE((*device)->sync_data());
+  CHECK(told == std::vector<std::string>{"can't sync /dev/null: Invalid argument"});
+}
+
 }  // namespace
 }  // namespace millrace::storage

@@ -17,6 +17,18 @@ using Entries = std::vector<EpochEntry>;
 
 constexpr const char* kDirectory = "/p";
 
+TEST_CASE("An epoch that could not be stored is not there, and is stored at the next attempt") {
+  FaultFileSystem files;
+  LeaderEpochs epochs(files, kDirectory);
+  REQUIRE(epochs.assign(2, 5));
+  files.faults.bytes_until_full = 0;
+  CHECK_FALSE(epochs.assign(4, 11));
+  CHECK(epochs.latest_epoch() == 2);
+  files.faults.bytes_until_full = -1;
+  REQUIRE(epochs.assign(4, 11));
+  CHECK(LeaderEpochs(files, kDirectory).entries() == Entries{{2, 5}, {4, 11}});
+}
+
 TEST_CASE("OffsetForLeaderEpoch's answers, case by case (KIP-101, KIP-279)") {
   FaultFileSystem files;
   LeaderEpochs epochs(files, kDirectory);

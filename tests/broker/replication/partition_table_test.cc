@@ -67,6 +67,7 @@ class Tables {
           cluster().shards()[shard],
           PartitionTable::Options{.shards = cluster().shards(),
                                   .disk_pool = *pool_,
+                                  .sync_pool = *pool_,
                                   .files = files_,
                                   .log_directory = *log_directory_,
                                   .static_config = cluster().config(),
