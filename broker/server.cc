@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <random>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 
 #include "broker/advertised_address.h"
@@ -127,6 +128,7 @@ class Server::Impl {
   void start_cleaner();
   Result<> start_metadata();
   void report_strays();
+  void release_journals();
   void remove_retired();
   void serve();
   void close_logs();
@@ -311,10 +313,23 @@ Result<> Server::Impl::start_metadata() {
   auto start_controller = [&] { return controller_->start(std::move(registration)); };
   if (auto started = shards_[0].run(start_controller); !started) return started;
   auto cluster_id = [&] { return cache_->image()->cluster_id().to_string(); };
+  release_journals();
   if (auto claimed = log_directory_->claim({shards_[0].run(cluster_id), config_.node_id}); !claimed)
     return claimed;
   report_strays();
   return {};
+}
+
+// Of what the journals of a killed broker had, only logs that could not be opened yet may still need
+// something.
+void Server::Impl::release_journals() {
+  for (const std::string& damage : log_directory_->journals().damages()) runtime::log_error("{}", damage);
+  std::unordered_set<TopicIdPartition> failed;
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    auto ids_of = [table = tables_[i].get()] { return table->failed(); };
+    for (const TopicIdPartition& id : shards_[i].run(ids_of)) failed.insert(id);
+  }
+  log_directory_->journals().keep_for(std::move(failed));
 }
 
 // Directories of partitions that the metadata doesn't know: left alone, since only a person can tell whether

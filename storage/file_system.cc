@@ -156,9 +156,15 @@ Result<std::shared_ptr<File>> PosixFileSystem::open(const std::string& path, Ope
   if (mode == OpenMode::kRead) flags |= O_RDONLY;
   if (mode == OpenMode::kReadWrite) flags |= O_RDWR;
   if (mode == OpenMode::kCreate) flags |= O_RDWR | O_CREAT;
+  if (mode == OpenMode::kDurable) flags |= O_RDWR | O_DSYNC | O_DIRECT;
   int fd;
   do {
     fd = ::open(path.c_str(), flags, kFileMode);
+    // Not every file system lets the page cache be bypassed.
+    if (fd < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) {
+      flags &= ~O_DIRECT;
+      errno = EINTR;
+    }
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return system_failure("can't open", path, errno);
   return std::make_shared<PosixFile>(fd, path, sync_failed_);
@@ -229,6 +235,15 @@ Result<> PosixFileSystem::sync_directory(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return system_failure("can't open", path, errno);
   const int error = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  if (error != 0) return sync_failure(*sync_failed_, path, error);
+  return {};
+}
+
+Result<> PosixFileSystem::sync_all(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return system_failure("can't open", path, errno);
+  const int error = ::syncfs(fd) == 0 ? 0 : errno;
   ::close(fd);
   if (error != 0) return sync_failure(*sync_failed_, path, error);
   return {};

@@ -65,14 +65,21 @@ struct FileStatus {
   int64_t modified_ms = 0;
 };
 
-enum class OpenMode { kRead, kReadWrite, kCreate };
+enum class OpenMode {
+  kRead,
+  kReadWrite,
+  kCreate,
+  // Each write is on disk when it returns, past the page cache where the file system can: addresses,
+  // positions and sizes must be multiples of 4096 bytes. For files whose space was written before.
+  kDurable,
+};
 
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
-  // kRead and kReadWrite need the file to exist; kCreate makes an empty one if there is none (sync_directory
-  // makes its name durable).
+  // Needs the file to exist; but kCreate makes an empty one if there is none (sync_directory makes its name
+  // durable).
   virtual Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<bool> exists(const std::string& path) = 0;
   virtual Result<FileStatus> status(const std::string& path) = 0;
@@ -86,6 +93,9 @@ class FileSystem {
   virtual Result<> create_directory(const std::string& path) = 0;
   // Returns once the names in the directory are on disk.
   virtual Result<> sync_directory(const std::string& path) = 0;
+  // Returns once everything in the file system that holds `path` is on disk, names and contents (syncfs). For
+  // many files that costs far less than a sync of each.
+  virtual Result<> sync_all(const std::string& path) = 0;
 };
 
 class PosixFileSystem : public FileSystem {
@@ -104,6 +114,7 @@ class PosixFileSystem : public FileSystem {
   Result<> remove(const std::string& path) override;
   Result<> create_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
+  Result<> sync_all(const std::string& path) override;
 
  private:
   std::shared_ptr<const SyncFailed> sync_failed_;  // shared with the files, which may live longer

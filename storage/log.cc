@@ -41,7 +41,7 @@ Log::Log(FileSystem& files, OffsetIndex& index, LogOptions options)
       options_(std::move(options)),
       name_(fmt::format("{}-{}", options_.topic, options_.id.partition)),
       epochs_(files, options_.directory),
-      producers_(files, options_.directory, name_, options_.producer_expiration_ms),
+      producers_(name_, options_.producer_expiration_ms),
       cleaner_checkpoint_(std::make_shared<CleanerCheckpoint>(files, options_.directory)) {}
 
 Log::~Log() { cleaner_checkpoint_->close(); }
@@ -140,8 +140,33 @@ Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
     return appended;
   }
   producers_.append(header, now_ms);
+  bytes_since_commit_ += static_cast<int64_t>(batch.size());
+  stage(header.last_offset() + 1, batch);
   log_end_offset_ = header.last_offset() + 1;
   return {};
+}
+
+void Log::stage(int64_t next_end_offset, Bytes batch) {
+  // A gap in what is staged, or a topic that is synced only now and then: the next commit syncs the segment.
+  if (journal_ == nullptr || staged_end_ != log_end_offset_ || options_.config.flush_messages > 1) return;
+  if (syncs_directly_ || bytes_since_commit_ >= kDirectSyncBytes) return;
+  if (journal_->stage(options_.id, log_end_offset_, batch)) staged_end_ = next_end_offset;
+}
+
+Result<LogCommit> Log::take_commit() {
+  LogCommit commit{.journaled = journal_ != nullptr && staged_end_ == log_end_offset_,
+                   .dirty = {},
+                   .end_offset = log_end_offset_};
+  if (!commit.journaled) {
+    auto dirty = dirty_files();
+    if (!dirty) return std::unexpected(dirty.error());
+    commit.dirty = std::move(*dirty);
+    if (journal_ != nullptr) journal_->forget(options_.id);
+  }
+  syncs_directly_ = bytes_since_commit_ >= kDirectSyncBytes;
+  bytes_since_commit_ = 0;
+  staged_end_ = log_end_offset_;
+  return commit;
 }
 
 int64_t Log::age_limit_ms() const {
@@ -195,8 +220,6 @@ Result<> Log::roll_at(int64_t base_offset, int64_t now_ms) {
   }
   if (auto added = add_segment(base_offset, now_ms); !added) return added;
   active.seal(active.next_offset() <= recovery_point_);
-  // It only shortens the replay at the next start.
-  (void)producers_.take_snapshot();
   if (active.next_offset() <= recovery_point_) active.release_file();
   return {};
 }
@@ -211,14 +234,24 @@ Result<> Log::add_segment(int64_t base_offset, int64_t now_ms) {
   if (options_.config.preallocate) {
     if (auto reserved = (*file)->reserve(options_.config.segment_bytes); !reserved) return reserved;
   }
-  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  ++names_version_;
   segments_.add(std::move(segment));
   return {};
+}
+
+Result<> DirtyFiles::sync(FileSystem& file_system) const {
+  for (const auto& file : files) {
+    if (auto synced = file->sync_data(); !synced) return synced;
+  }
+  if (directory.empty()) return {};
+  return file_system.sync_directory(directory);
 }
 
 Result<DirtyFiles> Log::dirty_files() const {
   DirtyFiles dirty;
   dirty.end_offset = log_end_offset_;
+  dirty.names_version = names_version_;
+  if (names_version_ > names_synced_) dirty.directory = options_.directory;
   for (size_t i = segments_.floor(recovery_point_); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
     if (segment.next_offset() <= recovery_point_ || segment.size() == 0) continue;
@@ -233,19 +266,19 @@ Result<> Log::flush() {
   if (auto online = check_online(); !online) return online;
   const Result<DirtyFiles> dirty = dirty_files();
   if (!dirty) return std::unexpected(dirty.error());
-  for (const auto& file : dirty->files) {
-    if (auto synced = file->sync_data(); !synced) {
-      mark_failed(synced.error());
-      return synced;
-    }
+  if (auto synced = dirty->sync(files_); !synced) {
+    mark_failed(synced.error());
+    return synced;
   }
-  mark_synced(dirty->end_offset);
+  mark_synced(*dirty);
   return {};
 }
 
-void Log::mark_synced(int64_t end_offset) {
-  end_offset = std::min(end_offset, log_end_offset_);
+void Log::mark_synced(const DirtyFiles& synced) {
+  names_synced_ = std::max(names_synced_, synced.names_version);
+  const int64_t end_offset = std::min(synced.end_offset, log_end_offset_);
   if (end_offset <= recovery_point_) return;
+  staged_end_ = std::max(staged_end_, end_offset);
   const size_t first = segments_.floor(recovery_point_);
   recovery_point_ = end_offset;
   for (size_t i = first; i + 1 < segments_.count(); ++i) {
@@ -257,6 +290,35 @@ void Log::mark_synced(int64_t end_offset) {
       segments_.active().base_offset() <= recovery_point_) {
     (void)store_checkpoint();
   }
+}
+
+Result<LogCheckpointing> Log::begin_checkpoint() const {
+  auto dirty = dirty_files();
+  if (!dirty) return std::unexpected(dirty.error());
+  LogCheckpointing checkpoint{.dirty = std::move(*dirty),
+                              .segment = segments_.active().summary(),
+                              .producers = {},
+                              .truncations = truncations_};
+  if (producers_.end_offset() != producers_stored_at_) checkpoint.producers = producers_.snapshot();
+  return checkpoint;
+}
+
+void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
+  if (truncations_ != checkpoint.truncations) return;
+  mark_synced(checkpoint.dirty);
+  for (size_t i = segments_.floor(checkpoint.segment.base_offset); i < segments_.count(); ++i) {
+    Segment& segment = segments_.at(i);
+    // What was sealed meanwhile has a better summary.
+    if (segment.base_offset() != checkpoint.segment.base_offset) break;
+    if (i + 1 == segments_.count() || segment.next_offset() > recovery_point_)
+      segment.checkpoint(checkpoint.segment);
+    break;
+  }
+  if (!checkpoint.producers.empty()) store_producers(checkpoint.dirty.end_offset, checkpoint.producers);
+}
+
+void Log::store_producers(int64_t offset, Bytes snapshot) {
+  if (index_.add_producers(options_.id, offset, snapshot)) producers_stored_at_ = offset;
 }
 
 void Log::mark_failed(const Error& error) { go_offline(error.message); }
@@ -275,12 +337,8 @@ Result<> Log::close(int64_t now_ms) {
   if (auto flushed = flush(); !flushed) return flushed;
   if (auto removed = remove_due_files(now_ms); !removed) return removed;
   segments_.active().seal(true);
-  if (log_end_offset_ > 0) {
-    if (auto stored = producers_.take_snapshot(); !stored) return stored;
-    if (recovery_point_ != checkpointed_recovery_point_) {
-      if (auto stored = store_checkpoint(); !stored) return stored;
-    }
-  }
+  if (producers_.end_offset() != producers_stored_at_ && log_end_offset_ > 0)
+    store_producers(producers_.end_offset(), producers_.snapshot());
   go_offline("it was closed");
   return {};
 }

@@ -116,6 +116,9 @@ Result<> LogDirectory::load() {
   const auto clean = files_.exists(marker);
   if (!clean) return std::unexpected(clean.error());
   clean_shutdown_ = *clean;
+  auto journals = JournalDirectory::open(files_, path_ + "/journal", !clean_shutdown_);
+  if (!journals) return std::unexpected(journals.error());
+  journals_ = std::move(*journals);
   if (!clean_shutdown_) return {};
   // From here on a crash is one.
   if (auto removed = files_.remove(marker); !removed) return removed;

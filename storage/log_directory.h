@@ -4,6 +4,7 @@
 //   .lock                               held by the running broker
 //   .clean-shutdown                     there between a clean stop and the next start
 //   index/                              the offset index of all partitions
+//   journal/                            the journals of the shards
 //   topics/<topic>-<partition>/         a partition's log, with partition.metadata (Kafka's format: the topic
 //   id) topics/<topic>-<partition>.<topic id>-delete/   deleted, to be removed
 #pragma once
@@ -21,6 +22,7 @@
 #include "protocol/uuid.h"
 #include "storage/directory_lock.h"
 #include "storage/file_system.h"
+#include "storage/journal_directory.h"
 #include "storage/offset_index.h"
 
 namespace millrace::storage {
@@ -47,6 +49,7 @@ class LogDirectory {
 
   const std::string& path() const { return path_; }
   OffsetIndex& index() { return *index_; }
+  JournalDirectory& journals() { return *journals_; }
   // Whether the last owner called mark_clean_shutdown (and nobody opened the directory since).
   bool clean_shutdown() const { return clean_shutdown_; }
   // nullopt in a directory that nobody claimed yet.
@@ -81,6 +84,7 @@ class LogDirectory {
   const std::string path_;
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<OffsetIndex> index_;
+  std::unique_ptr<JournalDirectory> journals_;
   std::optional<DirectoryIdentity> identity_;
   bool clean_shutdown_ = false;
   std::mutex removal_;

@@ -35,6 +35,7 @@ Result<> Log::load(RecoveryReport& report) {
   } else if (*checkpoint) {
     log_start_offset_ = (*checkpoint)->log_start_offset;
     checkpointed_recovery_point_ = (*checkpoint)->recovery_point;
+    journal_floor_ = (*checkpoint)->journal_floor;
   }
   const auto found = find_segments(report);
   if (!found) return std::unexpected(found.error());
@@ -67,19 +68,49 @@ Result<> Log::load(RecoveryReport& report) {
   }
   log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
   log_end_offset_ = recovery_point_ = segments_.active().next_offset();
-  if (log_start_offset_ > log_end_offset_) {
-    report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
-                                       log_end_offset_, log_start_offset_));
-    return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
-  }
   // As mark_synced does: the scan has synced what it read.
   if (checkpointed_recovery_point_ < segments_.active().base_offset()) {
     if (auto stored = store_checkpoint(); !stored) return stored;
   }
   if (auto loaded = load_epochs(report); !loaded) return loaded;
-  const auto from = producers_.load(log_start_offset_, log_end_offset_, options_.now_ms);
-  if (!from) return std::unexpected(from.error());
-  return replay_producers(*from, options_.now_ms, report.batches_replayed);
+  if (auto loaded = load_producers(options_.now_ms, report.batches_replayed); !loaded) return loaded;
+  if (auto applied = apply_journal(report); !applied) return applied;
+  journal_ = options_.journal;
+  staged_end_ = recovery_point_;
+  if (log_start_offset_ > log_end_offset_) {
+    report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
+                                       log_end_offset_, log_start_offset_));
+    return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
+  }
+  return epochs_.truncate_from_start(log_start_offset_);
+}
+
+// Appends what the journal has behind the log's end, and syncs it.
+Result<> Log::apply_journal(RecoveryReport& report) {
+  for (const JournaledBatch& journaled : options_.journaled) {
+    const JournalPosition& at = journaled.position;
+    if (at.run == journal_floor_.run && at.number < journal_floor_.number) continue;
+    if (journaled.log_end_offset < log_end_offset_) continue;
+    if (journaled.log_end_offset > log_end_offset_) {
+      return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format("{} ends at offset {}, but records up to {} were acknowledged: a segment file in {} "
+                      "was damaged or cut off. Nothing was changed. Restore the file, or see with "
+                      "`millrace log verify {}` what is sound",
+                      name_, log_end_offset_, journaled.log_end_offset, options_.directory,
+                      options_.directory));
+    }
+    const auto header = protocol::read_batch_header(journaled.batch);
+    if (!header) return std::unexpected(header.error());
+    if (auto assigned = epochs_.assign(header->partition_leader_epoch, header->base_offset); !assigned)
+      return assigned;
+    if (auto written = write(*header, journaled.batch, options_.now_ms); !written) return written;
+    ++report.batches_restored;
+  }
+  if (report.batches_restored == 0) return {};
+  report.notes.push_back(fmt::format("{} batches restored from the journal, up to offset {}",
+                                     report.batches_restored, log_end_offset_));
+  return flush();
 }
 
 // Whether batches are missing before a segment. The kernel may write a new segment's pages before those of
@@ -133,9 +164,11 @@ Result<> Log::load_segment(const FoundSegment& found, bool is_last,
     return s.base_offset == found.base_offset;
   });
   // Data that wasn't synced when the index said so last may be lost, unless all of it was closed in order.
-  if (summary != summaries.end() && summary->size == found.size &&
-      (summary->synced || options_.clean_shutdown)) {
-    segment->adopt(*summary);
+  const bool covers_all = summary != summaries.end() && summary->size == found.size;
+  const bool is_believed = summary != summaries.end() && summary->size <= found.size &&
+                           (summary->synced || (covers_all && options_.clean_shutdown));
+  if (is_believed) segment->adopt(*summary, found.size);
+  if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {
     if (auto scanned = scan(*segment, found.size, is_last, report, cut); !scanned) return scanned;
@@ -148,17 +181,18 @@ Result<> Log::load_segment(const FoundSegment& found, bool is_last,
   return {};
 }
 
-// Reads all of a segment, ends it before the first damage, and syncs it.
+// Reads what of a segment the index doesn't cover, ends it before the first damage, and syncs it.
 Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut) {
   auto file = segment.file();
   if (!file) return std::unexpected(file.error());
-  segment.forget_batches();
-  const auto scanned = scan_segment(**file, segment.base_offset(), [&](const BatchHeader& header) {
+  const int64_t from = segment.size();
+  if (from == 0) segment.forget_batches();
+  const auto scanned = scan_segment(**file, from, segment.next_offset(), [&](const BatchHeader& header) {
     segment.note_batch(header, options_.config.index_interval_bytes);
   });
   if (!scanned) return std::unexpected(scanned.error());
   ++report.segments_scanned;
-  report.bytes_scanned += file_size;
+  report.bytes_scanned += file_size - from;
   if (!scanned->damage.empty()) {
     if (!is_last && segment.next_offset() < checkpointed_recovery_point_) {
       return fail(
@@ -248,11 +282,20 @@ Result<> Log::load_epochs(RecoveryReport& report) {
     }
     if (auto rebuilt = epochs_.rebuild(std::move(entries)); !rebuilt) return rebuilt;
   }
-  if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
-  return epochs_.truncate_from_start(log_start_offset_);
+  return epochs_.truncate_from_end(log_end_offset_);
 }
 
-Result<> Log::replay_producers(int64_t from_offset, int64_t now_ms, int64_t& batches) {
+// From the latest snapshot that is of this log, and the batches behind it.
+Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
+  producers_.reset(log_start_offset_);
+  // Without the index more is replayed.
+  const auto snapshots = index_.producers(options_.id);
+  for (const Buffer& snapshot : snapshots.value_or(std::vector<Buffer>())) {
+    if (!producers_.restore(snapshot, log_start_offset_, log_end_offset_, now_ms)) continue;
+    producers_stored_at_ = producers_.end_offset();
+    break;
+  }
+  const int64_t from_offset = producers_.end_offset();
   for (size_t i = segments_.floor(from_offset); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
     if (segment.next_offset() <= from_offset) continue;

@@ -29,18 +29,29 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   const int64_t end_offset = segments_.active().next_offset();
   // Only a batch that began below the start was left: the log goes on, empty, at its start.
   if (end_offset < log_start_offset_) return truncate_fully_and_start_at(log_start_offset_, now_ms);
-  // Or a crash could bring a summary back that is believed once the file has its old size again.
-  (void)index_.flush();
   log_end_offset_ = end_offset;
   recovery_point_ = std::min(recovery_point_, log_end_offset_);
-  if (checkpointed_recovery_point_ > recovery_point_) {
-    if (auto stored = store_checkpoint(); !stored) return stored;
-  }
+  if (auto left = leave_journal_behind(); !left) return left;
   if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
-  const auto from = producers_.load(log_start_offset_, log_end_offset_, now_ms);
-  if (!from) return std::unexpected(from.error());
   int64_t replayed = 0;
-  return replay_producers(*from, now_ms, replayed);
+  return load_producers(now_ms, replayed);
+}
+
+// After a truncation: what index and journal have of before it must not come back. So what the log still has
+// is synced, and doesn't need them.
+Result<> Log::leave_journal_behind() {
+  ++truncations_;
+  // Or a crash could bring a summary back that is believed once the file has its old size again.
+  (void)index_.remove_producers(options_.id);
+  producers_stored_at_ = -1;
+  (void)index_.flush();
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (journal_ != nullptr) {
+    journal_->forget(options_.id);
+    journal_floor_ = journal_->next_position();
+  }
+  staged_end_ = log_end_offset_;
+  return store_checkpoint();
 }
 
 // Cuts the active segment before the batch that holds `offset` or lies beyond it.
@@ -82,15 +93,14 @@ Result<> Log::truncate_fully_and_start_at(int64_t offset, int64_t now_ms) {
     go_offline(synced.error().message);
     return synced;
   }
-  (void)index_.flush();
   log_start_offset_ = log_end_offset_ = recovery_point_ = offset;
   if (auto added = add_segment(offset, now_ms); !added) {
     go_offline(added.error().message);
     return added;
   }
-  if (auto stored = store_checkpoint(); !stored) return stored;
-  if (auto cleared = epochs_.clear(); !cleared) return cleared;
-  return producers_.reset(offset);
+  if (auto left = leave_journal_behind(); !left) return left;
+  producers_.reset(offset);
+  return epochs_.clear();
 }
 
 Result<int64_t> Log::delete_records(int64_t before_offset) {
@@ -116,12 +126,13 @@ Result<> Log::move_start(int64_t offset) {
   log_start_offset_ = std::max(log_start_offset_, offset);
   if (auto truncated = epochs_.truncate_from_start(log_start_offset_); !truncated) return truncated;
   // Producers whose batches are all gone now are in no segment any more.
-  return producers_.take_snapshot();
+  store_producers(producers_.end_offset(), producers_.snapshot());
+  return {};
 }
 
 Result<> Log::store_checkpoint() {
-  const auto stored =
-      storage::store_checkpoint(files_, options_.directory, {log_start_offset_, recovery_point_});
+  const auto stored = storage::store_checkpoint(files_, options_.directory,
+                                                {log_start_offset_, recovery_point_, journal_floor_});
   if (stored) checkpointed_recovery_point_ = recovery_point_;
   return stored;
 }

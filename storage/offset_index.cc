@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "storage/database_logger.h"
 
@@ -20,13 +21,14 @@ namespace millrace::storage {
 namespace {
 
 // Keys: topic id (16), partition (4), kind (1), base offset (8), and then, by kind, nothing (summary), the
-// block's first offset (8), or the block's first timestamp and offset (8 + 8). All big-endian, so that they
-// sort as numbers.
-enum class Kind : char { kBlock = 'o', kSummary = 's', kTime = 't' };
+// block's first offset (8), or the block's first timestamp and offset (8 + 8). A producer snapshot has its
+// own offset in the place of the base offset. All big-endian, so that they sort as numbers.
+enum class Kind : char { kBlock = 'o', kSummary = 's', kTime = 't', kProducers = 'p' };
 
 constexpr size_t kPartitionSize = 20;
 constexpr size_t kSegmentSize = kPartitionSize + 1 + sizeof(int64_t);
 constexpr size_t kEntrySize = 3 * sizeof(int64_t);
+constexpr size_t kKeptSnapshots = 2;
 constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
 constexpr size_t kWriteBufferBytes = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
@@ -265,6 +267,16 @@ Result<> OffsetIndex::remove_summary(const SegmentKey& key) {
   return write(batch);
 }
 
+// Of the time keys, which don't sort by offset, those of the blocks stay and lead nowhere.
+Result<> OffsetIndex::remove_blocks_from(const SegmentKey& key, int64_t offset) {
+  const std::string prefix = segment_prefix(key, Kind::kBlock);
+  std::string from = prefix;
+  put_u64(from, static_cast<uint64_t>(offset));
+  rocksdb::WriteBatch batch;
+  batch.DeleteRange(from, after(prefix));
+  return write(batch);
+}
+
 Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
   rocksdb::WriteBatch batch;
   batch.Delete(segment_prefix(key, Kind::kSummary));
@@ -276,6 +288,43 @@ Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
 Result<> OffsetIndex::remove_partition(const TopicIdPartition& partition) {
   rocksdb::WriteBatch batch;
   remove_all(batch, partition_prefix(partition));
+  return write(batch);
+}
+
+Result<> OffsetIndex::add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot) {
+  const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kProducers);
+  std::string key = prefix;
+  put_u64(key, static_cast<uint64_t>(offset));
+  rocksdb::WriteBatch batch;
+  size_t kept = 1;
+  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
+  std::string last = prefix;
+  put_u64(last, std::numeric_limits<int64_t>::max());
+  for (iterator->SeekForPrev(last); iterator->Valid() && iterator->key().starts_with(prefix);
+       iterator->Prev()) {
+    if (iterator->key() == key || kept++ < kKeptSnapshots) continue;
+    batch.Delete(iterator->key());
+  }
+  batch.Put(key, rocksdb::Slice(reinterpret_cast<const char*>(snapshot.data()), snapshot.size()));
+  return write(batch);
+}
+
+Result<std::vector<Buffer>> OffsetIndex::producers(const TopicIdPartition& partition) const {
+  const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kProducers);
+  std::vector<Buffer> found;
+  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
+  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+    const Bytes value = as_bytes(iterator->value().ToStringView());
+    found.emplace_back(value.begin(), value.end());
+  }
+  if (auto status = checked(iterator->status()); !status) return std::unexpected(status.error());
+  std::reverse(found.begin(), found.end());
+  return found;
+}
+
+Result<> OffsetIndex::remove_producers(const TopicIdPartition& partition) {
+  rocksdb::WriteBatch batch;
+  remove_all(batch, partition_prefix(partition) + static_cast<char>(Kind::kProducers));
   return write(batch);
 }
 

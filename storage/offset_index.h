@@ -4,8 +4,8 @@
 // and no answer of it is believed without a look at the batch it points to. Writes become durable in the
 // order in which they were made, so what is there is the state of some earlier moment.
 //
-// A segment's entries are stored in blocks; a segment is covered once it has a summary. Any thread may call
-// any function.
+// A segment's entries are stored in blocks; a segment is covered as far as its summary says. Any thread may
+// call any function.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/topic_partition.h"
 
@@ -74,8 +75,17 @@ class OffsetIndex {
   Result<> seal(const SegmentKey& key, std::span<const IndexEntry> entries, const SegmentSummary& summary);
   // The segment is no longer covered; its entries stay.
   Result<> remove_summary(const SegmentKey& key);
+  // Removes the blocks that begin at `offset` or beyond it.
+  Result<> remove_blocks_from(const SegmentKey& key, int64_t offset);
   Result<> remove_segment(const SegmentKey& key);
   Result<> remove_partition(const TopicIdPartition& partition);
+
+  // Snapshots of a partition's producer state as of some offset: the last two are kept, since the last may be
+  // of records that a power loss takes back.
+  Result<> add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot);
+  // The latest first.
+  Result<std::vector<Buffer>> producers(const TopicIdPartition& partition) const;
+  Result<> remove_producers(const TopicIdPartition& partition);
 
   // How far a lookup may go: one that is kept to memory fails with kOperationNotAttempted where it would have
   // to wait for the disk. The same lookup with kDisk then brings into memory what it needs.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <limits>
 
@@ -14,10 +13,8 @@ namespace {
 
 using protocol::BatchHeader;
 
-constexpr size_t kSnapshotLimit = size_t{1} << 30;
 constexpr uint32_t kSnapshotMagic = 0x4d525053;  // "MRPS"
 constexpr uint32_t kSnapshotVersion = 1;
-constexpr size_t kOffsetDigits = 20;
 
 // Snapshots are read by the machine that wrote them: native byte order.
 template <class T>
@@ -92,12 +89,8 @@ bool follows(int32_t last_sequence, int32_t next_sequence) {
 
 }  // namespace
 
-ProducerState::ProducerState(FileSystem& files, std::string directory, std::string partition_name,
-                             int64_t expiration_ms)
-    : files_(files),
-      directory_(std::move(directory)),
-      partition_name_(std::move(partition_name)),
-      expiration_ms_(expiration_ms) {}
+ProducerState::ProducerState(std::string partition_name, int64_t expiration_ms)
+    : partition_name_(std::move(partition_name)), expiration_ms_(expiration_ms) {}
 
 const ProducerEntry* ProducerState::find(int64_t producer_id) const {
   const auto found = producers_.find(producer_id);
@@ -183,98 +176,39 @@ size_t ProducerState::expire(int64_t now_ms) {
                        [&](const auto& item) { return now_ms - item.second.last_seen_ms >= expiration_ms_; });
 }
 
-std::string ProducerState::snapshot_path(int64_t offset) const {
-  return fmt::format("{}/{:020}{}", directory_, offset, kSnapshotSuffix);
+Buffer ProducerState::snapshot() const {
+  Buffer content(sizeof(uint32_t));
+  put(content, kSnapshotMagic);
+  put(content, kSnapshotVersion);
+  put(content, end_offset_);
+  for (const auto& [id, entry] : producers_) put_entry(content, entry);
+  const uint32_t crc = protocol::crc32c(Bytes(content).subspan(sizeof(uint32_t)));
+  std::memcpy(content.data(), &crc, sizeof crc);
+  return content;
 }
 
-Result<std::vector<int64_t>> ProducerState::snapshot_offsets() const {
-  const auto entries = files_.list(directory_);
-  if (!entries) return std::unexpected(entries.error());
-  std::vector<int64_t> offsets;
-  for (const DirectoryEntry& entry : *entries) {
-    const std::string_view name = entry.name;
-    if (name.size() != kOffsetDigits + kSnapshotSuffix.size() || !name.ends_with(kSnapshotSuffix)) continue;
-    int64_t offset = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + kOffsetDigits, offset);
-    if (parsed.ec == std::errc() && parsed.ptr == name.data() + kOffsetDigits) offsets.push_back(offset);
-  }
-  return offsets;  // the directory's order is that of the numbers
-}
-
-bool ProducerState::load_snapshot(int64_t offset, int64_t now_ms) {
-  const auto content = read_file(files_, snapshot_path(offset), kSnapshotLimit);
-  if (!content || content->size() < sizeof(uint32_t)) return false;
-  const Bytes body = Bytes(*content).subspan(sizeof(uint32_t));
-  uint32_t crc = 0;
-  std::memcpy(&crc, content->data(), sizeof crc);
-  if (protocol::crc32c(body) != crc) return false;
-  SnapshotReader in(body);
+bool ProducerState::restore(Bytes snapshot, int64_t log_start_offset, int64_t log_end_offset,
+                            int64_t now_ms) {
+  SnapshotReader in(snapshot);
+  const auto crc = in.take<uint32_t>();
+  if (in.is_short() || protocol::crc32c(snapshot.subspan(sizeof crc)) != crc) return false;
   if (in.take<uint32_t>() != kSnapshotMagic || in.take<uint32_t>() != kSnapshotVersion) return false;
-  if (in.take<int64_t>() != offset) return false;
-  producers_.clear();
+  const auto offset = in.take<int64_t>();
+  if (in.is_short() || offset < log_start_offset || offset > log_end_offset) return false;
+  std::unordered_map<int64_t, ProducerEntry> producers;
   while (in.left() > 0) {
     const auto entry = take_entry(in);
-    if (!entry) {
-      producers_.clear();
-      return false;
-    }
-    if (now_ms - entry->last_seen_ms < expiration_ms_) producers_[entry->producer_id] = *entry;
+    if (!entry) return false;
+    if (now_ms - entry->last_seen_ms < expiration_ms_) producers[entry->producer_id] = *entry;
   }
+  producers_ = std::move(producers);
   end_offset_ = offset;
   return true;
 }
 
-Result<int64_t> ProducerState::load(int64_t log_start_offset, int64_t log_end_offset, int64_t now_ms) {
-  auto offsets = snapshot_offsets();
-  if (!offsets) return std::unexpected(offsets.error());
-  producers_.clear();
-  last_snapshot_offset_.reset();
-  while (!offsets->empty()) {
-    const int64_t offset = offsets->back();
-    offsets->pop_back();
-    if (offset >= log_start_offset && offset <= log_end_offset && load_snapshot(offset, now_ms)) {
-      last_snapshot_offset_ = offset;
-      return offset;
-    }
-    // Beyond the end it may be of a history that was cut off; below the start or damaged it is of no use.
-    if (auto removed = files_.remove(snapshot_path(offset)); !removed)
-      return std::unexpected(removed.error());
-  }
-  end_offset_ = log_start_offset;
-  return log_start_offset;
-}
-
-Result<> ProducerState::take_snapshot() {
-  if (last_snapshot_offset_ == end_offset_) return {};
-  Buffer body;
-  put(body, kSnapshotMagic);
-  put(body, kSnapshotVersion);
-  put(body, end_offset_);
-  for (const auto& [id, entry] : producers_) put_entry(body, entry);
-  Buffer content;
-  content.reserve(sizeof(uint32_t) + body.size());
-  put(content, protocol::crc32c(body));
-  content.insert(content.end(), body.begin(), body.end());
-  if (auto stored = replace_file(files_, snapshot_path(end_offset_), content); !stored) return stored;
-  last_snapshot_offset_ = end_offset_;
-  const auto offsets = snapshot_offsets();
-  if (!offsets) return std::unexpected(offsets.error());
-  for (size_t i = 0; i + kKeptSnapshots < offsets->size(); ++i) {
-    if (auto removed = files_.remove(snapshot_path((*offsets)[i])); !removed) return removed;
-  }
-  return {};
-}
-
-Result<> ProducerState::reset(int64_t offset) {
+void ProducerState::reset(int64_t offset) {
   producers_.clear();
   end_offset_ = offset;
-  last_snapshot_offset_.reset();
-  const auto offsets = snapshot_offsets();
-  if (!offsets) return std::unexpected(offsets.error());
-  for (const int64_t snapshot : *offsets) {
-    if (auto removed = files_.remove(snapshot_path(snapshot)); !removed) return removed;
-  }
-  return {};
 }
 
 }  // namespace millrace::storage

@@ -1,9 +1,8 @@
 // What a partition knows about idempotent producers (KIP-98, KIP-360): per producer id its epoch and its last
 // five batches, against which the sequence numbers of the next one are checked.
 //
-// The state is a function of the log: it is rebuilt by replay of batch headers. Snapshots
-// ("<offset>.snapshot" in the partition's directory, written when a segment rolls and at a clean close) only
-// shorten the replay; one that is damaged is ignored.
+// The state is a function of the log: it is rebuilt by replay of batch headers. Snapshots, which the log
+// keeps in the index, only shorten the replay; one that is damaged is ignored.
 #pragma once
 
 #include <array>
@@ -14,9 +13,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "protocol/bytes.h"
 #include "protocol/record_batch.h"
 #include "protocol/result.h"
-#include "storage/file_system.h"
 
 namespace millrace::storage {
 
@@ -48,11 +47,7 @@ struct ProducerEntry {
 
 class ProducerState {
  public:
-  static constexpr std::string_view kSnapshotSuffix = ".snapshot";
-  // Older snapshots are removed when a new one is written.
-  static constexpr size_t kKeptSnapshots = 3;
-
-  ProducerState(FileSystem& files, std::string directory, std::string partition_name, int64_t expiration_ms);
+  ProducerState(std::string partition_name, int64_t expiration_ms);
 
   // The batch that was already appended with the epoch and the sequence numbers of `header`, if it is one of
   // the last five.
@@ -69,14 +64,13 @@ class ProducerState {
   size_t expire(int64_t now_ms);
   void set_expiration_ms(int64_t expiration_ms) { expiration_ms_ = expiration_ms; }
 
-  // Starts from the newest sound snapshot with an offset in [log_start_offset, log_end_offset], or empty at
-  // log_start_offset; returns the offset from which batches must be replayed. Snapshots beyond log_end_offset
-  // are removed.
-  Result<int64_t> load(int64_t log_start_offset, int64_t log_end_offset, int64_t now_ms);
-  // Writes the state as of end_offset(); nothing when there is such a snapshot already.
-  Result<> take_snapshot();
-  // Empty again, without snapshots, at `offset`.
-  Result<> reset(int64_t offset);
+  // The state as of end_offset(), for restore().
+  Buffer snapshot() const;
+  // Starts from a snapshot; false, and nothing changes, if it is damaged or its offset lies outside
+  // [log_start_offset, log_end_offset]: beyond the end it may be of a history that was cut off.
+  bool restore(Bytes snapshot, int64_t log_start_offset, int64_t log_end_offset, int64_t now_ms);
+  // Empty again, at `offset`.
+  void reset(int64_t offset);
 
   // The state is that after the batch before this offset.
   int64_t end_offset() const { return end_offset_; }
@@ -86,16 +80,9 @@ class ProducerState {
   std::vector<ProducerEntry> list() const;
 
  private:
-  Result<std::vector<int64_t>> snapshot_offsets() const;
-  std::string snapshot_path(int64_t offset) const;
-  bool load_snapshot(int64_t offset, int64_t now_ms);
-
-  FileSystem& files_;
-  const std::string directory_;
   const std::string partition_name_;
   int64_t expiration_ms_;
   int64_t end_offset_ = 0;
-  std::optional<int64_t> last_snapshot_offset_;
   std::unordered_map<int64_t, ProducerEntry> producers_;
 };
 

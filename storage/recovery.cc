@@ -30,13 +30,12 @@ std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int6
 
 }  // namespace
 
-Result<ScanResult> scan_segment(const File& file, int64_t base_offset,
+Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowest_offset,
                                 const std::function<void(const BatchHeader&)>& visit) {
   const auto size = file.size();
   if (!size) return std::unexpected(size.error());
   ForwardReader reader(file, *size);
-  ScanResult result;
-  int64_t lowest_offset = base_offset;
+  ScanResult result{.valid_bytes = position, .damage = {}};
   while (result.valid_bytes < *size) {
     const auto start = reader.at(result.valid_bytes, BatchHeader::kSize);
     if (!start) return std::unexpected(start.error());
@@ -72,18 +71,23 @@ Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const st
   LogCheckpoint checkpoint;
   long long start = 0;
   long long recovery_point = 0;
+  unsigned long long run = 0;
+  unsigned long long number = 0;
   int end = 0;
-  const int fields = std::sscanf(text.c_str(), "version 0\nlog_start_offset %lld\nrecovery_point %lld\nend%n",
-                                 &start, &recovery_point, &end);
-  if (fields != 2 || end == 0 || start < 0 || recovery_point < 0) {
+  const int fields = std::sscanf(
+      text.c_str(), "version 0\nlog_start_offset %lld\nrecovery_point %lld\njournal_floor %llu %llu\nend%n",
+      &start, &recovery_point, &run, &number, &end);
+  if (fields != 4 || end == 0 || start < 0 || recovery_point < 0) {
     return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
   }
-  return LogCheckpoint{start, recovery_point};
+  return LogCheckpoint{start, recovery_point, {run, number}};
 }
 
 Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint) {
-  const std::string text = fmt::format("version 0\nlog_start_offset {}\nrecovery_point {}\nend\n",
-                                       checkpoint.log_start_offset, checkpoint.recovery_point);
+  const std::string text =
+      fmt::format("version 0\nlog_start_offset {}\nrecovery_point {}\njournal_floor {} {}\nend\n",
+                  checkpoint.log_start_offset, checkpoint.recovery_point, checkpoint.journal_floor.run,
+                  checkpoint.journal_floor.number);
   return replace_file(files, fmt::format("{}/{}", directory, LogCheckpoint::kFileName), as_bytes(text));
 }
 

@@ -10,6 +10,7 @@
 #include "protocol/record_batch.h"
 #include "protocol/result.h"
 #include "storage/file_system.h"
+#include "storage/journal_format.h"
 
 namespace millrace::storage {
 
@@ -27,6 +28,7 @@ struct RecoveryReport {
   size_t segments_scanned = 0;
   int64_t bytes_scanned = 0;
   int64_t batches_replayed = 0;  // for the producer state
+  int64_t batches_restored = 0;  // from the journal
   std::vector<Cut> cuts;
   // Everything else worth a line in the log: files removed, checkpoints rebuilt.
   std::vector<std::string> notes;
@@ -38,10 +40,10 @@ struct ScanResult {
   std::string damage;
 };
 
-// Goes through the batches of a segment file from its start: sizes, magic, CRC, ascending offsets (the first
-// at least `base_offset`). Calls `visit` for each sound batch, up to the first that isn't. Errors:
+// Goes through the batches of a segment file from `position` on: sizes, magic, CRC, ascending offsets (the
+// first at least `lowest_offset`). Calls `visit` for each sound batch, up to the first that isn't. Errors:
 // kKafkaStorageError when the file can't be read.
-Result<ScanResult> scan_segment(const File& file, int64_t base_offset,
+Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowest_offset,
                                 const std::function<void(const protocol::BatchHeader&)>& visit);
 
 // What a log keeps in the small file "log-checkpoint".
@@ -51,6 +53,8 @@ struct LogCheckpoint {
   int64_t log_start_offset = 0;
   // Records below were synced when this was written.
   int64_t recovery_point = 0;
+  // What the journal of this run has from before this position isn't the log's any more (a truncation).
+  JournalPosition journal_floor;
 };
 
 // nullopt when there is no checkpoint; kCorruptMessage when it doesn't parse.

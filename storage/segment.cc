@@ -72,11 +72,6 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
     }
     return written;
   }
-  if (sealed_) {
-    // A failure leaves a summary of another size than the file's, which the next start doesn't believe.
-    (void)index_.remove_summary(key_);
-    sealed_ = false;
-  }
   if (size() == 0) created_ms_ = now_ms;
   last_append_ms_ = now_ms;
   adopted_ = false;
@@ -90,55 +85,76 @@ void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_inte
   if (!entry) return;
   if (entries_.size() == kBlockEntries) {
     // Entries that the index doesn't take make lookups longer, nothing else.
-    (void)index_.add_block(key_, entries_);
+    (void)index_.add_block(key_, std::span(entries_).subspan(stored_entries_));
     entries_.clear();
+    stored_entries_ = 0;
   }
   entries_.push_back(*entry);
 }
 
-void Segment::adopt(const SegmentSummary& summary) {
+void Segment::adopt(const SegmentSummary& summary, int64_t file_size) {
   summary_ = summary;
   known_.reset();
-  sealed_ = adopted_ = true;
+  stored_ = summary;
+  adopted_ = summary.size == file_size;
   bytes_since_entry_ = kEntryDue;
+  if (!adopted_) (void)index_.remove_blocks_from(key_, summary.next_offset);
 }
 
 void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries) {
   summary_ = summary;
   entries_ = std::move(entries);
+  stored_entries_ = 0;
+  stored_.reset();
   known_.reset();
-  sealed_ = adopted_ = false;
+  adopted_ = false;
 }
 
 void Segment::forget_batches() {
   (void)index_.remove_segment(key_);
-  sealed_ = adopted_ = false;
+  stored_.reset();
+  adopted_ = false;
   known_.reset();
   entries_.clear();
+  stored_entries_ = 0;
   bytes_since_entry_ = kEntryDue;
   summary_ = SegmentSummary{};
   summary_.base_offset = summary_.next_offset = key_.base_offset;
 }
 
+// False when the index doesn't take it: the next start reads more, nothing else.
+bool Segment::store(const SegmentSummary& summary) {
+  if (stored_ == summary) return true;
+  if (!index_.seal(key_, std::span(entries_).subspan(stored_entries_), summary)) return false;
+  stored_ = summary;
+  stored_entries_ = entries_.size();
+  return true;
+}
+
 void Segment::seal(bool synced) {
-  if (sealed_ && summary_.synced == synced) return;
   summary_.synced = synced;
-  if (!index_.seal(key_, entries_, summary_)) return;  // the next start scans this segment
-  sealed_ = true;
+  if (!store(summary_)) return;
   entries_.clear();
   entries_.shrink_to_fit();
+  stored_entries_ = 0;
   bytes_since_entry_ = kEntryDue;
 }
 
 void Segment::seal_stored() {
   entries_.clear();
-  sealed_ = false;
+  stored_entries_ = 0;
+  stored_.reset();
   seal(true);
 }
 
 void Segment::unseal() {
   (void)index_.remove_summary(key_);
-  sealed_ = false;
+  stored_.reset();
+}
+
+void Segment::checkpoint(SegmentSummary synced) {
+  synced.synced = true;
+  if (synced.size > 0) (void)store(synced);
 }
 
 }  // namespace millrace::storage

@@ -39,6 +39,7 @@ class Segment {
   static std::string file_name(int64_t base_offset);
   static std::optional<int64_t> base_offset_of(std::string_view file_name);
 
+  const SegmentSummary& summary() const { return summary_; }
   int64_t base_offset() const { return summary_.base_offset; }
   int64_t next_offset() const { return summary_.next_offset; }
   int64_t size() const { return summary_.size; }
@@ -65,23 +66,27 @@ class Segment {
                   int32_t index_interval_bytes);
   // Takes note of a batch that stands at the end (size()), as a scan finds it.
   void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
-  // Believes the index for all that is in the file.
-  void adopt(const SegmentSummary& summary);
+  // Believes the index for the part of the file that the summary tells of; of what comes behind it, the index
+  // forgets what it may know.
+  void adopt(const SegmentSummary& summary, int64_t file_size);
   // Believes what compaction says of the file that it wrote. The entries stay in memory until seal_stored.
   void adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries);
   // Forgets all batches, in the index too; the file stays as it is. If it is to be written again, flush the
   // index first: after a crash the old summary would be back, and believed if the file happened to have its
   // old size.
   void forget_batches();
-  // Stores the rest of the entries and the summary in the index.
+  // Stores the rest of the entries and the summary in the index, for a segment that isn't appended to for
+  // now.
   void seal(bool synced);
   // The same where the index has the entries already.
   void seal_stored();
   // Takes the summary out of the index: from the next flush of that on, a start after a crash reads the file.
   void unseal();
-  bool is_sealed() const { return sealed_; }
+  // Stores the entries and an earlier summary() of this segment, up to which it is synced by now, while it
+  // goes on: the next start reads only what comes behind.
+  void checkpoint(SegmentSummary synced);
   bool is_torn() const { return torn_; }
-  // Known from the index alone, and unchanged since.
+  // All of it known from the index alone, and unchanged since.
   bool is_adopted() const { return adopted_; }
 
   // The first batch that holds `offset` or lies beyond it; nullopt when there is none. This and the next
@@ -101,6 +106,7 @@ class Segment {
  private:
   Result<IndexEntry> checked(const Result<std::optional<IndexEntry>>& stored, MissingData* missing) const;
   KnownPositions& known() const;
+  bool store(const SegmentSummary& summary);
   IndexEntry start() const { return {base_offset(), 0, -1}; }
 
   FileSystem& files_;
@@ -111,10 +117,11 @@ class Segment {
   int64_t created_ms_;
   int64_t last_append_ms_ = 0;
   int64_t bytes_since_entry_ = kEntryDue;
-  bool sealed_ = false;  // the index has a summary
+  std::optional<SegmentSummary> stored_;  // what the index has
   bool torn_ = false;
   bool adopted_ = false;
   std::vector<IndexEntry> entries_;
+  size_t stored_entries_ = 0;  // how many of entries_ the index has, too
   mutable std::shared_ptr<File> file_;
   mutable std::unique_ptr<KnownPositions> known_;  // while the file is open and used
 };

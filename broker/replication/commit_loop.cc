@@ -1,31 +1,49 @@
 #include "broker/replication/commit_loop.h"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "broker/replication/partition.h"
+#include "broker/runtime/logging.h"
 
 namespace millrace::replication {
 namespace {
 
-struct SyncedUpTo {
-  std::weak_ptr<Partition> partition;
-  int64_t end_offset;
-};
-
-Result<> sync_all(const std::vector<std::shared_ptr<storage::File>>& files) {
-  for (const auto& file : files) {
-    if (auto synced = file->sync_data(); !synced) return synced;
-  }
-  return {};
-}
+// Between tries to make a journal file where the disk has no room for one.
+constexpr int64_t kFileRetryMs = 60'000;
 
 }  // namespace
 
-CommitLoop::CommitLoop(runtime::Shard& shard, runtime::DiskPool& disk_pool,
-                       std::function<void(const Error&)> sync_failed)
-    : shard_(shard), disk_pool_(disk_pool), sync_failed_(std::move(sync_failed)) {}
+// One round's partitions, and what is to be done for them on disk.
+struct CommitLoop::Round {
+  struct Member {
+    std::weak_ptr<Partition> partition;
+    storage::LogCommit commit;
+  };
+
+  std::vector<Member> members;
+  std::optional<storage::Journal::Write> group;
+
+  // On a thread of the disk pool.
+  Result<> make_durable(storage::FileSystem& files) const {
+    if (group) {
+      if (auto written = storage::Journal::write(*group); !written) return written;
+    }
+    for (const Member& member : members) {
+      if (auto synced = member.commit.dirty.sync(files); !synced) return synced;
+    }
+    return {};
+  }
+};
+
+CommitLoop::CommitLoop(runtime::Shard& shard, Options options)
+    : shard_(shard),
+      options_(std::move(options)),
+      journal_(options_.log_directory.journals().next_run(), storage::JournalDirectory::kFileBytes),
+      checkpointer_(shard, {.disk_pool = options_.disk_pool,
+                            .files = options_.files,
+                            .log_directory = options_.log_directory,
+                            .journal = journal_,
+                            .sync_failed = options_.sync_failed}) {}
 
 void CommitLoop::request_sync(Partition& partition) {
   if (partition.sync_requested()) return;
@@ -49,14 +67,17 @@ void CommitLoop::request_what_is_due() {
 
 runtime::Task<> CommitLoop::run() {
   running_ = true;
+  shard_.spawn([this] { return checkpointer_.run(); });
   while (!stopping_ || !requested_.empty()) {
-    request_what_is_due();
+    if (!by_deadline_.empty()) request_what_is_due();
     if (requested_.empty()) {
       co_await wakeup_.wait_until(by_deadline_.empty() ? runtime::kNever : by_deadline_.begin()->first);
     } else {
-      co_await sync_round();
+      co_await commit_round();
     }
   }
+  co_await checkpointer_.stop();
+  while (preparing_file_) co_await wakeup_.wait();
   running_ = false;
   ended_.notify_all();
 }
@@ -67,37 +88,65 @@ runtime::Task<> CommitLoop::stop() {
   while (running_) co_await ended_.wait();
 }
 
-runtime::Task<> CommitLoop::sync_round() {
-  std::vector<std::shared_ptr<storage::File>> files;
-  std::vector<SyncedUpTo> progress;
-  progress.reserve(requested_.size());
-  for (const auto& held : std::exchange(requested_, {})) {
+CommitLoop::Round CommitLoop::take_round() {
+  Round round;
+  round.members.reserve(requested_.size());
+  for (auto& held : std::exchange(requested_, {})) {
     const auto partition = held.lock();
     if (!partition) continue;
     partition->set_sync_requested(false);
     if (partition->removed()) continue;
-    auto dirty = partition->log().dirty_files();
-    if (!dirty) {
-      sync_failed_(dirty.error());
-      partition->log().mark_failed(dirty.error());
+    auto commit = partition->log().take_commit();
+    if (!commit) {
+      options_.sync_failed(commit.error());
+      partition->log().mark_failed(commit.error());
       continue;
     }
-    std::move(dirty->files.begin(), dirty->files.end(), std::back_inserter(files));
-    progress.push_back({held, dirty->end_offset});
+    round.members.push_back({std::move(held), std::move(*commit)});
   }
-  auto sync = [files = std::move(files)] { return sync_all(files); };
-  const Result<> synced = co_await disk_pool_.run(std::move(sync));
-  if (!synced) {
-    sync_failed_(synced.error());
-    for (const SyncedUpTo& failed : progress) {
-      const auto partition = failed.partition.lock();
-      if (partition && !partition->removed()) partition->log().mark_failed(synced.error());
+  round.group = journal_.take();
+  return round;
+}
+
+runtime::Task<> CommitLoop::commit_round() {
+  const Round round = take_round();
+  auto make_durable = [&round, &files = options_.files] { return round.make_durable(files); };
+  const Result<> durable = co_await options_.disk_pool.run(std::move(make_durable));
+  journal_.done();
+  if (!durable) options_.sync_failed(durable.error());
+  for (const Round::Member& member : round.members) {
+    const auto partition = member.partition.lock();
+    if (!partition || partition->removed()) continue;
+    if (durable) {
+      partition->committed(member.commit);
+    } else {
+      partition->log().mark_failed(durable.error());
     }
-    co_return;
   }
-  for (const SyncedUpTo& done : progress) {
-    if (const auto partition = done.partition.lock()) partition->synced(done.end_offset);
+  if (journal_.has_full()) checkpointer_.hurry();
+  if (journal_.wants_file()) prepare_file();
+}
+
+void CommitLoop::prepare_file() {
+  if (preparing_file_ || stopping_ || shard_.clock().monotonic_ns() < next_file_try_ns_) return;
+  preparing_file_ = true;
+  shard_.spawn([this] { return add_file(); });
+}
+
+// Until there is one, and where the disk has no room for one, segments are synced.
+runtime::Task<> CommitLoop::add_file() {
+  auto take = [this] { return options_.log_directory.journals().take_file(); };
+  auto file = co_await options_.disk_pool.run(take);
+  preparing_file_ = false;
+  if (file) {
+    journal_.add_file(std::move(*file));
+  } else {
+    next_file_try_ns_ = shard_.clock().deadline_in_ms(kFileRetryMs);
+    runtime::log_warning(
+        "No journal file could be made, so every segment is synced by itself, which is slower: {}",
+        file.error().message);
   }
+  wakeup_.notify_all();
 }
 
 }  // namespace millrace::replication

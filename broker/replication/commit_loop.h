@@ -1,19 +1,23 @@
-// Makes appended records durable: one loop per shard that syncs every file written since the last round, in
-// the disk pool, and then tells the partitions how far they are on disk. Appends that arrive during a sync
-// share the next one (group commit).
+// Makes appended records durable: one loop per shard that takes everything appended since its last round to
+// disk, in the disk pool, and then tells the partitions. Appends that arrive meanwhile share the next round
+// (group commit).
+//
+// Most records go to the shard's journal, all of them with one write; logs with much to write, and topics
+// that are synced only now and then, have their segments synced (storage::Log::take_commit decides).
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "broker/replication/checkpointer.h"
 #include "broker/runtime/disk_pool.h"
 #include "broker/runtime/notifier.h"
 #include "broker/runtime/shard.h"
 #include "broker/runtime/task.h"
-#include "storage/log.h"
+#include "storage/journal.h"
+#include "storage/log_directory.h"
 
 namespace millrace::replication {
 
@@ -21,31 +25,50 @@ class Partition;
 
 class CommitLoop {
  public:
-  // `sync_failed` is called on the shard with what went wrong. After a failed sync nobody knows what is on
-  // disk and a second sync may lie, so it must end the process.
-  CommitLoop(runtime::Shard& shard, runtime::DiskPool& disk_pool,
-             std::function<void(const Error&)> sync_failed);
+  struct Options {
+    runtime::DiskPool& disk_pool;
+    storage::FileSystem& files;
+    storage::LogDirectory& log_directory;
+    // Called on the shard with what went wrong. After a failed sync nobody knows what is on disk and a second
+    // sync may lie, so it must end the process.
+    std::function<void(const Error&)> sync_failed;
+  };
 
-  // Has what the partition's log holds now synced, with the next round.
+  // What `options` refers to outlives the loop.
+  CommitLoop(runtime::Shard& shard, Options options);
+
+  // For the logs of this shard, which end before the loop does.
+  storage::Journal& journal() { return journal_; }
+
+  // A partition's log has `bytes` more.
+  void appended(Partition& partition, size_t bytes) { checkpointer_.appended(partition, bytes); }
+  // Has what the partition's log holds now made durable, with the next round.
   void request_sync(Partition& partition);
-
   // The same, but not before the deadline unless something else asks for it (flush.ms).
   void request_sync_by(Partition& partition, int64_t deadline_ns);
 
   // Runs until stop(). Once, on the shard.
   runtime::Task<> run();
-  // Returns when everything requested so far is synced and run() has ended.
+  // Returns when everything requested so far is durable and run() has ended.
   runtime::Task<> stop();
 
  private:
-  runtime::Task<> sync_round();
+  struct Round;
+
+  runtime::Task<> commit_round();
+  Round take_round();
   void request_what_is_due();
+  void prepare_file();
+  runtime::Task<> add_file();
 
   runtime::Shard& shard_;
-  runtime::DiskPool& disk_pool_;
-  std::function<void(const Error&)> sync_failed_;
+  const Options options_;
+  storage::Journal journal_;
+  Checkpointer checkpointer_;
   std::vector<std::weak_ptr<Partition>> requested_;
   std::multimap<int64_t, std::weak_ptr<Partition>> by_deadline_;
+  int64_t next_file_try_ns_ = 0;
+  bool preparing_file_ = false;
   runtime::Notifier wakeup_;
   runtime::Notifier ended_;
   bool stopping_ = false;

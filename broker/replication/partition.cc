@@ -32,6 +32,7 @@ std::expected<storage::AppendInfo, storage::AppendError> Partition::append(Mutab
   if (removed()) return std::unexpected(storage::AppendError(Error{ErrorCode::kNotLeaderOrFollower, {}}));
   auto appended = log_->append_as_leader(records, leader_epoch_, now_ms, origin);
   if (!appended) return appended;
+  if (!appended->duplicate) commit_loop_.appended(*this, records.size());
   const int64_t flush_messages = log_->config().flush_messages;
   if (!appended->duplicate) records_since_sync_ += appended->last_offset - appended->base_offset + 1;
   if (records_since_sync_ >= flush_messages) {
@@ -144,11 +145,10 @@ void Partition::sync_due() {
   records_since_sync_ = 0;
 }
 
-void Partition::synced(int64_t end_offset) {
-  if (removed()) return;
-  log_->mark_synced(end_offset);
-  // A truncation while the sync ran leaves less than was asked for.
-  advance_high_watermark(std::min(end_offset, log_->log_end_offset()));
+void Partition::committed(const storage::LogCommit& commit) {
+  if (!commit.journaled) log_->mark_synced(commit.dirty);
+  // A truncation while the round ran leaves less than was asked for.
+  advance_high_watermark(std::min(commit.end_offset, log_->log_end_offset()));
 }
 
 std::unique_ptr<storage::Log> Partition::remove() {

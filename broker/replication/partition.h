@@ -2,7 +2,7 @@
 // move.
 //
 // Lives on one shard, which alone touches it. With one replica the high watermark is the end of what is
-// synced: consumers are shown only what a crash can't take back.
+// durable: consumers are shown only what a crash can't take back.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +66,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::expected<storage::AppendInfo, storage::AppendError> append(
       MutableBytes records, int64_t now_ms, storage::AppendOrigin origin = storage::AppendOrigin::kClient);
 
-  // Returns once the records before `end_offset` may be acknowledged: synced, and (with more replicas,
+  // Returns once the records before `end_offset` may be acknowledged: durable, and (with more replicas,
   // acks=all) held by every in-sync replica. kRequestTimedOut at the deadline, kNotLeaderOrFollower when the
   // partition was removed meanwhile.
   runtime::Task<Result<>> wait_acknowledged(int64_t end_offset, Acks acks, int64_t deadline_ns);
@@ -93,11 +93,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // For the commit loop: flush.ms has passed since the oldest record that wasn't synced then.
   void sync_due();
-  // For the commit loop: whether this partition waits for its next round; everything before an offset is on
-  // disk.
+  // For the commit loop: whether this partition waits for its next round, or for the next checkpoint; and
+  // that what a round took is on disk.
   bool sync_requested() const { return sync_requested_; }
   void set_sync_requested(bool requested) { sync_requested_ = requested; }
-  void synced(int64_t end_offset);
+  bool checkpoint_requested() const { return checkpoint_requested_; }
+  void set_checkpoint_requested(bool requested) { checkpoint_requested_ = requested; }
+  void committed(const storage::LogCommit& commit);
 
   // Takes the log out of service: waiters are told, later calls fail.
   std::unique_ptr<storage::Log> remove();
@@ -114,6 +116,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   int64_t high_watermark_;
   CommitLoop& commit_loop_;
   bool sync_requested_ = false;
+  bool checkpoint_requested_ = false;
   int64_t records_since_sync_ = 0;
   bool sync_is_planned_ = false;
   runtime::Notifier acknowledged_;

@@ -42,12 +42,21 @@ void say(const std::string& name, const storage::RecoveryReport& report) {
 PartitionTable::PartitionTable(runtime::Shard& shard, Options options)
     : shard_(shard),
       options_(std::move(options)),
-      commit_loop_(shard, options_.sync_pool, options_.sync_failed),
+      commit_loop_(shard, {.disk_pool = options_.sync_pool,
+                           .files = options_.files,
+                           .log_directory = options_.log_directory,
+                           .sync_failed = options_.sync_failed}),
       check_interval_ms_(metadata::broker_config(options_.static_config).log_retention_check_interval_ms) {}
 
 std::shared_ptr<Partition> PartitionTable::find(const TopicIdPartition& id) const {
   const auto found = partitions_.find(id);
   return found == partitions_.end() ? nullptr : found->second;
+}
+
+std::vector<TopicIdPartition> PartitionTable::failed() const {
+  std::vector<TopicIdPartition> ids;
+  for (const auto& [id, reason] : failed_) ids.push_back(id);
+  return ids;
 }
 
 runtime::Task<> PartitionTable::on_image(metadata::ImagePtr, metadata::ImagePtr after,
@@ -79,8 +88,8 @@ runtime::Task<> PartitionTable::open_missing(const metadata::TopicImage& topic,
   const auto config = metadata::topic_config(options_.static_config, image, options_.node_id, topic);
   const int64_t expiration_ms =
       metadata::broker_config(options_.static_config, image, options_.node_id).producer_id_expiration_ms;
-  auto open = [&] {
-    for (Opening& opening : openings) open_log(topic.name, config.log, expiration_ms, opening);
+  auto open = [&, journal = &commit_loop_.journal()] {
+    for (Opening& opening : openings) open_log(topic.name, config.log, expiration_ms, *journal, opening);
   };
   co_await options_.disk_pool.run(open);
   for (Opening& opening : openings) adopt(topic, opening);
@@ -88,7 +97,7 @@ runtime::Task<> PartitionTable::open_missing(const metadata::TopicImage& topic,
 
 // On a thread of the disk pool.
 void PartitionTable::open_log(const std::string& topic, const storage::LogConfig& config,
-                              int64_t expiration_ms, Opening& opening) const {
+                              int64_t expiration_ms, storage::Journal& journal, Opening& opening) const {
   storage::LogDirectory& log_directory = options_.log_directory;
   auto directory = log_directory.create(topic, opening.id);
   if (!directory) {
@@ -102,7 +111,9 @@ void PartitionTable::open_log(const std::string& topic, const storage::LogConfig
                                     .config = config,
                                     .now_ms = shard_.clock().now_ms(),
                                     .clean_shutdown = log_directory.clean_shutdown(),
-                                    .producer_expiration_ms = expiration_ms},
+                                    .producer_expiration_ms = expiration_ms,
+                                    .journal = &journal,
+                                    .journaled = log_directory.journals().recovered(opening.id)},
                                    &opening.report);
   if (!opening.log || (*opening.log)->recovery_point() >= (*opening.log)->log_end_offset()) return;
   // What a killed process left in the page cache is shown to consumers from now on, so it must be on disk,
@@ -126,6 +137,7 @@ void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) 
     runtime::log_info("Partition {}-{} is back in service", topic.name, opening.id.partition);
   }
   failed_count_.store(failed_.size());
+  options_.log_directory.journals().mark_recovered(opening.id);
   say((*opening.log)->name(), opening.report);
   partitions_.emplace(opening.id, std::make_shared<Partition>(std::move(*opening.log), topic.name,
                                                               opening.leader_epoch, commit_loop_));

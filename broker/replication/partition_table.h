@@ -46,7 +46,9 @@ class PartitionTable final : public metadata::ImageListener {
   ErrorCode absence(const TopicIdPartition& id) const {
     return failed_.contains(id) ? ErrorCode::kKafkaStorageError : ErrorCode::kNotLeaderOrFollower;
   }
-  // Partitions whose log could not be opened. Any thread.
+  // Partitions whose log could not be opened.
+  std::vector<TopicIdPartition> failed() const;
+  // How many. Any thread.
   size_t failed_count() const { return failed_count_.load(); }
   size_t size() const { return partitions_.size(); }
   // Calls f(Partition&) for each.
@@ -80,7 +82,7 @@ class PartitionTable final : public metadata::ImageListener {
   bool is_mine(const TopicIdPartition& id) const { return &options_.shards.shard_of(id) == &shard_; }
   runtime::Task<> open_missing(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   void open_log(const std::string& topic, const storage::LogConfig& config, int64_t expiration_ms,
-                Opening& opening) const;
+                storage::Journal& journal, Opening& opening) const;
   void adopt(const metadata::TopicImage& topic, Opening& opening);
   runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);

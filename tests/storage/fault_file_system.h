@@ -33,8 +33,12 @@ inline std::unexpected<Error> injected(const std::string& what, const std::strin
 
 class MemoryFile final : public File {
  public:
-  MemoryFile(std::shared_ptr<Node> node, std::string path, Faults& faults, int64_t& now_ms)
-      : node_(std::move(node)), path_(std::move(path)), faults_(faults), now_ms_(now_ms) {}
+  MemoryFile(std::shared_ptr<Node> node, std::string path, OpenMode mode, Faults& faults, int64_t& now_ms)
+      : node_(std::move(node)),
+        path_(std::move(path)),
+        is_durable_(mode == OpenMode::kDurable),
+        faults_(faults),
+        now_ms_(now_ms) {}
 
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     if (position >= static_cast<int64_t>(node_->content.size())) return 0;
@@ -44,12 +48,17 @@ class MemoryFile final : public File {
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
     if (node_->lost) return injected("write", path_);
+    if (is_durable_ && faults_.fail_sync) return injected("write", path_);
     for (const Bytes piece : pieces) {
       size_t n = piece.size();
       if (faults_.bytes_until_full >= 0) n = std::min(n, static_cast<size_t>(faults_.bytes_until_full));
       const size_t end = static_cast<size_t>(position) + n;
       if (node_->content.size() < end) node_->content.resize(end);
       std::copy_n(piece.begin(), n, node_->content.begin() + position);
+      if (is_durable_) {
+        if (node_->synced.size() < end) node_->synced.resize(end);
+        std::copy_n(piece.begin(), n, node_->synced.begin() + position);
+      }
       node_->modified_ms = now_ms_;
       position += static_cast<int64_t>(n);
       if (faults_.bytes_until_full >= 0) faults_.bytes_until_full -= static_cast<int64_t>(n);
@@ -75,6 +84,7 @@ class MemoryFile final : public File {
  private:
   std::shared_ptr<Node> node_;
   std::string path_;
+  const bool is_durable_;
   Faults& faults_;
   int64_t& now_ms_;
 };
@@ -125,7 +135,7 @@ class FaultFileSystem : public FileSystem {
       names_[path] = std::make_shared<Node>();
       names_[path]->modified_ms = now_ms;
     }
-    return std::make_shared<MemoryFile>(names_[path], path, faults, now_ms);
+    return std::make_shared<MemoryFile>(names_[path], path, mode, faults, now_ms);
   }
   Result<bool> exists(const std::string& path) override {
     return names_.contains(path) || directories_.contains(path);
@@ -176,6 +186,12 @@ class FaultFileSystem : public FileSystem {
     for (const auto& [name, node] : names_) {
       if (in_directory(name)) durable_names_[name] = node;
     }
+    return {};
+  }
+  Result<> sync_all(const std::string& path) override {
+    if (faults.fail_sync) return injected("sync all of", path);
+    for (auto& [name, node] : names_) node->synced = node->content;
+    durable_names_ = names_;
     return {};
   }
 

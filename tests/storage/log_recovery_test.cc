@@ -166,8 +166,8 @@ TEST_CASE("Dirty files synced elsewhere count once they are marked") {
   CHECK(dirty.files.size() == 3);
   CHECK(dirty.end_offset == 12);
   f.append(batch_of(2));
-  for (const auto& file : dirty.files) REQUIRE(file->sync_data());
-  f.log->mark_synced(dirty.end_offset);
+  REQUIRE(dirty.sync(f.files));
+  f.log->mark_synced(dirty);
   CHECK(f.log->recovery_point() == 12);
   CHECK(f.log->dirty_files()->files.size() == 1);
   f.log.reset();

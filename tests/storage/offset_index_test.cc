@@ -58,6 +58,36 @@ TEST_CASE("Equal timestamps at block bounds don't hide the first batch that has 
   CHECK((*index->floor_timestamp(key, 100))->offset == 5);
 }
 
+TEST_CASE("Blocks are removed from an offset on") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const SegmentKey key{kPartition, 0};
+  REQUIRE(index->add_block(key, entries_from(0, 3)));
+  REQUIRE(index->add_block(key, entries_from(100, 3)));
+  REQUIRE(index->add_block({kPartition, 500}, entries_from(500, 3)));
+  REQUIRE(index->remove_blocks_from(key, 100));
+  CHECK(index->entries(key)->size() == 3);
+  CHECK(index->entries({kPartition, 500})->size() == 3);
+}
+
+TEST_CASE("The last two producer snapshots of a partition are kept, the latest first") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const TopicIdPartition other{kPartition.topic_id, 4};
+  const auto bytes = [](std::string_view text) {
+    const Bytes view = as_bytes(text);
+    return Buffer(view.begin(), view.end());
+  };
+  REQUIRE(index->add_producers(other, 7, as_bytes("x")));
+  for (int64_t offset : {10, 300, 20'000}) {
+    REQUIRE(index->add_producers(kPartition, offset, as_bytes(std::to_string(offset))));
+  }
+  CHECK(*index->producers(kPartition) == std::vector{bytes("20000"), bytes("300")});
+  REQUIRE(index->add_producers(kPartition, 20'000, as_bytes("again")));
+  CHECK(*index->producers(kPartition) == std::vector{bytes("again"), bytes("300")});
+  REQUIRE(index->remove_producers(kPartition));
+  CHECK(index->producers(kPartition)->empty());
+  CHECK(index->producers(other)->size() == 1);
+}
+
 TEST_CASE("Summaries come back in order, and removal removes what it names") {
   auto index = std::move(*OffsetIndex::open_in_memory());
   const TopicIdPartition other{kPartition.topic_id, 4};
@@ -68,9 +98,6 @@ TEST_CASE("Summaries come back in order, and removal removes what it names") {
   const auto summaries = index->summaries(kPartition);
   REQUIRE(summaries->size() == 2);
   CHECK(summaries->at(1) == summary);
-  REQUIRE(index->remove_summary({kPartition, 256}));
-  CHECK(index->summaries(kPartition)->size() == 1);
-  CHECK(index->entries({kPartition, 256})->size() == 1);
   REQUIRE(index->remove_segment({kPartition, 256}));
   CHECK(index->entries({kPartition, 256})->empty());
   REQUIRE(index->remove_partition(kPartition));

@@ -81,3 +81,67 @@ TEST_CASE("Stopping syncs what was asked for before") {
   f.on_shard([&] { return f.loop().stop(); });
   CHECK(f.high_watermark(*partition) == 3);
 }
+
+TEST_CASE("One write to the journal makes the records of several partitions durable") {
+  PartitionFixture f;
+  const auto one = f.make_journaled();
+  const auto other = f.make_journaled();
+  f.append_synced(*other, 1);
+  const int64_t end_of_one = f.high_watermark(*one);
+  const int64_t end_of_other = f.high_watermark(*other);
+  const int arrived = f.gate.arrived();
+  f.gate.close();
+  append_many(f, *one, 1);
+  f.gate.wait_for_arrivals(arrived + 1);
+  append_many(f, *one, 5);
+  append_many(f, *other, 5);
+  auto of_one = f.start_waiting(*one, end_of_one + 6);
+  auto of_other = f.start_waiting(*other, end_of_other + 5);
+  CHECK(f.high_watermark(*one) == end_of_one);
+  f.gate.admit_one();
+  f.gate.wait_for_arrivals(arrived + 2);
+  CHECK(f.high_watermark(*one) == end_of_one + 1);
+  CHECK(f.high_watermark(*other) == end_of_other);
+  f.gate.open();
+  CHECK(of_one.get() == ErrorCode::kNone);
+  CHECK(of_other.get() == ErrorCode::kNone);
+  CHECK(f.gate.arrived() == arrived + 2);
+  // The segments are for the checkpoint.
+  CHECK(f.on_shard([&] { return other->log().recovery_point(); }) <= end_of_other);
+}
+
+TEST_CASE("A failed write to the journal is reported and acknowledges nothing") {
+  PartitionFixture f;
+  const auto partition = f.make_journaled();
+  f.append_synced(*partition, 1);
+  const int64_t end = f.high_watermark(*partition);
+  f.gate.fail_from_now_on();
+  REQUIRE(f.append(*partition, 2) == ErrorCode::kNone);
+  CHECK(f.sync_failure() == "the disk is gone");
+  f.on_shard([&] { return f.loop().stop(); });
+  CHECK(f.high_watermark(*partition) == end);
+  CHECK(f.append(*partition, 1) == ErrorCode::kKafkaStorageError);
+}
+
+TEST_CASE("A checkpoint syncs the segments and frees the journal's full files") {
+  PartitionFixture f;
+  const auto partition = f.make_journaled();
+  const int64_t begin = f.high_watermark(*partition);
+  // More than one file of the journal, less than what makes a checkpoint due by itself.
+  const auto batch = [&] {
+    protocol::BatchBuilder builder{protocol::BatchOptions()};
+    const std::string value(400'000, 'v');
+    builder.append(std::nullopt, as_bytes(value), {}, kNow);
+    return *builder.build();
+  }();
+  for (int i = 0; i < 60; ++i) {
+    auto append = [&]() mutable {
+      Buffer copy = batch;
+      return partition->append(copy, kNow).has_value();
+    };
+    REQUIRE(f.on_shard(append));
+    REQUIRE(f.wait(*partition, begin + i + 1) == ErrorCode::kNone);
+  }
+  auto synced = [&] { return partition->log().recovery_point() > begin; };
+  while (!f.on_shard(synced)) std::this_thread::yield();
+}

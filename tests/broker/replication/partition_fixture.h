@@ -1,5 +1,5 @@
 // Partitions on real files with a commit loop, on a shard of their own, and a gate in front of every sync of
-// a segment: a test decides when a sync ends and how.
+// a segment and every write to the journal: a test decides when one ends and how.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -19,6 +19,7 @@
 #include "protocol/batch_builder.h"
 #include "storage/file_system.h"
 #include "storage/log.h"
+#include "storage/log_directory.h"
 #include "tests/storage/temporary_directory.h"
 
 namespace millrace::replication::test {
@@ -75,12 +76,14 @@ class SyncGate {
 
 class GatedFile final : public storage::File {
  public:
-  GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate) : file_(std::move(file)), gate_(gate) {}
+  GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate, bool is_journal)
+      : file_(std::move(file)), gate_(gate), is_journal_(is_journal) {}
 
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     return file_->read_at(out, position);
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
+    if (is_journal_ && !gate_.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
     return file_->write_at(pieces, position);
   }
   Result<> truncate(int64_t size) override { return file_->truncate(size); }
@@ -96,17 +99,19 @@ class GatedFile final : public storage::File {
  private:
   std::shared_ptr<storage::File> file_;
   SyncGate& gate_;
+  const bool is_journal_;
 };
 
-// The gate stands before segments only: checkpoints are synced by the shard itself.
+// Small files (of checkpoints) are synced by the shard itself, and have no gate.
 class GatedFileSystem final : public storage::FileSystem {
  public:
   SyncGate gate;
 
   Result<std::shared_ptr<storage::File>> open(const std::string& path, storage::OpenMode mode) override {
     auto opened = files_.open(path, mode);
-    if (!opened || !path.ends_with(".log")) return opened;
-    return std::make_shared<GatedFile>(std::move(*opened), gate);
+    const bool is_journal = mode == storage::OpenMode::kDurable;
+    if (!opened || (!path.ends_with(".log") && !is_journal)) return opened;
+    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal);
   }
   Result<bool> exists(const std::string& path) override { return files_.exists(path); }
   Result<storage::FileStatus> status(const std::string& path) override { return files_.status(path); }
@@ -117,6 +122,10 @@ class GatedFileSystem final : public storage::FileSystem {
   Result<> remove(const std::string& path) override { return files_.remove(path); }
   Result<> create_directory(const std::string& path) override { return files_.create_directory(path); }
   Result<> sync_directory(const std::string& path) override { return files_.sync_directory(path); }
+  Result<> sync_all(const std::string& path) override {
+    if (!gate.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
+    return files_.sync_all(path);
+  }
 
  private:
   storage::PosixFileSystem files_;
@@ -141,9 +150,13 @@ class PartitionFixture {
   runtime::ShardGroup shards{2, runtime::SystemClock::instance(), 1};
 
   PartitionFixture() {
-    loop_ = std::make_unique<CommitLoop>(home(), pool_, [this](const Error& error) {
+    auto sync_failed = [this](const Error& error) {
       if (!std::exchange(failed_, true)) failure_.set_value(error.message);
-    });
+    };
+    loop_ = std::make_unique<CommitLoop>(home(), CommitLoop::Options{.disk_pool = pool_,
+                                                                     .files = files,
+                                                                     .log_directory = *log_directory_,
+                                                                     .sync_failed = sync_failed});
     home().spawn([this] { return loop_->run(); });
   }
   ~PartitionFixture() {
@@ -165,17 +178,19 @@ class PartitionFixture {
   // Told to who ends the process: why the first failed sync failed.
   std::string sync_failure() { return failure_.get_future().get(); }
 
-  // A new, empty partition, synced at every append if nothing else is said.
-  std::shared_ptr<Partition> make(int32_t leader_epoch = 0, storage::LogConfig config = synced()) {
+  // A new, empty partition, whose segment is synced at every append if nothing else is said.
+  std::shared_ptr<Partition> make(int32_t leader_epoch = 0, storage::LogConfig config = synced(),
+                                  storage::Journal* journal = nullptr) {
     const auto index = static_cast<int32_t>(partitions_.size());
     const std::string path = directory_.path + "/orders-" + std::to_string(index);
     REQUIRE(files.create_directory(path));
-    auto log = storage::Log::open(files, *index_,
+    auto log = storage::Log::open(files, log_directory_->index(),
                                   {.directory = path,
                                    .id = {Uuid::from_random(1, 2), index},
                                    .topic = "orders",
                                    .config = config,
-                                   .now_ms = kNow},
+                                   .now_ms = kNow,
+                                   .journal = journal},
                                   nullptr);
     REQUIRE(log);
     auto partition = std::make_shared<Partition>(std::move(*log), "orders", leader_epoch, *loop_);
@@ -219,6 +234,13 @@ class PartitionFixture {
     });
     return promise->get_future();
   }
+  // One whose records go to the journal, which has a file.
+  std::shared_ptr<Partition> make_journaled() {
+    auto partition = make(0, synced(), &loop_->journal());
+    auto wants_file = [this] { return loop_->journal().wants_file(); };
+    while (on_shard(wants_file)) append_synced(*partition, 1);
+    return partition;
+  }
   int64_t high_watermark(Partition& partition) {
     return on_shard([&] { return partition.high_watermark(); });
   }
@@ -229,7 +251,8 @@ class PartitionFixture {
 
  private:
   storage::test::TemporaryDirectory directory_;
-  std::unique_ptr<storage::OffsetIndex> index_ = std::move(*storage::OffsetIndex::open_in_memory());
+  std::unique_ptr<storage::LogDirectory> log_directory_ =
+      std::move(*storage::LogDirectory::open_in_memory(files, directory_.path));
   runtime::DiskPool pool_{2, 2};
   std::unique_ptr<CommitLoop> loop_;
   std::vector<std::shared_ptr<Partition>> partitions_;

@@ -1,0 +1,127 @@
+#include "broker/replication/checkpointer.h"
+
+#include <utility>
+
+#include "broker/replication/partition.h"
+#include "broker/runtime/logging.h"
+
+namespace millrace::replication {
+namespace {
+
+// From so many files on, one sync of the whole file system costs less (measured on ext4: with 10 files a
+// fifth).
+constexpr size_t kSyncAllFiles = 8;
+// Partitions between which requests get a turn.
+constexpr size_t kPartitionsPerTurn = 32;
+
+}  // namespace
+
+struct Checkpointer::Member {
+  std::weak_ptr<Partition> partition;
+  storage::LogCheckpointing checkpointing;
+};
+
+namespace {
+
+Result<> sync(const auto& members, storage::FileSystem& files, const std::string& directory) {
+  size_t count = 0;
+  for (const auto& member : members) count += member.checkpointing.dirty.files.size();
+  if (count >= kSyncAllFiles) return files.sync_all(directory);
+  for (const auto& member : members) {
+    if (auto synced = member.checkpointing.dirty.sync(files); !synced) return synced;
+  }
+  return {};
+}
+
+}  // namespace
+
+void Checkpointer::appended(Partition& partition, size_t bytes) {
+  bytes_ += bytes;
+  if (!partition.checkpoint_requested()) {
+    partition.set_checkpoint_requested(true);
+    changed_.push_back(partition.weak_from_this());
+    if (changed_.size() == 1) {
+      deadline_ns_ = shard_.clock().deadline_in_ms(kMaxDelayMs);
+      wakeup_.notify_one();
+    }
+  }
+  if (bytes_ >= kMaxBytes && bytes_ - bytes < kMaxBytes) wakeup_.notify_one();
+}
+
+void Checkpointer::hurry() {
+  if (std::exchange(hurried_, true)) return;
+  wakeup_.notify_one();
+}
+
+bool Checkpointer::is_due() const {
+  return hurried_ || bytes_ >= kMaxBytes || shard_.clock().monotonic_ns() >= deadline_ns_;
+}
+
+runtime::Task<> Checkpointer::run() {
+  running_ = true;
+  while (!stopping_) {
+    if (is_due()) {
+      co_await checkpoint();
+    } else {
+      co_await wakeup_.wait_until(deadline_ns_);
+    }
+  }
+  running_ = false;
+  ended_.notify_all();
+}
+
+runtime::Task<> Checkpointer::stop() {
+  stopping_ = true;
+  wakeup_.notify_all();
+  while (running_) co_await ended_.wait();
+}
+
+runtime::Task<> Checkpointer::checkpoint() {
+  hurried_ = false;
+  bytes_ = 0;
+  deadline_ns_ = runtime::kNever;
+  // Whatever is in these files was appended to a partition that is in changed_ now.
+  auto full = options_.journal.take_full();
+  const std::vector<Member> members = co_await begin();
+  auto sync_members = [&] { return sync(members, options_.files, options_.log_directory.path()); };
+  const Result<> synced = co_await options_.disk_pool.run(sync_members);
+  if (!synced) co_return options_.sync_failed(synced.error());
+  for (auto& file : full) {
+    if (auto surplus = options_.journal.reuse(std::move(file)))
+      options_.log_directory.journals().give_back(std::move(surplus));
+  }
+  co_await finish(members);
+  auto flush = [this] { return options_.log_directory.index().flush(); };
+  const Result<> flushed = co_await options_.disk_pool.run(flush);
+  if (!flushed) runtime::log_warning("The next start may take longer: {}", flushed.error().message);
+}
+
+runtime::Task<std::vector<Checkpointer::Member>> Checkpointer::begin() {
+  std::vector<Member> members;
+  size_t turn = 0;
+  for (auto& held : std::exchange(changed_, {})) {
+    if (++turn % kPartitionsPerTurn == 0) co_await shard_.sleep_ms(0);
+    const auto partition = held.lock();
+    if (!partition || partition->removed()) continue;
+    partition->set_checkpoint_requested(false);
+    if (partition->log().is_offline()) continue;
+    auto checkpointing = partition->log().begin_checkpoint();
+    if (!checkpointing) {
+      options_.sync_failed(checkpointing.error());
+      continue;
+    }
+    members.push_back({std::move(held), std::move(*checkpointing)});
+  }
+  co_return members;
+}
+
+runtime::Task<> Checkpointer::finish(const std::vector<Member>& members) {
+  size_t turn = 0;
+  for (const Member& member : members) {
+    if (++turn % kPartitionsPerTurn == 0) co_await shard_.sleep_ms(0);
+    const auto partition = member.partition.lock();
+    if (partition && !partition->removed()) partition->log().finish_checkpoint(member.checkpointing);
+  }
+}
+
+}  // namespace millrace::replication

@@ -1,0 +1,83 @@
+// A shard's journal: makes the records of all its partitions durable with one write.
+//
+// Batches are staged while they are appended to their segments; the commit loop takes what is staged as one
+// group and has it written, in the disk pool, to a preallocated file. The segments are synced later, by a
+// checkpoint, after which the journal's full files are free again.
+//
+// Used by the shard's thread, but for write(). Batches that don't fit (no file ready, a group at its limit)
+// aren't staged: their segments are synced instead.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+#include "storage/file_system.h"
+#include "storage/journal_format.h"
+
+namespace millrace::storage {
+
+class Journal {
+ public:
+  // Of a group; more than this at once is as cheap without a journal.
+  static constexpr size_t kMaxGroupBytes = size_t{4} << 20;
+  // The current one, full ones until their checkpoint, and a spare one.
+  static constexpr size_t kMaxFiles = 4;
+
+  // A group on its way to the disk.
+  struct Write {
+    std::shared_ptr<File> file;
+    int64_t position = 0;
+    Bytes bytes;
+  };
+
+  // `run`: JournalDirectory::next_run. `file_bytes`: of each file.
+  Journal(uint64_t run, int64_t file_bytes) : run_(run), file_bytes_(file_bytes) {}
+
+  // Takes a copy of a batch that was appended to a log that had ended at `log_end_offset`, for the next
+  // group; false if there is no room for it.
+  bool stage(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch);
+  // Drops what is staged for a partition (its log was truncated). What is already on its way isn't.
+  void forget(const TopicIdPartition& partition);
+  // Of the next group that is taken. What a log appends from now on gets this position or a later one.
+  JournalPosition next_position() const { return {run_, next_number_}; }
+
+  // The staged batches as a group; nullopt if there are none. The one before must be done. `bytes` stay until
+  // done().
+  std::optional<Write> take();
+  // Returns once the group is on disk. Any thread. After an error nobody knows what is there.
+  static Result<> write(const Write& group);
+  void done() { writing_.clear(); }
+
+  // Whether take_file of the JournalDirectory should be asked for one more.
+  bool wants_file() const { return !spare_ && files_ < kMaxFiles; }
+  void add_file(std::shared_ptr<File> file);
+  // Files with nothing but groups taken so far. A checkpoint takes them at its start, and gives them back at
+  // its end with reuse().
+  std::vector<std::shared_ptr<File>> take_full();
+  bool has_full() const { return !full_.empty(); }
+  // Keeps a file if it needs one; else returns it, for JournalDirectory::give_back.
+  std::shared_ptr<File> reuse(std::shared_ptr<File> file);
+
+ private:
+  bool fits_current(size_t bytes) const {
+    return current_ && position_ + static_cast<int64_t>(bytes) <= file_bytes_;
+  }
+
+  const uint64_t run_;
+  const int64_t file_bytes_;
+  uint64_t next_number_ = 1;
+  JournalGroupBuilder staging_;
+  JournalGroupBuilder writing_;
+  std::shared_ptr<File> current_;
+  int64_t position_ = 0;  // in current_
+  std::shared_ptr<File> spare_;
+  std::vector<std::shared_ptr<File>> full_;
+  size_t files_ = 0;
+};
+
+}  // namespace millrace::storage

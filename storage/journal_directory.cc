@@ -1,0 +1,199 @@
+#include "storage/journal_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace millrace::storage {
+namespace {
+
+constexpr size_t kNameDigits = 8;
+constexpr size_t kFillBytes = size_t{1} << 20;
+
+std::string file_name(uint64_t number) {
+  return fmt::format("{:0{}}{}", number, kNameDigits, JournalDirectory::kSuffix);
+}
+
+std::optional<uint64_t> number_of(std::string_view name) {
+  if (!name.ends_with(JournalDirectory::kSuffix)) return std::nullopt;
+  name.remove_suffix(JournalDirectory::kSuffix.size());
+  uint64_t number = 0;
+  const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (name.empty() || parsed.ec != std::errc() || parsed.ptr != name.data() + name.size())
+    return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+JournalFileContent parse_journal_file(Bytes content) {
+  JournalFileContent found;
+  std::optional<int64_t> hole;
+  for (size_t at = 0; at + kJournalBlockBytes <= content.size();) {
+    const auto position = peek_journal_position(content.subspan(at));
+    const JournalPosition last = found.groups.empty() ? JournalPosition{} : found.groups.back().position;
+    // What an earlier use of the file left: groups of an earlier run, or with lower numbers. And what an
+    // earlier run left isn't reached by a later one that ended before it.
+    const bool is_stale =
+        position && !found.groups.empty() && (position->run != last.run || position->number <= last.number);
+    if (is_stale) break;
+    auto group = position ? parse_journal_group(content.subspan(at)) : std::nullopt;
+    if (!group) {
+      if (!hole) hole = static_cast<int64_t>(at);
+      at += kJournalBlockBytes;
+      continue;
+    }
+    if (hole && found.damaged_at < 0) found.damaged_at = *hole;
+    at += group->size_bytes;
+    found.groups.push_back(std::move(*group));
+  }
+  return found;
+}
+
+Result<std::unique_ptr<JournalDirectory>> JournalDirectory::open(FileSystem& files, std::string path,
+                                                                 bool read) {
+  if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
+  std::unique_ptr<JournalDirectory> directory(new JournalDirectory(files, std::move(path)));
+  if (auto loaded = directory->load(read); !loaded) return std::unexpected(loaded.error());
+  return directory;
+}
+
+Result<> JournalDirectory::load(bool read) {
+  const auto entries = files_.list(path_);
+  if (!entries) return std::unexpected(entries.error());
+  std::vector<std::string> paths;
+  for (const DirectoryEntry& entry : *entries) {
+    const auto number = number_of(entry.name);
+    if (!number) continue;
+    last_file_ = std::max(last_file_, *number);
+    paths.push_back(path_ + "/" + entry.name);
+  }
+  for (const std::string& path : paths) {
+    if (read) {
+      if (auto done = read_file_at(path); !done) return done;
+      continue;
+    }
+    // After a clean stop only the runs matter: the first group of a file is of the latest one in it.
+    const auto file = files_.open(path, OpenMode::kRead);
+    if (!file) return std::unexpected(file.error());
+    Buffer block(kJournalBlockBytes);
+    const auto got = (*file)->read_at(block, 0);
+    if (!got) return std::unexpected(got.error());
+    if (const auto position = peek_journal_position(Bytes(block).first(*got))) {
+      last_run_ = std::max(last_run_, position->run);
+    }
+  }
+  (read ? unreleased_ : free_paths_) = std::move(paths);
+  for (auto& [partition, batches] : recovered_) {
+    needed_by_.insert(partition);
+    std::stable_sort(batches.begin(), batches.end(),
+                     [](const auto& a, const auto& b) { return a.position < b.position; });
+  }
+  return {};
+}
+
+Result<> JournalDirectory::read_file_at(const std::string& path) {
+  auto content = read_file(files_, path, static_cast<size_t>(kFileBytes));
+  if (!content) return std::unexpected(content.error());
+  contents_.push_back(std::make_unique<Buffer>(std::move(*content)));
+  const JournalFileContent parsed = parse_journal_file(*contents_.back());
+  for (const JournalGroup& group : parsed.groups) {
+    last_run_ = std::max(last_run_, group.position.run);
+    for (const JournalEntry& entry : group.entries) {
+      recovered_[entry.partition].push_back({group.position, entry.log_end_offset, entry.batch});
+    }
+  }
+  // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
+  // was written after it.
+  if (parsed.damaged_at > 0) {
+    damages_.push_back(fmt::format(
+        "{} is damaged at byte {}; what comes behind is used. See with `millrace log verify` whether a "
+        "partition misses records",
+        path, parsed.damaged_at));
+  }
+  return {};
+}
+
+std::span<const JournaledBatch> JournalDirectory::recovered(const TopicIdPartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = recovered_.find(partition);
+  if (found == recovered_.end()) return {};
+  return found->second;
+}
+
+void JournalDirectory::mark_recovered(const TopicIdPartition& partition) {
+  const std::lock_guard lock(mutex_);
+  if (needed_by_.erase(partition) > 0) release_if_unneeded();
+}
+
+void JournalDirectory::keep_for(std::unordered_set<TopicIdPartition> failed) {
+  const std::lock_guard lock(mutex_);
+  all_tried_ = true;
+  std::erase_if(needed_by_, [&](const TopicIdPartition& partition) { return !failed.contains(partition); });
+  release_if_unneeded();
+}
+
+void JournalDirectory::release_if_unneeded() {
+  if (!all_tried_ || !needed_by_.empty()) return;
+  recovered_.clear();
+  contents_.clear();
+  free_paths_.insert(free_paths_.end(), unreleased_.begin(), unreleased_.end());
+  unreleased_.clear();
+}
+
+uint64_t JournalDirectory::next_run() {
+  const std::lock_guard lock(mutex_);
+  return ++last_run_;
+}
+
+Result<std::shared_ptr<File>> JournalDirectory::take_file() {
+  std::string path;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      auto file = std::move(free_.back());
+      free_.pop_back();
+      return file;
+    }
+    if (free_paths_.empty()) {
+      path = path_ + "/" + file_name(++last_file_);
+    } else {
+      path = std::move(free_paths_.back());
+      free_paths_.pop_back();
+    }
+  }
+  return make_file(path);
+}
+
+// Every block is written once, so that later writes change no metadata of the file system.
+Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path) {
+  auto file = files_.open(path, OpenMode::kCreate);
+  if (!file) return std::unexpected(file.error());
+  const auto size = (*file)->size();
+  if (!size) return std::unexpected(size.error());
+  if (*size < kFileBytes) {
+    const Buffer zeros(kFillBytes);
+    const Bytes piece(zeros);
+    for (int64_t at = *size / kJournalBlockBytes * kJournalBlockBytes; at < kFileBytes;) {
+      const auto bytes = std::min<int64_t>(kFillBytes, kFileBytes - at);
+      const Bytes pieces[] = {piece.first(static_cast<size_t>(bytes))};
+      if (auto written = (*file)->write_at(pieces, at); !written) {
+        (void)files_.remove(path);
+        return std::unexpected(written.error());
+      }
+      at += bytes;
+    }
+    if (auto synced = (*file)->sync_data(); !synced) return std::unexpected(synced.error());
+    if (auto synced = files_.sync_directory(path_); !synced) return std::unexpected(synced.error());
+  }
+  return files_.open(path, OpenMode::kDurable);
+}
+
+void JournalDirectory::give_back(std::shared_ptr<File> file) {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(std::move(file));
+}
+
+}  // namespace millrace::storage

@@ -1,0 +1,96 @@
+// The journal files of a data directory: preallocated, reused, and read at a start after a kill.
+//
+// Files belong to no shard: one takes a file when its journal needs it and gives it back once a checkpoint
+// has made what is in it superfluous. Nobody wipes a file that is given back, so a start may find groups that
+// were checkpointed long ago. That is harmless: a log takes from the journal only batches at its end (or,
+// after a truncation, those that came later, see LogCheckpoint).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/result.h"
+#include "protocol/topic_partition.h"
+#include "storage/file_system.h"
+#include "storage/journal_format.h"
+
+namespace millrace::storage {
+
+// A batch that was journaled.
+struct JournaledBatch {
+  JournalPosition position;
+  int64_t log_end_offset = 0;  // where the log ended before it
+  Bytes batch;
+};
+
+// What one journal file holds.
+struct JournalFileContent {
+  std::vector<JournalGroup> groups;  // in order; views into the file's bytes
+  // Where sound groups are followed by something that can only be damage: more groups come behind it. -1:
+  // nowhere.
+  int64_t damaged_at = -1;
+};
+
+// Reads all groups of a file's bytes, up to the end of what its last user wrote.
+JournalFileContent parse_journal_file(Bytes content);
+
+class JournalDirectory {
+ public:
+  static constexpr std::string_view kSuffix = ".journal";
+  // Of a file. A start after a kill reads at most a few of these.
+  static constexpr int64_t kFileBytes = int64_t{16} << 20;
+
+  // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
+  static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read);
+
+  // What the journal has for a partition, in the order in which it was appended; valid until release. Any
+  // thread.
+  std::span<const JournaledBatch> recovered(const TopicIdPartition& partition) const;
+  // Lines about damaged files.
+  const std::vector<std::string>& damages() const { return damages_; }
+  // The partition's log has everything, synced. Any thread.
+  void mark_recovered(const TopicIdPartition& partition);
+  // All logs were tried: only those of `failed` may still need what was read. Once nobody does, the files are
+  // used again. Any thread.
+  void keep_for(std::unordered_set<TopicIdPartition> failed);
+
+  // A run for a new journal: above all that are in the files. Any thread.
+  uint64_t next_run();
+  // A file to write groups to, from position 0 on. Makes one if need be, which takes a while. Any thread.
+  // Errors: kKafkaStorageError.
+  Result<std::shared_ptr<File>> take_file();
+  // Any thread.
+  void give_back(std::shared_ptr<File> file);
+
+ private:
+  JournalDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
+  Result<> load(bool read);
+  Result<> read_file_at(const std::string& path);
+  Result<std::shared_ptr<File>> make_file(const std::string& path);
+  void release_if_unneeded();
+
+  FileSystem& files_;
+  const std::string path_;
+  std::vector<std::string> damages_;
+  // Set by load(), then read only until released.
+  std::vector<std::unique_ptr<Buffer>> contents_;
+  std::unordered_map<TopicIdPartition, std::vector<JournaledBatch>> recovered_;
+
+  mutable std::mutex mutex_;
+  std::unordered_set<TopicIdPartition> needed_by_;
+  bool all_tried_ = false;
+  std::vector<std::string> unreleased_;  // paths of the files that recovered_ is of
+  std::vector<std::string> free_paths_;
+  std::vector<std::shared_ptr<File>> free_;
+  uint64_t last_run_ = 0;
+  uint64_t last_file_ = 0;
+};
+
+}  // namespace millrace::storage

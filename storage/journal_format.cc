@@ -1,0 +1,190 @@
+#include "storage/journal_format.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <new>
+
+#include "protocol/crc32c.h"
+#include "protocol/record_batch.h"
+
+namespace millrace::storage {
+namespace {
+
+using protocol::crc32c;
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr uint32_t kMagic = 0x314a524d;  // "MRJ1"
+// Where the bytes begin that a batch's own CRC covers.
+constexpr size_t kBatchCrcStart = 21;
+constexpr size_t kSmallestCapacity = size_t{64} << 10;
+// A burst's memory isn't kept for ever.
+constexpr size_t kKeptCapacity = size_t{1} << 20;
+
+struct GroupHeader {
+  uint32_t magic;
+  uint32_t crc;  // of what follows in this header
+  uint64_t run;
+  uint64_t number;
+  uint32_t body_bytes;  // all entries, without padding
+  uint32_t entry_count;
+};
+static_assert(sizeof(GroupHeader) == 32);
+
+struct EntryHeader {
+  std::array<std::byte, 16> topic_id;
+  int32_t partition;
+  uint32_t batch_bytes;
+  int64_t log_end_offset;
+  uint32_t crc;  // of what is before, and of the batch up to kBatchCrcStart
+  uint32_t reserved;
+};
+static_assert(sizeof(EntryHeader) == 40);
+
+template <class T>
+T load(Bytes at) {
+  T value;
+  std::memcpy(&value, at.data(), sizeof(T));
+  return value;
+}
+
+template <class T>
+Bytes bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+uint32_t crc_of(const GroupHeader& header) {
+  return crc32c(bytes_of(header).subspan(offsetof(GroupHeader, run)));
+}
+
+uint32_t crc_of(const EntryHeader& header, Bytes batch) {
+  const uint32_t crc = crc32c(bytes_of(header).first(offsetof(EntryHeader, crc)));
+  return crc32c(batch.first(std::min(batch.size(), kBatchCrcStart)), crc);
+}
+
+size_t padded(size_t bytes) {
+  return (bytes + kJournalBlockBytes - 1) / kJournalBlockBytes * kJournalBlockBytes;
+}
+
+std::optional<GroupHeader> parse_header(Bytes at) {
+  if (at.size() < sizeof(GroupHeader)) return std::nullopt;
+  const auto header = load<GroupHeader>(at);
+  if (header.magic != kMagic || header.crc != crc_of(header)) return std::nullopt;
+  return header;
+}
+
+// The entry at the start of `body`.
+std::optional<JournalEntry> parse_entry(Bytes body) {
+  if (body.size() < sizeof(EntryHeader)) return std::nullopt;
+  const auto header = load<EntryHeader>(body);
+  body = body.subspan(sizeof(EntryHeader));
+  if (header.batch_bytes > body.size() || header.batch_bytes < protocol::BatchHeader::kSize)
+    return std::nullopt;
+  const Bytes batch = body.first(header.batch_bytes);
+  if (header.crc != crc_of(header, batch)) return std::nullopt;
+  const auto batch_header = protocol::peek_batch_header(batch);
+  if (!batch_header || batch_header->size_bytes() != batch.size() || !protocol::crc_matches(batch))
+    return std::nullopt;
+  return JournalEntry{{Uuid{header.topic_id}, header.partition}, header.log_end_offset, batch};
+}
+
+}  // namespace
+
+size_t JournalGroupBuilder::size_with(size_t batch_bytes) const {
+  return padded(std::max(size_, sizeof(GroupHeader)) + sizeof(EntryHeader) + batch_bytes);
+}
+
+void JournalGroupBuilder::reserve(size_t bytes) {
+  if (bytes <= capacity_) return;
+  const size_t capacity = std::bit_ceil(std::max(bytes, kSmallestCapacity));
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kJournalBlockBytes, capacity));
+  if (memory == nullptr) throw std::bad_alloc();
+  if (size_ > 0) std::memcpy(memory, memory_.get(), size_);
+  memory_.reset(memory);
+  capacity_ = capacity;
+}
+
+void JournalGroupBuilder::add(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch) {
+  reserve(size_with(batch.size()));
+  if (size_ == 0) size_ = sizeof(GroupHeader);
+  EntryHeader header{.topic_id = partition.topic_id.bytes,
+                     .partition = partition.partition,
+                     .batch_bytes = static_cast<uint32_t>(batch.size()),
+                     .log_end_offset = log_end_offset,
+                     .crc = 0,
+                     .reserved = 0};
+  header.crc = crc_of(header, batch);
+  std::memcpy(memory_.get() + size_, &header, sizeof(header));
+  size_ += sizeof(header);
+  std::memcpy(memory_.get() + size_, batch.data(), batch.size());
+  size_ += batch.size();
+  ++entry_count_;
+}
+
+void JournalGroupBuilder::remove(const TopicIdPartition& partition) {
+  if (empty()) return;
+  size_t kept = sizeof(GroupHeader);
+  for (size_t at = kept; at < size_;) {
+    const auto header = load<EntryHeader>(Bytes(memory_.get() + at, sizeof(EntryHeader)));
+    const size_t bytes = sizeof(EntryHeader) + header.batch_bytes;
+    if (header.topic_id == partition.topic_id.bytes && header.partition == partition.partition) {
+      --entry_count_;
+    } else {
+      if (kept != at) std::memmove(memory_.get() + kept, memory_.get() + at, bytes);
+      kept += bytes;
+    }
+    at += bytes;
+  }
+  size_ = kept;
+}
+
+Bytes JournalGroupBuilder::seal(const JournalPosition& position) {
+  GroupHeader header{.magic = kMagic,
+                     .crc = 0,
+                     .run = position.run,
+                     .number = position.number,
+                     .body_bytes = static_cast<uint32_t>(size_ - sizeof(GroupHeader)),
+                     .entry_count = entry_count_};
+  header.crc = crc_of(header);
+  std::memcpy(memory_.get(), &header, sizeof(header));
+  const size_t whole = padded(size_);
+  std::memset(memory_.get() + size_, 0, whole - size_);
+  return {memory_.get(), whole};
+}
+
+void JournalGroupBuilder::clear() {
+  size_ = 0;
+  entry_count_ = 0;
+  if (capacity_ <= kKeptCapacity) return;
+  memory_.reset();
+  capacity_ = 0;
+}
+
+std::optional<JournalPosition> peek_journal_position(Bytes at) {
+  const auto header = parse_header(at);
+  if (!header) return std::nullopt;
+  return JournalPosition{header->run, header->number};
+}
+
+std::optional<JournalGroup> parse_journal_group(Bytes at) {
+  const auto header = parse_header(at);
+  if (!header || header->body_bytes > at.size() - sizeof(GroupHeader)) return std::nullopt;
+  JournalGroup group{.position = {header->run, header->number},
+                     .entries = {},
+                     .size_bytes = padded(sizeof(GroupHeader) + header->body_bytes)};
+  Bytes body = at.subspan(sizeof(GroupHeader), header->body_bytes);
+  while (!body.empty()) {
+    const auto entry = parse_entry(body);
+    if (!entry) return std::nullopt;
+    body = body.subspan(sizeof(EntryHeader) + entry->batch.size());
+    group.entries.push_back(*entry);
+  }
+  if (group.entries.size() != header->entry_count || group.size_bytes > padded(at.size()))
+    return std::nullopt;
+  return group;
+}
+
+}  // namespace millrace::storage

@@ -1,0 +1,248 @@
+#include "storage/journal.h"
+
+#include <catch2/catch.hpp>
+
+#include "storage/journal_directory.h"
+#include "tests/storage/log_fixture.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::batch_of;
+using test::FaultFileSystem;
+
+const TopicIdPartition kOrders{Uuid::from_random(1, 2), 3};
+const TopicIdPartition kClicks{Uuid::from_random(3, 4), 0};
+
+Buffer batch_at(int64_t base_offset, int records = 1, size_t value_size = 20) {
+  Buffer batch = batch_of(std::vector<int64_t>(static_cast<size_t>(records), test::kNow), value_size);
+  protocol::set_base_offset(batch, base_offset);
+  return batch;
+}
+
+Buffer copy(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
+
+// A group of one batch, as it stands in a file.
+Buffer group_of(const JournalPosition& position, Bytes batch) {
+  JournalGroupBuilder builder;
+  builder.add(kOrders, 7, batch);
+  return copy(builder.seal(position));
+}
+
+Buffer concatenated(const std::vector<Buffer>& parts) {
+  Buffer all;
+  for (const Buffer& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+std::vector<uint64_t> numbers_of(const JournalFileContent& content) {
+  std::vector<uint64_t> numbers;
+  for (const JournalGroup& group : content.groups) numbers.push_back(group.position.number);
+  return numbers;
+}
+
+TEST_CASE("A group comes back as it was sealed, without what was removed") {
+  JournalGroupBuilder builder;
+  CHECK(builder.empty());
+  const Buffer first = batch_at(7, 2);
+  const Buffer second = batch_at(9, 3, 5000);
+  builder.add(kOrders, 7, first);
+  builder.add(kClicks, 100, batch_at(100));
+  CHECK(builder.size_with(0) == kJournalBlockBytes);
+  builder.add(kOrders, 9, second);
+  builder.remove(kClicks);
+  const Bytes sealed = builder.seal({5, 6});
+  CHECK(sealed.size() % kJournalBlockBytes == 0);
+  CHECK(reinterpret_cast<uintptr_t>(sealed.data()) % kJournalBlockBytes == 0);
+  const auto group = parse_journal_group(sealed);
+  REQUIRE(group);
+  CHECK(group->position == JournalPosition{5, 6});
+  CHECK(group->size_bytes == sealed.size());
+  REQUIRE(group->entries.size() == 2);
+  CHECK(group->entries[0].partition == kOrders);
+  CHECK(group->entries[0].log_end_offset == 7);
+  CHECK(copy(group->entries[0].batch) == first);
+  CHECK(copy(group->entries[1].batch) == second);
+  builder.clear();
+  CHECK(builder.empty());
+}
+
+TEST_CASE("A group with any bit flipped, but for its padding, is none") {
+  const Buffer batch = batch_at(7);
+  const Buffer group = group_of({1, 1}, batch);
+  const size_t used = 32 + 40 + batch.size();
+  for (size_t i = 0; i < used; ++i) {
+    // The entry header's last four bytes say nothing yet.
+    if (i >= 32 + 36 && i < 32 + 40) continue;
+    Buffer damaged = group;
+    damaged[i] ^= std::byte{1};
+    INFO("byte " << i);
+    CHECK_FALSE(parse_journal_group(damaged));
+  }
+  for (size_t size = 0; size < used; ++size) CHECK_FALSE(parse_journal_group(Bytes(group).first(size)));
+}
+
+TEST_CASE("A file's groups end where an earlier use of it begins") {
+  const Buffer batch = batch_at(7);
+  SECTION("of an earlier run") {
+    const Buffer file = concatenated({group_of({2, 1}, batch), group_of({1, 2}, batch)});
+    CHECK(numbers_of(parse_journal_file(file)) == std::vector<uint64_t>{1});
+  }
+  SECTION("of the same run") {
+    const Buffer file =
+        concatenated({group_of({1, 8}, batch), group_of({1, 9}, batch), group_of({1, 3}, batch)});
+    CHECK(numbers_of(parse_journal_file(file)) == std::vector<uint64_t>{8, 9});
+  }
+  SECTION("with a torn group between") {
+    Buffer torn = group_of({1, 9}, batch);
+    torn[100] ^= std::byte{1};
+    const auto content =
+        parse_journal_file(concatenated({group_of({1, 8}, batch), torn, group_of({1, 3}, batch)}));
+    CHECK(numbers_of(content) == std::vector<uint64_t>{8});
+    CHECK(content.damaged_at == -1);
+  }
+  SECTION("with zeros, as it was made") {
+    const auto content =
+        parse_journal_file(concatenated({group_of({1, 1}, batch), Buffer(3 * kJournalBlockBytes)}));
+    CHECK(numbers_of(content) == std::vector<uint64_t>{1});
+    CHECK(content.damaged_at == -1);
+  }
+}
+
+TEST_CASE("Damage in the middle of a file is noticed, and what comes behind it is read") {
+  const Buffer batch = batch_at(7);
+  Buffer damaged = group_of({1, 2}, batch);
+  damaged[100] ^= std::byte{1};
+  const auto content =
+      parse_journal_file(concatenated({group_of({1, 1}, batch), damaged, group_of({1, 3}, batch)}));
+  CHECK(numbers_of(content) == std::vector<uint64_t>{1, 3});
+  CHECK(content.damaged_at == static_cast<int64_t>(kJournalBlockBytes));
+}
+
+struct JournalFixture {
+  FaultFileSystem files;
+  std::unique_ptr<JournalDirectory> directory;
+  std::unique_ptr<Journal> journal;
+
+  void open(bool read) {
+    auto opened = JournalDirectory::open(files, "/data/journal", read);
+    REQUIRE(opened);
+    directory = std::move(*opened);
+    journal = std::make_unique<Journal>(directory->next_run(), JournalDirectory::kFileBytes);
+  }
+  void add_file() {
+    auto file = directory->take_file();
+    REQUIRE(file);
+    journal->add_file(std::move(*file));
+  }
+  void commit() {
+    const auto group = journal->take();
+    REQUIRE(group);
+    REQUIRE(Journal::write(*group));
+    journal->done();
+  }
+  std::vector<int64_t> recovered(const TopicIdPartition& partition) const {
+    std::vector<int64_t> offsets;
+    for (const JournaledBatch& batch : directory->recovered(partition)) {
+      offsets.push_back(protocol::read_batch_header(batch.batch)->base_offset);
+    }
+    return offsets;
+  }
+};
+
+TEST_CASE("What was written is there after a power loss, by partition and in order") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  for (int64_t i = 0; i < 3; ++i) {
+    REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
+    REQUIRE(f.journal->stage(kClicks, 10 + i, batch_at(10 + i)));
+    f.commit();
+  }
+  REQUIRE(f.journal->stage(kOrders, 3, batch_at(3)));  // not written
+  f.files.crash();
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1, 2});
+  CHECK(f.recovered(kClicks) == std::vector<int64_t>{10, 11, 12});
+  CHECK(f.directory->damages().empty());
+  // A run of its own: what it writes isn't taken for the former one's.
+  CHECK(f.journal->next_position() == JournalPosition{2, 1});
+}
+
+TEST_CASE("Without a file nothing is staged, and full files go round") {
+  JournalFixture f;
+  f.open(false);
+  const Buffer batch = batch_at(0, 1, 1 << 20);
+  CHECK_FALSE(f.journal->stage(kOrders, 0, batch));
+  CHECK(f.journal->wants_file());
+  f.add_file();
+  CHECK_FALSE(f.journal->wants_file());
+  int64_t staged = 0;
+  while (f.journal->stage(kOrders, staged, batch)) {
+    f.commit();
+    ++staged;
+  }
+  CHECK(staged == 15);  // of 16 MiB: each has a header
+  CHECK_FALSE(f.journal->has_full());
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, staged, batch));
+  f.commit();
+  auto full = f.journal->take_full();
+  REQUIRE(full.size() == 1);
+  CHECK(f.journal->wants_file());
+  CHECK(f.journal->reuse(std::move(full[0])) == nullptr);
+  CHECK_FALSE(f.journal->wants_file());
+  CHECK(f.files.paths().size() == 2);
+}
+
+TEST_CASE("A group beyond the limit isn't staged") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  const Buffer batch = batch_at(0, 1, 1 << 20);
+  int staged = 0;
+  while (f.journal->stage(kOrders, staged, batch)) ++staged;
+  CHECK(staged == 3);
+  f.commit();
+  CHECK(f.journal->stage(kOrders, staged, batch));
+}
+
+TEST_CASE("Files stay as they are until nobody needs what was read from them") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  f.commit();
+  f.open(true);
+  f.directory->keep_for({kOrders});
+  f.add_file();
+  REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
+  f.commit();
+  CHECK(f.recovered(kOrders).size() == 1);
+  // The next start finds both.
+  f.open(true);
+  CHECK(f.recovered(kOrders).size() == 1);
+  CHECK(f.recovered(kClicks).size() == 1);
+  f.directory->mark_recovered(kOrders);
+  CHECK(f.recovered(kOrders).size() == 1);
+  f.directory->keep_for({kClicks});
+  CHECK(f.recovered(kClicks).size() == 1);
+  f.directory->mark_recovered(kClicks);
+  CHECK(f.recovered(kClicks).empty());
+  f.add_file();
+  f.add_file();
+  CHECK(f.files.paths().size() == 2);
+}
+
+TEST_CASE("A file that the disk has no room for is an error, and leaves nothing") {
+  JournalFixture f;
+  f.open(false);
+  f.files.faults.bytes_until_full = 1 << 20;
+  CHECK_FALSE(f.directory->take_file());
+  CHECK(f.files.paths().empty());
+  f.files.faults.bytes_until_full = -1;
+  CHECK(f.directory->take_file());
+}
+
+}  // namespace
+}  // namespace millrace::storage
