@@ -111,7 +111,7 @@ CommitLoop::Round CommitLoop::take_round() {
 runtime::Task<> CommitLoop::commit_round() {
   const Round round = take_round();
   auto make_durable = [&round, &files = options_.files] { return round.make_durable(files); };
-  const Result<> durable = co_await options_.disk_pool.run(std::move(make_durable));
+  const Result<> durable = co_await options_.sync_pool.run(std::move(make_durable));
   journal_.done();
   if (!durable) options_.sync_failed(durable.error());
   for (const Round::Member& member : round.members) {

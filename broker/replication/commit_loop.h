@@ -26,7 +26,8 @@ class Partition;
 class CommitLoop {
  public:
   struct Options {
-    runtime::DiskPool& disk_pool;
+    runtime::DiskPool& sync_pool;  // for what acknowledgements wait for
+    runtime::DiskPool& disk_pool;  // for the rest
     storage::FileSystem& files;
     storage::LogDirectory& log_directory;
     // Called on the shard with what went wrong. After a failed sync nobody knows what is on disk and a second

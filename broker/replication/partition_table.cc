@@ -42,7 +42,8 @@ void say(const std::string& name, const storage::RecoveryReport& report) {
 PartitionTable::PartitionTable(runtime::Shard& shard, Options options)
     : shard_(shard),
       options_(std::move(options)),
-      commit_loop_(shard, {.disk_pool = options_.sync_pool,
+      commit_loop_(shard, {.sync_pool = options_.sync_pool,
+                           .disk_pool = options_.disk_pool,
                            .files = options_.files,
                            .log_directory = options_.log_directory,
                            .sync_failed = options_.sync_failed}),

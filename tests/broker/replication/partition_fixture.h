@@ -153,7 +153,8 @@ class PartitionFixture {
     auto sync_failed = [this](const Error& error) {
       if (!std::exchange(failed_, true)) failure_.set_value(error.message);
     };
-    loop_ = std::make_unique<CommitLoop>(home(), CommitLoop::Options{.disk_pool = pool_,
+    loop_ = std::make_unique<CommitLoop>(home(), CommitLoop::Options{.sync_pool = pool_,
+                                                                     .disk_pool = pool_,
                                                                      .files = files,
                                                                      .log_directory = *log_directory_,
                                                                      .sync_failed = sync_failed});
