@@ -36,9 +36,17 @@ uint64_t random_seed() {
   return uint64_t{device()} << 32 | device();
 }
 
+// Those that this process may run on: under taskset or in a container fewer than the machine has, and shards
+// that share a core only hand it to each other.
+size_t usable_cores() {
+  cpu_set_t cores;
+  if (::sched_getaffinity(0, sizeof cores, &cores) != 0) return std::thread::hardware_concurrency();
+  return static_cast<size_t>(CPU_COUNT(&cores));
+}
+
 size_t shard_count(const metadata::BrokerConfig& config) {
   if (config.shards > 0) return static_cast<size_t>(config.shards);
-  return std::max<size_t>(1, std::thread::hardware_concurrency());
+  return std::max<size_t>(1, usable_cores());
 }
 
 // Few, since each keeps the disk busy with large reads, and syncs want it, too.

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
@@ -17,6 +18,11 @@ namespace {
 // The first bytes of a frame get memory at once; the rest by growing, a multiple of what has arrived.
 constexpr size_t kFirstChunkBytes = 16 << 10;
 constexpr size_t kGrowthFactor = 4;
+// A sender that is always faster doesn't keep the shard from everybody else: so much is received in one turn.
+constexpr size_t kMaxBytesPerTurn = 1 << 20;
+// Responses up to this size are copied together when several are ready, up to so many bytes.
+constexpr size_t kSmallResponseBytes = 4 << 10;
+constexpr size_t kTogetherBytes = 64 << 10;
 // What a frame's sender must manage on average once its frame is large.
 constexpr int64_t kSlowestBytesPerMs = 256;
 
@@ -32,6 +38,11 @@ struct Connection::Exchange {
   bool done = false;
   size_t frame_size = 0;
   size_t unsent_bytes() const { return response.send ? response.bytes.size() : 0; }
+  // Whether its response may share a system call with others.
+  bool is_small() const {
+    return done && response.send && !response.close && response.splices.empty() &&
+           response.bytes.size() <= kSmallResponseBytes;
+  }
 };
 
 Connection::Connection(ConnectionGroup& group, runtime::Shard& shard, OwnedFd fd,
@@ -103,7 +114,8 @@ bool Connection::has_room() const {
 runtime::Task<> Connection::read_requests() {
   while (!reading_done_) {
     while (!has_room()) co_await room_.wait();
-    std::unique_ptr<Exchange> exchange = co_await read_frame();
+    std::unique_ptr<Exchange> exchange = take_buffered_frame();
+    if (exchange == nullptr) exchange = co_await read_frame();
     if (exchange == nullptr) break;
     enqueue(std::move(exchange));
   }
@@ -121,6 +133,26 @@ void Connection::expect_frame_by(int64_t deadline_ns) {
 }
 
 void Connection::expect_no_frame() { frame_deadline_ns_ = stall_deadline_ns_ = runtime::kNever; }
+
+// A frame that is in the inbox already, without the coroutines that waiting for one takes. Null, and nothing
+// changed, when it isn't, when it is none, or when its memory has to be waited for: read_frame() knows what
+// to do.
+std::unique_ptr<Connection::Exchange> Connection::take_buffered_frame() {
+  const Bytes buffered(inbox_.data() + inbox_begin_, inbox_end_ - inbox_begin_);
+  if (buffered.size() < kLengthBytes || refuse_length(buffered, group_.options().max_request_bytes)) {
+    return nullptr;
+  }
+  const auto length = static_cast<size_t>(read_length(buffered));
+  if (buffered.size() - kLengthBytes < length) return nullptr;
+  static_assert(sizeof inbox_ <= kSmallFrameBytes);
+  auto exchange = std::make_unique<Exchange>();
+  FrameBuffer& frame = exchange->request.memory;
+  if (!group_.budget(shard_).try_acquire(frame.lease, static_cast<int64_t>(length))) return nullptr;
+  if (!frame.reserve(length)) return nullptr;
+  frame.append(buffered.subspan(kLengthBytes, length));
+  inbox_begin_ += kLengthBytes + length;
+  return exchange;
+}
 
 runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
   idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
@@ -149,14 +181,15 @@ runtime::Task<std::unique_ptr<Connection::Exchange>> Connection::read_frame() {
 
 // Receives until the inbox holds `wanted` bytes (which fit); false when the connection ends before.
 runtime::Task<bool> Connection::fill_inbox(size_t wanted) {
-  if (inbox_begin_ == inbox_end_ || inbox_.size() - inbox_begin_ < wanted) {
-    std::copy(inbox_.begin() + inbox_begin_, inbox_.begin() + inbox_end_, inbox_.begin());
-    inbox_end_ -= inbox_begin_;
-    inbox_begin_ = 0;
-  }
+  if (inbox_end_ - inbox_begin_ >= wanted) co_return true;
+  std::copy(inbox_.begin() + inbox_begin_, inbox_.begin() + inbox_end_, inbox_.begin());
+  inbox_end_ -= inbox_begin_;
+  inbox_begin_ = 0;
   while (inbox_end_ - inbox_begin_ < wanted) {
-    const size_t received =
-        co_await receive(MutableBytes(inbox_.data() + inbox_end_, inbox_.size() - inbox_end_));
+    const MutableBytes room(inbox_.data() + inbox_end_, inbox_.size() - inbox_end_);
+    const MutableBytes nowhere;
+    size_t received = receive_now(room, nowhere);
+    if (received == 0) received = co_await receive(room, nowhere);
     if (received == 0) co_return false;
     inbox_end_ += received;
     if (frame_deadline_ns_ == runtime::kNever && inbox_end_ - inbox_begin_ < wanted) {
@@ -172,19 +205,25 @@ runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
   const size_t buffered = std::min(length, inbox_end_ - inbox_begin_);
   frame.append(Bytes(inbox_.data() + inbox_begin_, buffered));
   inbox_begin_ += buffered;
+  if (inbox_begin_ == inbox_end_) inbox_begin_ = inbox_end_ = 0;
   while (frame.size() < length) {
     if (frame.room().empty()) {
       grown = co_await grow(frame, std::min(length, frame.capacity() * kGrowthFactor));
       if (!grown) co_return false;
     }
-    const size_t received = co_await receive(frame.room());
+    const MutableBytes room = frame.room();
+    // What follows the frame comes along.
+    const MutableBytes spare = frame.size() + room.size() == length ? MutableBytes(inbox_) : MutableBytes();
+    size_t received = receive_now(room, spare);
+    if (received == 0) received = co_await receive(room, spare);
     if (received == 0) {
       if (!reading_done_) {
         log_refusal(fmt::format("it ended after {} of a request's {} bytes", frame.size(), length));
       }
       co_return false;
     }
-    frame.commit(received);
+    frame.commit(std::min(received, room.size()));
+    if (received > room.size()) inbox_end_ = received - room.size();
     // Noticed by the watchdog when it fires too early.
     stall_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_stall_ms);
   }
@@ -213,15 +252,31 @@ runtime::Task<> Connection::charge(runtime::MemoryBudget& budget, runtime::Memor
   expect_frame_by(deadline_ns + (shard_.clock().monotonic_ns() - started_ns));
 }
 
-// At least one byte, or 0 when nothing more will come.
-runtime::Task<size_t> Connection::receive(MutableBytes room) {
+// At least one byte, into `room` and when that is full into `spare`; or 0 when nothing more will come.
+runtime::Task<size_t> Connection::receive(MutableBytes room, MutableBytes spare) {
   if (closed_) co_return 0;
   boost::system::error_code error;
-  const size_t received = co_await socket_.async_read_some(asio::buffer(room.data(), room.size()),
-                                                           asio::redirect_error(runtime::kUseTask, error));
+  const std::array<asio::mutable_buffer, 2> places = {asio::buffer(room.data(), room.size()),
+                                                      asio::buffer(spare.data(), spare.size())};
+  const size_t received =
+      co_await socket_.async_read_some(places, asio::redirect_error(runtime::kUseTask, error));
+  received_this_turn_ = 0;
   if (error) co_return 0;
+  socket_drained_ = received < room.size() + spare.size();
   group_.counters_->received_bytes.add(received);
   co_return received;
+}
+
+// The same without waiting: 0 when receive() should be asked.
+size_t Connection::receive_now(MutableBytes room, MutableBytes spare) {
+  if (closed_ || socket_drained_ || received_this_turn_ >= kMaxBytesPerTurn) return 0;
+  const std::array<iovec, 2> places = {iovec{room.data(), room.size()}, iovec{spare.data(), spare.size()}};
+  const ssize_t result = ::readv(socket_.native_handle(), places.data(), static_cast<int>(places.size()));
+  const auto received = static_cast<size_t>(std::max<ssize_t>(result, 0));
+  socket_drained_ = received < room.size() + spare.size();
+  received_this_turn_ += received;
+  group_.counters_->received_bytes.add(received);
+  return received;
 }
 
 // Handling.
@@ -281,12 +336,10 @@ void Connection::finished(Exchange& exchange) {
 runtime::Task<> Connection::write_responses() {
   while (!closed_) {
     if (!pipeline_.empty() && pipeline_.front()->done) {
-      const std::unique_ptr<Exchange> exchange = std::move(pipeline_.front());
-      pipeline_.pop_front();
-      --started_;
-      const bool written = co_await write_one(*exchange);
+      const std::vector<std::unique_ptr<Exchange>> ready = take_ready();
+      const bool written = co_await write_ready(ready);
       if (!written) break;
-      unsent_bytes_ -= exchange->unsent_bytes();
+      for (const auto& exchange : ready) unsent_bytes_ -= exchange->unsent_bytes();
       start_requests();
       room_.notify_all();
     } else if (reading_done_ && pipeline_.empty()) {
@@ -298,15 +351,30 @@ runtime::Task<> Connection::write_responses() {
   close();
 }
 
+// The oldest, which has an answer, and those after it that can go out with it: what waited for the same sync
+// is one system call.
+std::vector<std::unique_ptr<Connection::Exchange>> Connection::take_ready() {
+  std::vector<std::unique_ptr<Exchange>> ready;
+  size_t bytes = 0;
+  do {
+    bytes += pipeline_.front()->response.bytes.size();
+    ready.push_back(std::move(pipeline_.front()));
+    pipeline_.pop_front();
+    --started_;
+  } while (ready.back()->is_small() && bytes < kTogetherBytes && !pipeline_.empty() &&
+           pipeline_.front()->is_small());
+  return ready;
+}
+
 // False when the connection is to be closed.
-runtime::Task<bool> Connection::write_one(Exchange& exchange) {
-  const Response& response = exchange.response;
-  if (response.send) {
+runtime::Task<bool> Connection::write_ready(const std::vector<std::unique_ptr<Exchange>>& ready) {
+  const Response& last = ready.back()->response;
+  if (last.send) {
     written_at_last_check_ = writer_.bytes_written();
     write_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
     arm_watchdog();
     const uint64_t before = writer_.bytes_written();
-    const Result<void> written = co_await writer_.write(response);
+    const Result<void> written = co_await send(ready);
     group_.counters_->sent_bytes.add(writer_.bytes_written() - before);
     write_deadline_ns_ = runtime::kNever;
     if (!written) {
@@ -314,8 +382,15 @@ runtime::Task<bool> Connection::write_one(Exchange& exchange) {
       co_return false;
     }
   }
-  if (response.close) log_refusal(response.close_reason);
-  co_return !response.close;
+  if (last.close) log_refusal(last.close_reason);
+  co_return !last.close;
+}
+
+runtime::Task<Result<void>> Connection::send(const std::vector<std::unique_ptr<Exchange>>& ready) {
+  if (ready.size() == 1) co_return co_await writer_.write(ready.front()->response);
+  Buffer together;
+  for (const auto& exchange : ready) append_framed(exchange->response, together);
+  co_return co_await writer_.write_framed(together);
 }
 
 // Time.

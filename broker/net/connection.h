@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "broker/net/connection_group.h"
 #include "broker/net/frame_length.h"
@@ -37,12 +38,14 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   struct Exchange;  // a request and its response
 
   runtime::Task<> read_requests();
+  std::unique_ptr<Exchange> take_buffered_frame();
   runtime::Task<std::unique_ptr<Exchange>> read_frame();
   runtime::Task<bool> fill_inbox(size_t wanted);
   runtime::Task<bool> read_body(FrameBuffer& frame, size_t length);
   runtime::Task<bool> grow(FrameBuffer& frame, size_t capacity);
   runtime::Task<> charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease, int64_t amount);
-  runtime::Task<size_t> receive(MutableBytes room);
+  runtime::Task<size_t> receive(MutableBytes room, MutableBytes spare);
+  size_t receive_now(MutableBytes room, MutableBytes spare);
   void expect_frame_by(int64_t deadline_ns);
   void expect_no_frame();
   bool has_room() const;
@@ -53,7 +56,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void finished(Exchange& exchange);
 
   runtime::Task<> write_responses();
-  runtime::Task<bool> write_one(Exchange& exchange);
+  std::vector<std::unique_ptr<Exchange>> take_ready();
+  runtime::Task<bool> write_ready(const std::vector<std::unique_ptr<Exchange>>& ready);
+  runtime::Task<Result<void>> send(const std::vector<std::unique_ptr<Exchange>>& ready);
 
   void log_refusal(const std::string& reason) const;
   void arm_watchdog();
@@ -67,10 +72,12 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   runtime::TaskGroup reader_;
   runtime::TaskGroup writing_;
 
-  // Received and not yet part of a frame.
-  std::array<std::byte, 1024> inbox_;
+  // Received and not yet part of a frame: room for a few small requests, which then cost one system call.
+  std::array<std::byte, 4096> inbox_;
   size_t inbox_begin_ = 0;
   size_t inbox_end_ = 0;
+  bool socket_drained_ = true;     // the last call got all there was
+  size_t received_this_turn_ = 0;  // without giving others a turn
 
   std::deque<std::unique_ptr<Exchange>> pipeline_;  // oldest first; the front is written next
   size_t started_ = 0;                              // of the pipeline, from the front

@@ -47,6 +47,18 @@ uint64_t wire_size(const Response& response) {
   return size;
 }
 
+void append_framed(const Response& response, Buffer& out) {
+  const auto length = length_prefix(response.bytes.size());
+  out.insert(out.end(), length.begin(), length.end());
+  out.insert(out.end(), response.bytes.begin(), response.bytes.end());
+}
+
+runtime::Task<Result<void>> ResponseWriter::write_framed(Bytes framed) {
+  bytes_this_turn_ = 0;
+  const Bytes no_prefix;
+  co_return co_await send_memory(no_prefix, framed, false);
+}
+
 runtime::Task<Result<void>> ResponseWriter::write(const Response& response) {
   const uint64_t size = wire_size(response);
   if (size > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) {

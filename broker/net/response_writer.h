@@ -24,6 +24,9 @@ class ResponseWriter {
   // response may be out, and the connection can only be closed. `response` must outlive the task.
   runtime::Task<Result<void>> write(const Response& response);
 
+  // The same for bytes that are whole responses already (append_framed).
+  runtime::Task<Result<void>> write_framed(Bytes framed);
+
   // What went out so far: grows while the peer reads.
   uint64_t bytes_written() const { return bytes_written_; }
 
@@ -38,6 +41,9 @@ class ResponseWriter {
   uint64_t bytes_written_ = 0;
   uint64_t bytes_this_turn_ = 0;
 };
+
+// Appends a response without slices as it goes on the wire, its length before it.
+void append_framed(const Response& response, Buffer& out);
 
 // Length of the response on the wire, without the 4 bytes that say so.
 uint64_t wire_size(const Response& response);

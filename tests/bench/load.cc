@@ -1,8 +1,17 @@
 #include "tests/bench/load.h"
 
+#include <algorithm>
+
 #include "tests/bench/socket.h"
 
 namespace millrace::bench {
+namespace {
+
+constexpr int64_t kLatest_ns = 30'000'000'000;
+// The pause between looks, once it's late.
+constexpr int64_t kPause_ns = 1'000'000;
+
+}  // namespace
 
 LoadClock::LoadClock(const LoadOptions& options, LoadResult& result)
     : options_(options), result_(result), cpu_(options.server_pid) {
@@ -28,7 +37,8 @@ bool LoadClock::running(int64_t now_ns) {
   if (state_ == State::kWarmingUp && now_ns >= next_ns_) {
     begin(now_ns);
   } else if (state_ == State::kMeasuring && (enough || now_ns >= next_ns_)) {
-    end(now_ns);
+    // One answer at least, however long it takes: of nothing there is no ratio.
+    if (result_.requests > 0 || now_ns >= next_ns_ + kLatest_ns) end(now_ns);
   }
   return state_ != State::kDone;
 }
@@ -40,5 +50,7 @@ void LoadClock::count(int64_t records, int64_t bytes) {
   result_.bytes += bytes;
   ++result_.requests;
 }
+
+int64_t LoadClock::next_change_ns() const { return std::max(next_ns_, now_ns() + kPause_ns); }
 
 }  // namespace millrace::bench

@@ -44,7 +44,8 @@ class LoadClock {
   bool measuring() const { return state_ == State::kMeasuring; }
   // Counts an answer.
   void count(int64_t records, int64_t bytes);
-  int64_t next_change_ns() const { return next_ns_; }
+  // When to ask again at the latest.
+  int64_t next_change_ns() const;
 
  private:
   enum class State : uint8_t { kWarmingUp, kMeasuring, kDone };

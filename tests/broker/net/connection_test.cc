@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <map>
+#include <random>
 
 #include "broker/runtime/notifier.h"
 #include "tests/broker/net/loopback.h"
@@ -36,6 +37,42 @@ TEST_CASE("a frame of any size and cut arrives whole", "[connection]") {
   rest.join();
   REQUIRE(response);
   CHECK(response->substr(4) == body);
+}
+
+TEST_CASE("requests that come in any pieces are all handled, and their answers are whole", "[connection]") {
+  // Sizes on both sides of what is received at once, of what grows and of what is answered together.
+  const std::vector<size_t> sizes{0, 1, 100, 2000, 4078, 4079, 4080, 4081, 4090, 5000, 16384, 20000, 70000};
+  const unsigned seed = GENERATE(1u, 2u, 3u, 4u, 5u);
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  Network network(echo_task);
+  Client client(network.port());
+  constexpr int kRequests = 200;
+  std::vector<std::string> bodies;
+  std::string all;
+  for (int i = 0; i < kRequests; ++i) {
+    // Mostly small ones, so that many share a packet.
+    const size_t size = random() % 4 == 0 ? sizes[random() % sizes.size()] : random() % 300;
+    bodies.emplace_back(size, static_cast<char>('a' + i % 26));
+    all += request_bytes(static_cast<int16_t>(random() % 2), i, bodies.back());
+  }
+  std::thread sender([&client, &all, seed] {
+    std::mt19937 pieces(seed);
+    for (size_t at = 0; at < all.size();) {
+      const size_t size =
+          std::min<size_t>(all.size() - at, 1 + pieces() % (pieces() % 8 == 0 ? 100'000 : 3000));
+      if (!client.send(all.substr(at, size))) return;
+      at += size;
+    }
+  });
+  int right = 0;
+  for (int i = 0; i < kRequests; ++i) {
+    const auto response = client.receive_response();
+    if (!response || get_uint32(*response, 0) != static_cast<uint32_t>(i)) break;
+    right += response->substr(4) == bodies[static_cast<size_t>(i)];
+  }
+  sender.join();
+  CHECK(right == kRequests);
 }
 
 TEST_CASE("responses go out in request order, whatever finishes first", "[connection]") {
