@@ -20,6 +20,8 @@ using protocol::FetchRequest;
 using protocol::FetchResponse;
 using replication::FetchAnswer;
 using replication::FetchTarget;
+using replication::FetchWaiter;
+using replication::FetchWatch;
 using replication::FetchWish;
 using replication::ReadOutcome;
 using replication::ReadRequest;
@@ -32,7 +34,13 @@ struct Part {
   FetchWish wish;
   TopicIdPartition id;
   bool resolved = false;  // the topic and the partition exist
+  bool watched = false;   // the fetch is told when it moves from here
   ReadOutcome outcome;
+
+  bool at_end() const {
+    return outcome.error == ErrorCode::kNone && !outcome.diverging_epoch &&
+           wish.fetch_offset >= outcome.high_watermark;
+  }
 };
 
 struct Limits {
@@ -49,6 +57,8 @@ struct SessionState {
   int32_t id = 0;            // of the session that answers; 0 without
   bool incremental = false;  // only what changed is answered
   std::vector<FetchWish> wishes;
+  size_t resting = 0;  // partitions of the session that needn't be read
+  std::shared_ptr<FetchWatch> watch = nullptr;
 };
 
 // A partition that is named twice counts once, as it is named last.
@@ -63,6 +73,7 @@ std::vector<FetchWish> wishes_of(const FetchRequest& request) {
                      .last_fetched_epoch = partition.last_fetched_epoch,
                      .max_bytes = partition.partition_max_bytes};
       const auto [place, is_new] = places.try_emplace(wish.target, wishes.size());
+      wish.number = static_cast<uint32_t>(place->second);
       if (is_new) {
         wishes.push_back(std::move(wish));
       } else {
@@ -94,6 +105,12 @@ runtime::Task<> remove_session(Services& services, int32_t id) {
   co_await shard.call(remove);
 }
 
+void take_due(replication::FetchSession& session, SessionState& state) {
+  state.wishes = session.due_wishes();
+  state.resting = session.size() - state.wishes.size();
+  state.watch = session.watch();
+}
+
 runtime::Task<SessionState> resume_session(Context& context, const FetchRequest& request) {
   Services& services = context.services;
   runtime::Shard& shard = shard_of_session(services, request.session_id);
@@ -110,7 +127,7 @@ runtime::Task<SessionState> resume_session(Context& context, const FetchRequest&
       return state;
     }
     session->forget(forgotten_by(request));
-    state.wishes = session->wishes();
+    take_due(*session, state);
     if (session->size() == 0) {
       sessions.remove(request.session_id);
     } else {
@@ -133,15 +150,32 @@ runtime::Task<SessionState> find_session(Context& context, const FetchRequest& r
 }
 
 // Starts a session where the client asked for one; it is told what this answer says.
-void create_session(Context& context, const FetchRequest& request, const std::vector<FetchAnswer>& answers,
-                    SessionState& state) {
+void create_session(Context& context, const FetchRequest& request, const std::vector<Part>& parts,
+                    const std::vector<FetchAnswer>& answers, SessionState& state) {
   if (context.version < 7 || request.session_epoch != kFullSessionEpoch) return;
+  std::vector<FetchWish> wishes;
+  for (const Part& part : parts) wishes.push_back(part.wish);
   runtime::Shard& shard = context.shard();
   auto* session = context.here().fetch_sessions.create(
-      state.wishes, context.version >= 13, static_cast<uint32_t>(shard.random().next()), context.now_ms());
+      wishes, context.version >= 13, static_cast<uint32_t>(shard.random().next()), context.now_ms());
   if (session == nullptr) return;
   state.id = session->id();
   for (const FetchAnswer& answer : answers) session->note_answer(answer);
+}
+
+// After a pass that found too little: what need not be read again rests, and what has moved is due. False
+// when the session is gone.
+runtime::Task<bool> continue_session(Services& services, SessionState& state,
+                                     const std::vector<FetchAnswer>& answers) {
+  runtime::Shard& shard = shard_of_session(services, state.id);
+  auto work = [&] {
+    auto* session = services.of(shard).fetch_sessions.find(state.id);
+    if (session == nullptr) return false;
+    for (const FetchAnswer& answer : answers) session->note_unsent(answer);
+    take_due(*session, state);
+    return true;
+  };
+  co_return co_await shard.call(work);
 }
 
 // Which parts of an incremental answer must be sent.
@@ -179,23 +213,31 @@ std::vector<Part> resolve(Context& context, std::vector<FetchWish> wishes) {
   return parts;
 }
 
-// Reads the parts of one shard, in their order, and has the waiter told when any of them can give more.
+// What a pass may still read.
+struct Allowance {
+  int64_t bytes_left;
+  bool have_records = false;
+};
+
+// Reads parts of one shard, in their order. Has the watch told when they can give more, but for those that
+// have enough already.
 runtime::Task<> read_on_shard(Services& services, ShardServices& here, std::vector<Part*>& parts,
-                              const Limits& limits, int64_t& left, bool& have_records,
-                              const std::shared_ptr<replication::FetchWaiter>& waiter) {
+                              const Limits& limits, Allowance& allowance,
+                              const std::shared_ptr<FetchWatch>& watch) {
   for (Part* part : parts) {
     const auto partition = here.partitions.find(part->id);
     if (!partition) {
       part->outcome = {.error = here.partitions.absence(part->id)};
       continue;
     }
-    const int64_t max_bytes = std::clamp<int64_t>(part->wish.max_bytes, 0, std::max<int64_t>(left, 0));
+    const int64_t max_bytes =
+        std::clamp<int64_t>(part->wish.max_bytes, 0, std::max<int64_t>(allowance.bytes_left, 0));
     const ReadRequest request{.fetch_offset = part->wish.fetch_offset,
                               .current_leader_epoch = part->wish.current_leader_epoch,
                               .last_fetched_epoch = part->wish.last_fetched_epoch,
                               .replica_id = limits.replica_id,
                               .max_bytes = static_cast<size_t>(max_bytes),
-                              .at_least_one_batch = !have_records};
+                              .at_least_one_batch = !allowance.have_records};
     storage::MissingData missing;
     part->outcome = partition->read(request, &missing);
     if (missing) {
@@ -203,48 +245,93 @@ runtime::Task<> read_on_shard(Services& services, ShardServices& here, std::vect
       part->outcome = co_await replication::look_up(services.cold_reads, read);
     }
     if (part->outcome.slice) {
-      left -= static_cast<int64_t>(part->outcome.slice->size);
-      have_records = true;
+      allowance.bytes_left -= static_cast<int64_t>(part->outcome.slice->size);
+      allowance.have_records = true;
     }
     // Nothing has been awaited since the read.
-    if (waiter) partition->wait_for_more(waiter);
+    const bool is_enough = limits.max_bytes - allowance.bytes_left >= limits.min_bytes;
+    if (watch && (part->at_end() || !is_enough)) {
+      partition->wait_for_more(watch, part->wish.number);
+      part->watched = true;
+    }
   }
 }
 
-// One pass over all partitions; whether the answer can go out without waiting.
-runtime::Task<bool> read_all(Context& context, std::vector<Part>& parts, const Limits& limits,
-                             const std::shared_ptr<replication::FetchWaiter>& waiter) {
+bool is_ready(const std::vector<Part>& parts, const Limits& limits, const Allowance& allowance) {
+  if (limits.max_bytes - allowance.bytes_left >= limits.min_bytes) return true;
+  return std::any_of(parts.begin(), parts.end(), [](const Part& part) {
+    return part.resolved && (part.outcome.error != ErrorCode::kNone || part.outcome.diverging_epoch);
+  });
+}
+
+// Reads some of the parts, anew or for the first time; whether the answer can go out without waiting.
+runtime::Task<bool> read_parts(Context& context, std::vector<Part>& parts, const std::vector<Part*>& to_read,
+                               const Limits& limits, const std::shared_ptr<FetchWatch>& watch) {
   Services& services = context.services;
   std::vector<std::vector<Part*>> by_shard(services.shards.size());
   std::vector<size_t> order;
-  for (Part& part : parts) {
-    if (!part.resolved) continue;
-    auto& shard_parts = by_shard[services.shards.index_of(part.id)];
-    if (shard_parts.empty()) order.push_back(services.shards.index_of(part.id));
-    shard_parts.push_back(&part);
+  for (Part* part : to_read) {
+    part->watched = false;
+    if (!part->resolved) continue;
+    part->outcome = {};
+    auto& shard_parts = by_shard[services.shards.index_of(part->id)];
+    if (shard_parts.empty()) order.push_back(services.shards.index_of(part->id));
+    shard_parts.push_back(part);
   }
-  int64_t left = limits.max_bytes;
-  bool have_records = false;
+  Allowance allowance{.bytes_left = limits.max_bytes};
+  for (const Part& part : parts) {
+    if (!part.outcome.slice) continue;
+    allowance.bytes_left -= static_cast<int64_t>(part.outcome.slice->size);
+    allowance.have_records = true;
+  }
   for (const size_t index : order) {
     auto read = [&] {
-      return read_on_shard(services, *services.by_shard[index], by_shard[index], limits, left, have_records,
-                           waiter);
+      return read_on_shard(services, *services.by_shard[index], by_shard[index], limits, allowance, watch);
     };
     co_await services.shards[index].call(read);
   }
-  bool ready = limits.max_bytes - left >= limits.min_bytes || order.empty();
+  co_return is_ready(parts, limits, allowance);
+}
+
+std::vector<Part*> pointers_to(std::vector<Part>& parts) {
+  std::vector<Part*> pointers;
+  pointers.reserve(parts.size());
+  for (Part& part : parts) pointers.push_back(&part);
+  return pointers;
+}
+
+// Without a session the numbers are places.
+std::vector<Part*> moved_parts(std::vector<Part>& parts, FetchWatch& watch) {
+  std::vector<uint32_t> numbers = watch.take_moved();
+  std::sort(numbers.begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+  std::vector<Part*> moved;
+  for (const uint32_t number : numbers) moved.push_back(&parts[number]);
+  return moved;
+}
+
+std::vector<FetchAnswer> answers_of(const std::vector<Part>& parts) {
+  std::vector<FetchAnswer> answers;
+  answers.reserve(parts.size());
   for (const Part& part : parts) {
-    if (part.resolved && (part.outcome.error != ErrorCode::kNone || part.outcome.diverging_epoch))
-      ready = true;
+    answers.push_back({.target = part.wish.target,
+                       .error = part.outcome.error,
+                       .high_watermark = part.outcome.high_watermark,
+                       .log_start_offset = part.outcome.log_start_offset,
+                       .record_bytes = part.outcome.slice ? part.outcome.slice->size : 0,
+                       .diverging = part.outcome.diverging_epoch.has_value(),
+                       .number = part.wish.number,
+                       .round = part.wish.round,
+                       .watched_at_end = part.watched && part.at_end()});
   }
-  co_return ready;
+  return answers;
 }
 
 // Ends the wait of a client that has gone: its request would hold memory and a place until the deadline,
 // which it chose itself.
 class EndWithClient {
  public:
-  EndWithClient(Context& context, const std::shared_ptr<replication::FetchWaiter>& waiter)
+  EndWithClient(Context& context, const std::shared_ptr<FetchWaiter>& waiter)
       : connection_(*context.request.connection) {
     connection_.when_client_gone([waiter] { waiter->signal(); });
   }
@@ -255,20 +342,45 @@ class EndWithClient {
   net::ConnectionInfo& connection_;
 };
 
-runtime::Task<> read_until_ready(Context& context, std::vector<Part>& parts, const Limits& limits) {
+// Once more, what has moved since; whether the answer can go out.
+runtime::Task<bool> read_again(Context& context, SessionState& session, std::vector<Part>& parts,
+                               const Limits& limits) {
+  std::vector<Part*> to_read;
+  if (session.incremental) {
+    const std::vector<FetchAnswer> unsent = answers_of(parts);
+    const bool goes_on = co_await continue_session(context.services, session, unsent);
+    if (!goes_on) co_return true;
+    parts = resolve(context, std::move(session.wishes));
+    to_read = pointers_to(parts);
+  } else {
+    to_read = moved_parts(parts, *session.watch);
+  }
+  co_return co_await read_parts(context, parts, to_read, limits, session.watch);
+}
+
+// All that doesn't rest, read; waits until there is enough for an answer, or the deadline.
+runtime::Task<std::vector<Part>> read_until_ready(Context& context, SessionState& session,
+                                                  const Limits& limits) {
+  std::vector<Part> parts = resolve(context, std::move(session.wishes));
+  const std::vector<Part*> all = pointers_to(parts);
   if (limits.min_bytes <= 0 || limits.deadline_ns <= context.shard().clock().monotonic_ns()) {
-    co_await read_all(context, parts, limits, nullptr);
-    co_return;
+    co_await read_parts(context, parts, all, limits, session.watch);
+    co_return parts;
   }
-  const auto waiter = std::make_shared<replication::FetchWaiter>(context.shard());
+  if (!session.watch) session.watch = std::make_shared<FetchWatch>();
+  const auto waiter = std::make_shared<FetchWaiter>(context.shard());
   const EndWithClient end_with_client(context, waiter);
-  bool ready = co_await read_all(context, parts, limits, waiter);
-  while (!ready && !context.request.connection->client_gone()) {
+  session.watch->attach(waiter);
+  bool ready = co_await read_parts(context, parts, all, limits, session.watch);
+  const bool can_move = session.resting > 0 || std::any_of(parts.begin(), parts.end(),
+                                                           [](const Part& part) { return part.resolved; });
+  while (can_move && !ready && !context.request.connection->client_gone()) {
     const bool signalled = co_await waiter->wait_until(limits.deadline_ns);
-    if (!signalled) co_return;
+    if (!signalled) break;
     waiter->rearm();
-    ready = co_await read_all(context, parts, limits, waiter);
+    ready = co_await read_again(context, session, parts, limits);
   }
+  co_return parts;
 }
 
 FetchResponse::Topic::Partition answer(Context& context, Part& part, bool reads_committed) {
@@ -321,20 +433,6 @@ void fill(Context& context, std::vector<Part*>& parts, bool reads_committed, Fet
   }
 }
 
-std::vector<FetchAnswer> answers_of(const std::vector<Part>& parts) {
-  std::vector<FetchAnswer> answers;
-  answers.reserve(parts.size());
-  for (const Part& part : parts) {
-    answers.push_back({.target = part.wish.target,
-                       .error = part.outcome.error,
-                       .high_watermark = part.outcome.high_watermark,
-                       .log_start_offset = part.outcome.log_start_offset,
-                       .record_bytes = part.outcome.slice ? part.outcome.slice->size : 0,
-                       .diverging = part.outcome.diverging_epoch.has_value()});
-  }
-  return answers;
-}
-
 Limits limits_of(const Context& context, const FetchRequest& request) {
   return {.max_bytes = std::min(request.max_bytes, context.config().fetch_max_bytes),
           .min_bytes = std::min(request.min_bytes, context.config().fetch_max_bytes),
@@ -352,15 +450,14 @@ runtime::Task<> fetch(Context& context, const FetchRequest& request, FetchRespon
     co_return;
   }
   const Limits limits = limits_of(context, request);
-  std::vector<Part> parts = resolve(context, session.wishes);
-  co_await read_until_ready(context, parts, limits);
+  std::vector<Part> parts = co_await read_until_ready(context, session, limits);
 
   const std::vector<FetchAnswer> answers = answers_of(parts);
   std::vector<bool> send(parts.size(), true);
   if (session.incremental) {
     send = co_await changed_parts(context.services, session.id, answers);
   } else {
-    create_session(context, request, answers, session);
+    create_session(context, request, parts, answers, session);
   }
   response.session_id = session.id;
   std::vector<Part*> sent;

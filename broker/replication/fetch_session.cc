@@ -1,6 +1,7 @@
 #include "broker/replication/fetch_session.h"
 
 #include <limits>
+#include <utility>
 
 namespace millrace::replication {
 namespace {
@@ -22,29 +23,69 @@ FetchSession::FetchSession(int32_t id, bool uses_topic_ids, int64_t now_ms)
 
 void FetchSession::update(const std::vector<FetchWish>& wishes) {
   for (const FetchWish& wish : wishes) {
-    if (const auto found = index_.find(wish.target); found != index_.end()) {
-      found->second->wish = wish;
-    } else {
-      entries_.push_back({.wish = wish});
-      index_.emplace(wish.target, std::prev(entries_.end()));
+    const auto found = index_.find(wish.target);
+    if (found == index_.end()) {
+      add(wish);
+      continue;
     }
+    Entry& entry = *found->second;
+    const auto [number, round] = std::pair(entry.wish.number, entry.wish.round);
+    entry.wish = wish;
+    entry.wish.number = number;
+    entry.wish.round = round;
+    wake(entry);
   }
+}
+
+void FetchSession::add(const FetchWish& wish) {
+  if (free_numbers_.empty()) {
+    free_numbers_.push_back(static_cast<uint32_t>(by_number_.size()));
+    by_number_.push_back(nullptr);
+  }
+  Entry& entry = entries_.emplace_back(Entry{.wish = wish});
+  entry.wish.number = free_numbers_.back();
+  free_numbers_.pop_back();
+  by_number_[entry.wish.number] = &entry;
+  index_.emplace(wish.target, std::prev(entries_.end()));
+}
+
+void FetchSession::wake(Entry& entry) {
+  entry.due = true;
+  // What was read before this doesn't let it rest again.
+  ++entry.wish.round;
 }
 
 void FetchSession::forget(const std::vector<FetchTarget>& targets) {
   for (const FetchTarget& target : targets) {
     const auto found = index_.find(target);
     if (found == index_.end()) continue;
+    const uint32_t number = found->second->wish.number;
+    by_number_[number] = nullptr;
+    free_numbers_.push_back(number);
     entries_.erase(found->second);
     index_.erase(found);
   }
 }
 
-std::vector<FetchWish> FetchSession::wishes() const {
+std::vector<FetchWish> FetchSession::due_wishes() {
+  for (const uint32_t number : watch_->take_moved()) {
+    if (by_number_[number] != nullptr) wake(*by_number_[number]);
+  }
   std::vector<FetchWish> wishes;
-  wishes.reserve(entries_.size());
-  for (const Entry& entry : entries_) wishes.push_back(entry.wish);
+  for (const Entry& entry : entries_) {
+    if (entry.due) wishes.push_back(entry.wish);
+  }
   return wishes;
+}
+
+void FetchSession::note_unsent(const FetchAnswer& answer) {
+  const auto found = index_.find(answer.target);
+  if (found == index_.end()) return;
+  Entry& entry = *found->second;
+  const bool is_known = entry.sent_high_watermark == answer.high_watermark &&
+                        entry.sent_log_start_offset == answer.log_start_offset;
+  const bool is_latest = entry.wish.number == answer.number && entry.wish.round == answer.round;
+  if (is_known && is_latest && answer.watched_at_end) entry.due = false;
 }
 
 bool FetchSession::note_answer(const FetchAnswer& answer) {
@@ -66,6 +107,7 @@ bool FetchSession::note_answer(const FetchAnswer& answer) {
     return true;
   }
   if (answer.record_bytes > 0) entries_.splice(entries_.end(), entries_, found->second);
+  note_unsent(answer);
   return differs;
 }
 

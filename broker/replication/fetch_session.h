@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "broker/replication/fetch_waiter.h"
 #include "protocol/error_code.h"
 #include "protocol/uuid.h"
 
@@ -34,6 +36,9 @@ struct FetchWish {
   int32_t current_leader_epoch = -1;
   int32_t last_fetched_epoch = -1;
   int32_t max_bytes = 0;
+  // The partition's number in its fetch (see FetchWatch), and how often a session has found it worth reading.
+  uint32_t number = 0;
+  uint32_t round = 0;
 };
 
 // What the broker answered of one partition, as far as the session must remember it.
@@ -44,13 +49,22 @@ struct FetchAnswer {
   int64_t log_start_offset = -1;
   size_t record_bytes = 0;
   bool diverging = false;
+  // Of the wish.
+  uint32_t number = 0;
+  uint32_t round = 0;
+  // There was nothing more to read, and the session's watch is told when there is.
+  bool watched_at_end = false;
 };
 
 // One session. Its partitions are kept in the order in which they are served: one that has just delivered
 // records goes to the end, so that a busy partition cannot starve those behind it.
+//
+// A partition of which the client knows everything rests until it moves or the client wants something else of
+// it: fetches read only the others.
 class FetchSession {
  public:
   FetchSession(int32_t id, bool uses_topic_ids, int64_t now_ms);
+  FetchSession(const FetchSession&) = delete;
 
   int32_t id() const { return id_; }
   // The epoch that the next request must carry.
@@ -61,8 +75,13 @@ class FetchSession {
   // Adds partitions or changes what is wanted of them.
   void update(const std::vector<FetchWish>& wishes);
   void forget(const std::vector<FetchTarget>& targets);
-  std::vector<FetchWish> wishes() const;
+  // The partitions that don't rest, after those that have moved since were woken.
+  std::vector<FetchWish> due_wishes();
+  // Where partitions say that they have moved, by FetchWish::number.
+  const std::shared_ptr<FetchWatch>& watch() const { return watch_; }
 
+  // Lets the partition rest if the answer, which isn't sent, tells the client nothing new.
+  void note_unsent(const FetchAnswer& answer);
   // Whether the answer differs from what the client knows already and so must be sent; remembers it as sent.
   bool note_answer(const FetchAnswer& answer);
 
@@ -73,7 +92,11 @@ class FetchSession {
     // -1: the client knows nothing yet, whatever is found will differ.
     int64_t sent_high_watermark = -1;
     int64_t sent_log_start_offset = -1;
+    bool due = true;
   };
+
+  void wake(Entry& entry);
+  void add(const FetchWish& wish);
 
   int32_t id_;
   int32_t epoch_ = 1;
@@ -82,6 +105,9 @@ class FetchSession {
   int64_t last_used_ms_;
   std::list<Entry> entries_;
   std::unordered_map<FetchTarget, std::list<Entry>::iterator, FetchTargetHash> index_;
+  std::vector<Entry*> by_number_;  // null: free
+  std::vector<uint32_t> free_numbers_;
+  std::shared_ptr<FetchWatch> watch_ = std::make_shared<FetchWatch>();
 };
 
 // The sessions of one shard. A session's id tells its shard: id % shard count.

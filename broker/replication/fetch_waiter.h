@@ -2,8 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
+#include <vector>
 
 #include "broker/runtime/notifier.h"
 #include "broker/runtime/shard.h"
@@ -30,19 +33,41 @@ class FetchWaiter : public std::enable_shared_from_this<FetchWaiter> {
   std::atomic<bool> signalled_ = false;
 };
 
-// The fetches that wait for one partition. They are held weakly: a fetch that has been answered just
-// vanishes.
+// Which partitions of a fetch have moved since they were read, by numbers that the fetch has given them. A
+// session's watch stays with the partitions from one fetch to the next, so that only what moved is read
+// again. Any thread.
+class FetchWatch {
+ public:
+  // Has the waiter (in place of an earlier one) signalled when something moves, at once if something has.
+  void attach(const std::shared_ptr<FetchWaiter>& waiter);
+  void signal(uint32_t number);
+  // What moved since the last call; a number may come twice.
+  std::vector<uint32_t> take_moved();
+
+ private:
+  std::mutex mutex_;
+  std::weak_ptr<FetchWaiter> waiter_;
+  std::vector<uint32_t> moved_;
+};
+
+// The fetches that wait for one partition, and its number in each. They are held weakly: a fetch that has
+// been answered just vanishes.
 class FetchWaiterList {
  public:
   // One that is here already is not added again.
-  void add(const std::shared_ptr<FetchWaiter>& waiter);
+  void add(const std::shared_ptr<FetchWatch>& watch, uint32_t number);
+  // Each is told once, and forgotten.
   void signal_all();
   size_t size() const { return waiters_.size(); }
 
  private:
   static constexpr size_t kFirstSweep = 64;
   // By address, which may be reused once a waiter has vanished.
-  std::unordered_map<const FetchWaiter*, std::weak_ptr<FetchWaiter>> waiters_;
+  struct Waiting {
+    std::weak_ptr<FetchWatch> watch;
+    uint32_t number;
+  };
+  std::unordered_map<const FetchWatch*, Waiting> waiters_;
   size_t sweep_at_ = kFirstSweep;
 };
 

@@ -23,7 +23,9 @@ Partition::Partition(std::unique_ptr<storage::Log> log, std::string topic, int32
       commit_loop_(commit_loop) {}
 
 void Partition::set_leader_epoch(int32_t leader_epoch) {
-  leader_epoch_ = std::max(leader_epoch_, leader_epoch);
+  if (leader_epoch <= leader_epoch_) return;
+  leader_epoch_ = leader_epoch;
+  tell_readers();
 }
 
 std::expected<storage::AppendInfo, storage::AppendError> Partition::append(MutableBytes records,

@@ -76,7 +76,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // disk when it gets a `missing` (storage/missing_data.h; look_up.h): the outcome counts only if nothing is.
   ReadOutcome read(const ReadRequest& request, storage::MissingData* missing = nullptr);
   // To be told when more can be read than now.
-  void wait_for_more(const std::shared_ptr<FetchWaiter>& waiter) { fetch_waiters_.add(waiter); }
+  void wait_for_more(const std::shared_ptr<FetchWatch>& watch, uint32_t number) {
+    fetch_waiters_.add(watch, number);
+  }
+  // For whoever has changed what fetches see of the log in another way than through this class.
+  void tell_readers() { fetch_waiters_.signal_all(); }
 
   // The end of the records of that epoch, or of the largest before it (OffsetForLeaderEpoch, KIP-101).
   Result<storage::EpochEndOffset> end_offset_for_epoch(int32_t current_leader_epoch,

@@ -289,6 +289,7 @@ void PartitionTable::tend(Partition& partition, int64_t now_ms) {
   if (!report) {
     runtime::log_error("Retention of {} failed: {}", log.name(), report.error().message);
   } else if (report->count() > 0) {
+    partition.tell_readers();
     runtime::log_info(
         "Retention of {} deleted {} segments ({} by time, {} by size, {} below the log start), {} bytes",
         log.name(), report->count(), report->by_time, report->by_size, report->by_start_offset,

@@ -70,41 +70,54 @@ TEST_CASE("A wake-up of an earlier round doesn't end a later one") {
   CHECK_FALSE(woken_early);
 }
 
-TEST_CASE("A list signals every waiter once and forgets it") {
-  Shards shards;
-  shards.group[0].run([&] {
-    FetchWaiterList list;
-    const auto other = std::make_shared<FetchWaiter>(shards.group[0]);
-    list.add(shards.waiter);
-    list.add(other);
-    list.add(std::make_shared<FetchWaiter>(shards.group[0]));
-    list.signal_all();
-    CHECK(list.size() == 0);
-    shards.waiter->rearm();
-    list.signal_all();
-  });
-  CHECK_FALSE(shards.is_signalled());
+TEST_CASE("A list tells every fetch once, by its own number, and forgets it") {
+  FetchWaiterList list;
+  const auto one = std::make_shared<FetchWatch>();
+  const auto other = std::make_shared<FetchWatch>();
+  list.add(one, 7);
+  list.add(other, 8);
+  list.add(std::make_shared<FetchWatch>(), 9);
+  list.signal_all();
+  CHECK(list.size() == 0);
+  list.signal_all();
+  CHECK(one->take_moved() == std::vector<uint32_t>{7});
+  CHECK(one->take_moved().empty());
+  CHECK(other->take_moved() == std::vector<uint32_t>{8});
 }
 
 TEST_CASE("A list doesn't grow with fetches that are over") {
-  Shards shards;
-  shards.group[0].run([&] {
-    FetchWaiterList list;
-    list.add(shards.waiter);
-    for (int i = 0; i < 10'000; ++i) list.add(std::make_shared<FetchWaiter>(shards.group[0]));
-    CHECK(list.size() < 200);
-    list.signal_all();
-  });
-  CHECK(shards.is_signalled());
+  FetchWaiterList list;
+  const auto watch = std::make_shared<FetchWatch>();
+  list.add(watch, 1);
+  for (int i = 0; i < 10'000; ++i) list.add(std::make_shared<FetchWatch>(), 2);
+  CHECK(list.size() < 200);
+  list.signal_all();
+  CHECK(watch->take_moved() == std::vector<uint32_t>{1});
 }
 
 TEST_CASE("A list doesn't grow with a fetch that comes back to it without a signal") {
+  FetchWaiterList list;
+  const auto watch = std::make_shared<FetchWatch>();
+  for (int i = 0; i < 10'000; ++i) list.add(watch, 3);
+  CHECK(list.size() == 1);
+  list.signal_all();
+  CHECK(watch->take_moved() == std::vector<uint32_t>{3});
+}
+
+TEST_CASE("What moved between two fetches of a session wakes the second at once") {
   Shards shards;
-  shards.group[0].run([&] {
-    FetchWaiterList list;
-    for (int i = 0; i < 10'000; ++i) list.add(shards.waiter);
-    CHECK(list.size() == 1);
-    list.signal_all();
-  });
+  FetchWatch watch;
+  watch.attach(shards.waiter);
+  watch.signal(1);
   CHECK(shards.is_signalled());
+  CHECK(watch.take_moved() == std::vector<uint32_t>{1});
+  shards.waiter = std::make_shared<FetchWaiter>(shards.group[0]);
+  watch.signal(2);
+  watch.signal(3);
+  watch.attach(shards.waiter);
+  CHECK(shards.is_signalled());
+  CHECK(watch.take_moved() == std::vector<uint32_t>{2, 3});
+  shards.waiter = std::make_shared<FetchWaiter>(shards.group[0]);
+  watch.attach(shards.waiter);
+  CHECK_FALSE(shards.is_signalled());
 }

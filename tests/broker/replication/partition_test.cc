@@ -193,9 +193,11 @@ TEST_CASE("A fetch that waits is told of synced records, and of deleted ones") {
   PartitionFixture f;
   const auto partition = f.make();
   const auto waiter = std::make_shared<FetchWaiter>(f.shards[1]);
+  const auto watch = std::make_shared<FetchWatch>();
+  watch->attach(waiter);
   const auto is_signalled = [&] { return f.shards[1].run([&] { return waiter->wait_until(kAtOnce); }); };
   f.gate.close();
-  f.on_shard([&] { partition->wait_for_more(waiter); });
+  f.on_shard([&] { partition->wait_for_more(watch, 0); });
   REQUIRE(f.append(*partition, 1) == ErrorCode::kNone);
   f.gate.wait_for_arrivals(1);
   CHECK_FALSE(is_signalled());
@@ -204,7 +206,7 @@ TEST_CASE("A fetch that waits is told of synced records, and of deleted ones") {
   CHECK(is_signalled());
   f.shards[1].run([&] { waiter->rearm(); });
   CHECK_FALSE(is_signalled());
-  f.on_shard([&] { partition->wait_for_more(waiter); });
+  f.on_shard([&] { partition->wait_for_more(watch, 0); });
   REQUIRE(f.on_shard([&] { return partition->delete_records(1); }) == 1);
   CHECK(is_signalled());
 }
@@ -216,9 +218,11 @@ TEST_CASE("Removal wakes whoever waits, and leaves nothing to be done") {
   REQUIRE(f.append(*partition, 2) == ErrorCode::kNone);
   auto acknowledged = f.start_waiting(*partition, 2);
   const auto waiter = std::make_shared<FetchWaiter>(f.home());
+  const auto watch = std::make_shared<FetchWatch>();
+  watch->attach(waiter);
   f.gate.wait_for_arrivals(1);
   const auto log = f.on_shard([&] {
-    partition->wait_for_more(waiter);
+    partition->wait_for_more(watch, 0);
     return partition->remove();
   });
   CHECK(log != nullptr);
