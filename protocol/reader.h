@@ -92,9 +92,25 @@ class Reader {
     void field(uint32_t field_tag, T& value, const Field& field, const Default&) {
       if (field_tag != tag || !field.versions.contains(reader.version_)) return;
       known = true;
-      reader.read_field(value, field);
+      reader.read_tagged(value, field);
     }
   };
+
+  template <class T>
+  void read_tagged(T& value, const Field& field) {
+    read_field(value, field);
+  }
+  // Kafka says otherwise than outside of tags whether a struct is there: 0 is null.
+  template <class Struct>
+  requires std::is_aggregate_v<Struct>
+  void read_tagged(std::optional<Struct>& value, const Field& field) {
+    name_ = field.name;
+    if (uvarint() == 0) {
+      value.reset();
+    } else {
+      read(value.emplace(), false);
+    }
+  }
 
   template <class T>
   void read_field(T& value, const Field& field) {

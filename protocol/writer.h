@@ -96,10 +96,22 @@ class Writer {
       writer.uvarint(tag);
       const size_t start = writer.size_;
       writer.name_ = field.name;
-      writer.write(value, field.nullable.contains(writer.version_));
+      writer.write_tagged(value, field);
       writer.put_size_before(start);
     }
   };
+
+  template <class T>
+  void write_tagged(const T& value, const Field& field) {
+    write(value, field.nullable.contains(version_));
+  }
+  // See Reader::read_tagged.
+  template <class Struct>
+  requires std::is_aggregate_v<Struct>
+  void write_tagged(const std::optional<Struct>& value, const Field&) {
+    uvarint(value ? 1 : 0);
+    if (value) write(*value, false);
+  }
 
   void write(bool value, bool) { integer<int8_t>(value ? 1 : 0); }
   template <class Integer>

@@ -6,6 +6,8 @@
 #include "broker/api/serve.h"
 #include "protocol/messages/alter_configs.h"
 #include "protocol/messages/api_versions.h"
+#include "protocol/messages/consumer_group_describe.h"
+#include "protocol/messages/consumer_group_heartbeat.h"
 #include "protocol/messages/create_partitions.h"
 #include "protocol/messages/create_topics.h"
 #include "protocol/messages/delete_groups.h"
@@ -87,6 +89,8 @@ constexpr auto kTable = std::to_array<ApiRow>({
     MILLRACE_API(OffsetDelete, offset_delete),
     MILLRACE_API_NOW(DescribeCluster, describe_cluster),
     MILLRACE_API(DescribeProducers, describe_producers),
+    MILLRACE_API(ConsumerGroupHeartbeat, consumer_group_heartbeat),
+    MILLRACE_API(ConsumerGroupDescribe, consumer_group_describe),
     MILLRACE_API_NOW(ListConfigResources, list_config_resources),
     MILLRACE_API_NOW(DescribeTopicPartitions, describe_topic_partitions),
 });

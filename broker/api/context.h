@@ -40,6 +40,10 @@ struct Context {
 
   // The text as the arena's own, for responses.
   std::string_view text(std::string_view text) const { return arena.copy(text); }
+  std::optional<std::string_view> nullable(const std::optional<std::string>& text) const {
+    if (!text) return std::nullopt;
+    return arena.copy(*text);
+  }
   // Null for an empty text, as error messages are.
   std::optional<std::string_view> message(std::string_view text) const {
     if (text.empty()) return std::nullopt;

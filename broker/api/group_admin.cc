@@ -71,7 +71,7 @@ Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
     group.group_id = request.groups[i];
     if (group.error_code == ErrorCode::kGroupIdNotFound) {
       if (context.version >= kDescribeReportsMissingGroup) {
-        group.error_message = context.text("Group " + std::string(request.groups[i]) + " not found.");
+        group.error_message = context.message(std::get<coordinator::DescribeGroupResult>(answered).message);
       } else {
         group.error_code = ErrorCode::kNone;  // the state is Dead
       }

@@ -30,11 +30,6 @@ constexpr int16_t kJoinWithNullableProtocol = 7;
 constexpr int16_t kJoinWithSkippedAssignment = 9;
 constexpr int16_t kLeaveOfSeveral = 3;
 
-std::optional<std::string_view> text(Context& context, const std::optional<std::string>& from) {
-  if (!from) return std::nullopt;
-  return context.text(*from);
-}
-
 coordinator::JoinGroup to_join(const Context& context, const JoinGroupRequest& request,
                                std::string_view client_host) {
   coordinator::JoinGroup join;
@@ -63,8 +58,8 @@ Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupRe
   const auto& result = std::get<coordinator::JoinGroupResult>(answered);
   response.error_code = result.error;
   response.generation_id = result.generation;
-  response.protocol_type = text(context, result.protocol_type);
-  response.protocol_name = text(context, result.protocol);
+  response.protocol_type = context.nullable(result.protocol_type);
+  response.protocol_name = context.nullable(result.protocol);
   if (context.version < kJoinWithNullableProtocol && !response.protocol_name) response.protocol_name = "";
   response.leader = context.text(result.leader);
   response.skip_assignment = result.skip_assignment;
@@ -72,7 +67,7 @@ Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupRe
   response.members = context.arena.make_array<JoinGroupResponse::Member>(result.members.size());
   for (size_t i = 0; i < result.members.size(); ++i) {
     response.members[i].member_id = context.text(result.members[i].member);
-    response.members[i].group_instance_id = text(context, result.members[i].instance);
+    response.members[i].group_instance_id = context.nullable(result.members[i].instance);
     response.members[i].metadata = context.arena.copy(Bytes(result.members[i].metadata));
   }
 }
@@ -90,8 +85,8 @@ Task<> sync_group(Context& context, const SyncGroupRequest& request, SyncGroupRe
   const auto answered = co_await context.services.groups->handle(asked);
   const auto& result = std::get<coordinator::SyncGroupResult>(answered);
   response.error_code = result.error;
-  response.protocol_type = text(context, result.protocol_type);
-  response.protocol_name = text(context, result.protocol);
+  response.protocol_type = context.nullable(result.protocol_type);
+  response.protocol_name = context.nullable(result.protocol);
   response.assignment = context.arena.copy(Bytes(result.assignment));
 }
 
@@ -120,7 +115,7 @@ Task<> leave_group(Context& context, const LeaveGroupRequest& request, LeaveGrou
   response.members = context.arena.make_array<LeaveGroupResponse::Member>(result.members.size());
   for (size_t i = 0; i < result.members.size(); ++i) {
     response.members[i].member_id = context.text(result.members[i].member);
-    response.members[i].group_instance_id = text(context, result.members[i].instance);
+    response.members[i].group_instance_id = context.nullable(result.members[i].instance);
     response.members[i].error_code = result.members[i].error;
   }
 }

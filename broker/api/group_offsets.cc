@@ -1,6 +1,6 @@
 // OffsetCommit: 2 to 4 carry a retention, 6 adds the leader epoch, 7 static members, 9 says when the group is
 // missing, 10 names topics by id. OffsetFetch: 2 asks for all topics, 7 for stable offsets, 8 for several
-// groups, 10 by topic id. OffsetDelete.
+// groups, 9 as a member (KIP-848), 10 by topic id. OffsetDelete.
 #include <string>
 #include <utility>
 #include <vector>
@@ -127,7 +127,11 @@ std::vector<GroupTopic> all_by_id(Context& context, const coordinator::OffsetFet
 Task<FetchedGroup> fetch_group(Context& context, const OffsetFetchRequest::Group& wanted,
                                bool require_stable) {
   const bool by_id = context.version >= kByTopicId;
-  coordinator::OffsetFetch fetch{.group = wanted.group_id, .topics = {}, .require_stable = require_stable};
+  coordinator::OffsetFetch fetch{.group = wanted.group_id,
+                                 .member = wanted.member_id,
+                                 .member_epoch = wanted.member_epoch,
+                                 .topics = {},
+                                 .require_stable = require_stable};
   std::vector<TopicPtr> owners;
   std::vector<GroupTopic> answers;
   if (wanted.topics) {

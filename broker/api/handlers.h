@@ -11,6 +11,10 @@ struct AlterConfigsRequest;
 struct AlterConfigsResponse;
 struct ApiVersionsRequest;
 struct ApiVersionsResponse;
+struct ConsumerGroupDescribeRequest;
+struct ConsumerGroupDescribeResponse;
+struct ConsumerGroupHeartbeatRequest;
+struct ConsumerGroupHeartbeatResponse;
 struct CreatePartitionsRequest;
 struct CreatePartitionsResponse;
 struct CreateTopicsRequest;
@@ -122,6 +126,12 @@ Task<> join_group(Context&, const protocol::JoinGroupRequest&, protocol::JoinGro
 Task<> sync_group(Context&, const protocol::SyncGroupRequest&, protocol::SyncGroupResponse&);
 Task<> heartbeat(Context&, const protocol::HeartbeatRequest&, protocol::HeartbeatResponse&);
 Task<> leave_group(Context&, const protocol::LeaveGroupRequest&, protocol::LeaveGroupResponse&);
+
+// group_consumer.cc
+Task<> consumer_group_heartbeat(Context&, const protocol::ConsumerGroupHeartbeatRequest&,
+                                protocol::ConsumerGroupHeartbeatResponse&);
+Task<> consumer_group_describe(Context&, const protocol::ConsumerGroupDescribeRequest&,
+                               protocol::ConsumerGroupDescribeResponse&);
 
 // group_offsets.cc
 Task<> offset_commit(Context&, const protocol::OffsetCommitRequest&, protocol::OffsetCommitResponse&);

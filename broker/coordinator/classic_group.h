@@ -25,11 +25,7 @@ enum class GroupState : uint8_t { kEmpty, kPreparingRebalance, kCompletingRebala
 std::string_view state_name(GroupState state);
 
 struct ClassicMember {
-  struct Protocol {
-    std::string name;
-    Buffer metadata;
-    bool operator==(const Protocol&) const = default;
-  };
+  using Protocol = ClassicMembership::Protocol;
 
   std::string id;
   std::optional<std::string> instance;

@@ -10,7 +10,18 @@ namespace millrace::coordinator {
 
 // What a deadline is about: a kind and the thing it belongs to, both the owner's own notions.
 struct DeadlineTarget {
-  enum class Kind : uint8_t { kSession, kPendingMember, kJoin, kSync, kOffsetExpiry };
+  enum class Kind : uint8_t {
+    kSession,
+    kPendingMember,
+    kJoin,
+    kSync,
+    kOffsetExpiry,
+    // Of members of consumer groups.
+    kConsumerSession,
+    kConsumerRevocation,
+    kConsumerJoin,
+    kConsumerSync,
+  };
   Kind kind = Kind::kSession;
   void* group = nullptr;
   void* member = nullptr;

@@ -20,6 +20,7 @@ ErrorCode GroupCoordinator::check_commit(const OffsetCommit& request, Group* gro
     if (request.generation < 0) return ErrorCode::kNone;
     return request.reports_missing_group ? ErrorCode::kGroupIdNotFound : ErrorCode::kIllegalGeneration;
   }
+  if (group->consumer() != nullptr) return check_commit(request, *group->consumer());
   auto& classic = std::get<ClassicGroup>(group->kind);
   const bool empty = classic.state == GroupState::kEmpty;
   if (request.generation < 0 && empty) return ErrorCode::kNone;
@@ -68,6 +69,9 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
 void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& request, int64_t) {
   const Group* group = find(request.group);
   OffsetFetchResult result;
+  if (group != nullptr && group->consumer() != nullptr)
+    result.error = check_fetch(request, *group->consumer());
+  if (result.error != ErrorCode::kNone) return answer(ticket, std::move(result));
   const auto position = [](int32_t partition, const CommittedOffset& at) {
     return OffsetFetchResult::Partition{partition, at.offset, at.leader_epoch, at.metadata, ErrorCode::kNone};
   };
@@ -93,9 +97,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& reques
   }
   // A position that is not committed yet could be lost: whoever reads it waits for it, so that no reader ever
   // sees a group go back.
-  const int64_t last_offset = group == nullptr ? -1 : group->last_offset;
-  if (last_offset < committed_end_) return answer(ticket, std::move(result));
-  uncommitted_.emplace(last_offset, SendAnswer{ticket, std::move(result)});
+  answer_when_stored(group, ticket, std::move(result));
 }
 
 void GroupCoordinator::handle_request(uint64_t ticket, const OffsetDelete& request, int64_t) {
@@ -103,14 +105,15 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetDelete& reque
   if (request.group.empty()) return refuse(ErrorCode::kInvalidGroupId);
   const Group* group = find(request.group);
   if (group == nullptr) return refuse(ErrorCode::kGroupIdNotFound);
-  const auto& classic = std::get<ClassicGroup>(group->kind);
-  if (classic.state != GroupState::kEmpty && !classic.uses_consumer_protocol())
+  const auto* classic = std::get_if<ClassicGroup>(&group->kind);
+  if (classic != nullptr && classic->state != GroupState::kEmpty && !classic->uses_consumer_protocol())
     return refuse(ErrorCode::kNonEmptyGroup);
   OffsetDeleteResult result;
   std::vector<GroupRecord> records;
   for (const OffsetDelete::Topic& topic : request.topics) {
     auto& out = result.topics.emplace_back(OffsetDeleteResult::Topic{std::string(topic.name), {}});
-    const bool subscribed = classic.subscribes(topic.name);
+    const bool subscribed =
+        std::visit([&](const auto& kind) { return kind.subscribes(topic.name); }, group->kind);
     for (const int32_t partition : topic.partitions) {
       out.partitions.emplace_back(partition,
                                   subscribed ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone);
@@ -127,9 +130,9 @@ void GroupCoordinator::write_removals(std::vector<GroupRecord> records, Continua
   std::vector<GroupRecord> batch;
   for (GroupRecord& record : records) {
     const auto* commit = std::get_if<OffsetCommitRecord>(&record);
-    const size_t size =
-        kRecordOverheadBytes + (commit == nullptr ? std::get<GroupMetadataRecord>(record).group.size()
-                                                  : commit->group.size() + commit->topic.size());
+    const size_t size = kRecordOverheadBytes +
+                        std::visit([](const auto& one) { return one.group.size(); }, record) +
+                        (commit == nullptr ? 0 : commit->topic.size());
     if (bytes + size > kMaxWriteBytes && !batch.empty()) {
       write(std::exchange(batch, {}), true, {});
       bytes = 0;
@@ -140,35 +143,47 @@ void GroupCoordinator::write_removals(std::vector<GroupRecord> records, Continua
   write(std::move(batch), true, std::move(then));
 }
 
-bool GroupCoordinator::expired(const ClassicGroup& group, const CommittedOffset& offset,
-                               int64_t now_ms) const {
+bool GroupCoordinator::expired(const Group& group, const CommittedOffset& offset, int64_t now_ms) const {
   if (offset.expire_timestamp_ms != -1)
     return now_ms >= offset.expire_timestamp_ms;  // as OffsetCommit v2-4 asked
   int64_t base_ms = offset.commit_timestamp_ms;
-  // KIP-211: a group's positions live as long as it has members, and then offsets.retention.minutes.
-  if (group.protocol_type && group.state == GroupState::kEmpty && group.state_timestamp_ms != -1) {
-    base_ms = group.state_timestamp_ms;
+  // KIP-211: a classic group's positions live as long as it has members, and then offsets.retention.minutes.
+  const auto* classic = std::get_if<ClassicGroup>(&group.kind);
+  if (classic != nullptr && classic->protocol_type && classic->state == GroupState::kEmpty &&
+      classic->state_timestamp_ms != -1) {
+    base_ms = classic->state_timestamp_ms;
   }
   return now_ms - base_ms >= settings_.offsets_retention_ms;
+}
+
+bool GroupCoordinator::may_expire(const Group& group, std::string_view topic) {
+  if (const ConsumerGroup* consumer = group.consumer()) return !consumer->subscribes(topic);
+  const auto& classic = std::get<ClassicGroup>(group.kind);
+  const bool knows_topics = classic.uses_consumer_protocol() && classic.knows_subscription() &&
+                            classic.state == GroupState::kStable;
+  return (!classic.protocol_type || classic.state == GroupState::kEmpty || knows_topics) &&
+         !classic.subscribes(topic);
+}
+
+bool GroupCoordinator::is_unused(const Group& group) {
+  if (const ConsumerGroup* consumer = group.consumer()) return consumer->members().empty();
+  const auto& classic = std::get<ClassicGroup>(group.kind);
+  return classic.state == GroupState::kEmpty && classic.pending.empty();
 }
 
 void GroupCoordinator::expire_offsets(int64_t now_ms) {
   std::vector<GroupRecord> records;
   for (const auto& [id, group] : groups_) {
-    const auto& classic = std::get<ClassicGroup>(group->kind);
-    const bool empty = classic.state == GroupState::kEmpty;
-    const bool knows_topics = classic.uses_consumer_protocol() && classic.knows_subscription() &&
-                              classic.state == GroupState::kStable;
     bool all = true;
     for (const auto& [topic, partitions] : group->offsets.topics()) {
-      const bool may_expire = (!classic.protocol_type || empty || knows_topics) && !classic.subscribes(topic);
+      const bool may = may_expire(*group, topic);
       for (const auto& [partition, offset] : partitions) {
-        const bool gone = may_expire && expired(classic, offset, now_ms);
+        const bool gone = may && expired(*group, offset, now_ms);
         all &= gone;
         if (gone) records.push_back(OffsetCommitRecord{id, topic, partition, std::nullopt});
       }
     }
-    if (all && empty && classic.pending.empty()) records.push_back(GroupMetadataRecord{id, std::nullopt});
+    if (all && is_unused(*group)) erase_group(*group, records);
   }
   if (!records.empty()) write_removals(std::move(records), {});
   expiry_timer_.arm(deadlines_, now_ms + std::max<int64_t>(settings_.offsets_retention_check_interval_ms, 1),

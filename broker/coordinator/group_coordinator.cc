@@ -37,13 +37,32 @@ void set_error(GroupResponse& response, ErrorCode error) {
     deletion->error = error;
   } else if (auto* fetch = std::get_if<OffsetFetchResult>(&response)) {
     *fetch = {error, {}};
+  } else if (auto* heartbeat = std::get_if<ConsumerHeartbeatResult>(&response)) {
+    *heartbeat = {.error = {error, {}}};
+  } else if (auto* description = std::get_if<DescribeConsumerGroupResult>(&response)) {
+    *description = {.error = {error, {}}};
+  } else if (auto* join = std::get_if<JoinGroupResult>(&response)) {
+    *join = {.error = error, .member = std::move(join->member)};
+  } else if (auto* sync = std::get_if<SyncGroupResult>(&response)) {
+    *sync = {.error = error};
+  } else if (auto* leave = std::get_if<LeaveGroupResult>(&response)) {
+    *leave = {error, {}};
   }
 }
+
+// A cluster without topics.
+class NoTopics final : public TopicDirectory {
+ public:
+  std::optional<Topic> find(std::string_view) const override { return std::nullopt; }
+  std::optional<Topic> find(const Uuid&) const override { return std::nullopt; }
+  void for_each(const std::function<void(const Topic&)>&) const override {}
+  int64_t version() const override { return 0; }
+};
 
 }  // namespace
 
 GroupCoordinator::GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid)
-    : settings_(settings), random_uuid_(std::move(random_uuid)) {}
+    : settings_(settings), random_uuid_(std::move(random_uuid)), topics_(std::make_shared<NoTopics>()) {}
 
 GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
   const auto found = groups_.find(id);
@@ -73,14 +92,15 @@ void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t 
     if (group != nullptr) group->last_offset = offset;
     return;
   }
-  const auto& stored = std::get<GroupMetadataRecord>(record);
-  Group* group = find(stored.group);
-  if (stored.value) {
-    if (group == nullptr) group = &create(stored.group, now_ms);
-    group->kind.emplace<ClassicGroup>(*stored.value);
-  } else if (group != nullptr) {
+  const auto* stored = std::get_if<GroupMetadataRecord>(&record);
+  if (stored == nullptr) return apply_to_consumer_group(record, offset, now_ms);
+  Group* group = find(stored->group);
+  if (stored->value) {
+    if (group == nullptr) group = &create(stored->group, now_ms);
+    group->kind.emplace<ClassicGroup>(*stored->value);
+  } else if (group != nullptr && group->classic() != nullptr) {
     if (group->offsets.empty()) {
-      erase(stored.group);
+      erase(stored->group);
     } else {
       group->kind.emplace<ClassicGroup>(now_ms);
     }
@@ -89,18 +109,27 @@ void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t 
 
 Effects GroupCoordinator::loaded(int64_t end_offset, int64_t now_ms) {
   committed_end_ = end_offset;
-  for (const auto& [id, group] : groups_) {
-    auto& classic = std::get<ClassicGroup>(group->kind);
-    for (const auto& [member_id, member] : classic.members()) {
-      start_session(*group, *member, member->session_timeout_ms, now_ms);
-    }
-    // group.max.size may have been lowered: give its members the chance to commit before some are turned
-    // away.
-    if (classic.members().size() > static_cast<size_t>(settings_.max_size)) prepare_rebalance(*group, now_ms);
-  }
+  for (const auto& [id, group] : groups_) load(*group, now_ms);
   expiry_timer_.arm(deadlines_, now_ms + settings_.offsets_retention_check_interval_ms,
                     {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
   return take_effects();
+}
+
+void GroupCoordinator::load(Group& group, int64_t now_ms) {
+  if (ConsumerGroup* consumer = group.consumer()) {
+    consumer->drop_undescribed();
+    for (const auto& [id, member] : consumer->members()) {
+      start_session(group, *member, now_ms);
+      watch_revocation(group, *member, now_ms);
+    }
+    return;
+  }
+  auto& classic = std::get<ClassicGroup>(group.kind);
+  for (const auto& [id, member] : classic.members()) {
+    start_session(group, *member, member->session_timeout_ms, now_ms);
+  }
+  // group.max.size may have been lowered: give its members the chance to commit before some are turned away.
+  if (classic.members().size() > static_cast<size_t>(settings_.max_size)) prepare_rebalance(group, now_ms);
 }
 
 Effects GroupCoordinator::handle(uint64_t ticket, const GroupRequest& request, int64_t now_ms) {
@@ -109,7 +138,12 @@ Effects GroupCoordinator::handle(uint64_t ticket, const GroupRequest& request, i
 }
 
 Effects GroupCoordinator::expire(int64_t now_ms) {
-  while (const auto due = deadlines_.pop_due(now_ms)) fire(*due, now_ms);
+  // One write at a time: what it changes may change what the next deadline means.
+  while (effects_.writes.empty()) {
+    const auto due = deadlines_.pop_due(now_ms);
+    if (!due) break;
+    fire(*due, now_ms);
+  }
   return take_effects();
 }
 
@@ -126,11 +160,22 @@ void GroupCoordinator::fire(const DeadlineTarget& due, int64_t now_ms) {
       return expire_sync(*group, now_ms);
     case DeadlineTarget::Kind::kOffsetExpiry:
       return expire_offsets(now_ms);
+    case DeadlineTarget::Kind::kConsumerSession:
+    case DeadlineTarget::Kind::kConsumerRevocation:
+    case DeadlineTarget::Kind::kConsumerJoin:
+    case DeadlineTarget::Kind::kConsumerSync:
+      return fire_consumer(due, now_ms);
   }
 }
 
 void GroupCoordinator::answer(uint64_t ticket, GroupResponse response) {
   effects_.answers.push_back({ticket, std::move(response)});
+}
+
+void GroupCoordinator::answer_when_stored(const Group* group, uint64_t ticket, GroupResponse response) {
+  const int64_t last_offset = group == nullptr ? -1 : group->last_offset;
+  if (last_offset < committed_end_) return answer(ticket, std::move(response));
+  uncommitted_.emplace(last_offset, SendAnswer{ticket, std::move(response)});
 }
 
 void GroupCoordinator::write(std::vector<GroupRecord> records, bool apply, Continuation then) {
@@ -154,6 +199,7 @@ void GroupCoordinator::appended(Write write, int64_t base_offset, int64_t now_ms
   auto found = unappended_.extract(write.id);
   assert(!found.empty());
   if (std::holds_alternative<std::monostate>(found.mapped())) return;
+  if (auto* then = std::get_if<GroupDowngraded>(&found.mapped())) downgraded(*then, now_ms);
   uncommitted_.emplace(offset - 1, std::move(found.mapped()));
 }
 
@@ -173,6 +219,10 @@ void GroupCoordinator::resume(Continuation& then, int64_t now_ms) {
     assignment_stored(*stored, now_ms);
   } else if (auto* replaced = std::get_if<StaticMemberReplaced>(&then)) {
     static_member_stored(*replaced, now_ms);
+  } else if (auto* joined = std::get_if<ClassicMemberJoined>(&then)) {
+    classic_member_joined(*joined, now_ms);
+  } else if (auto* downgrade = std::get_if<GroupDowngraded>(&then)) {
+    if (downgrade->answer) answer(downgrade->answer->ticket, std::move(downgrade->answer->response));
   }
 }
 
@@ -181,17 +231,19 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
   assert(!found.empty());
   Continuation& then = found.mapped();
   const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
-  if (auto* send = std::get_if<SendAnswer>(&then)) {
+  if (SendAnswer* send = answer_in(then)) {
     const bool commit = std::holds_alternative<OffsetCommitResult>(send->response);
     set_error(send->response,
               commit ? to_group_error(error, ErrorCode::kInvalidCommitOffsetSize) : group_error);
     answer(send->ticket, std::move(send->response));
-  } else if (const auto* created = std::get_if<GroupCreated>(&then)) {
-    if (Group* group = find(created->group)) {
-      auto& classic = std::get<ClassicGroup>(group->kind);
+  } else if (auto* created = std::get_if<GroupCreated>(&then)) {
+    Group* group = find(created->group);
+    if (group != nullptr && group->classic() != nullptr) {
+      auto& classic = *group->classic();
       for (const auto& [id, member] : classic.members())
         answer_join(classic, *member, {.error = group_error});
-      erase(created->group);
+      created->former ? static_cast<void>(group->kind.emplace<ConsumerGroup>(std::move(*created->former)))
+                      : erase(created->group);
     }
   } else if (auto* stored = std::get_if<AssignmentStored>(&then)) {
     assignment_failed(*stored, group_error, now_ms);
@@ -203,14 +255,15 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
 
 Effects GroupCoordinator::unload(ErrorCode error) {
   for (const auto& [id, group] : groups_) {
-    auto& classic = std::get<ClassicGroup>(group->kind);
-    for (const auto& [member_id, member] : classic.members()) {
-      answer_join(classic, *member, {.error = error, .member = member_id});
+    ClassicGroup* classic = group->classic();
+    if (classic == nullptr) continue;
+    for (const auto& [member_id, member] : classic->members()) {
+      answer_join(*classic, *member, {.error = error, .member = member_id});
       answer_sync(*member, {.error = error});
     }
   }
   const auto drop = [&](Continuation& then) {
-    auto* send = std::get_if<SendAnswer>(&then);
+    SendAnswer* send = answer_in(then);
     if (send == nullptr) return;
     set_error(send->response, error);
     answer(send->ticket, std::move(send->response));
@@ -226,14 +279,14 @@ Effects GroupCoordinator::unload(ErrorCode error) {
 
 size_t GroupCoordinator::open_tickets() const {
   size_t open = 0;
-  for (const auto& [id, group] : groups_) {
-    for (const auto& [member_id, member] : std::get<ClassicGroup>(group->kind).members()) {
+  for_each_group([&](const std::string&, const GroupOffsets&, const ClassicGroup& group) {
+    for (const auto& [id, member] : group.members()) {
       open += member->join_ticket.has_value();
       open += member->sync_ticket.has_value();
     }
-  }
-  for (const auto& [id, then] : unappended_) open += std::holds_alternative<SendAnswer>(then);
-  for (const auto& [offset, then] : uncommitted_) open += std::holds_alternative<SendAnswer>(then);
+  });
+  for (const auto& [id, then] : unappended_) open += answer_in(then) != nullptr;
+  for (const auto& [offset, then] : uncommitted_) open += answer_in(then) != nullptr;
   return open;
 }
 

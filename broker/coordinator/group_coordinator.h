@@ -10,10 +10,11 @@
 // Every ticket given to handle() is answered exactly once: at once, when its records are committed, when the
 // rebalance that it waits for ends, or by unload().
 //
-// Behaves as Apache Kafka 4.3's classic protocol (KIP-62, 134, 345, 394, 559, 800, 814). On purpose
-// differently: a refused first join leaves no empty group behind; a request that a retry of the same member
-// replaces is answered REBALANCE_IN_PROGRESS instead of never; at most max_pending_members ids are
-// outstanding per group.
+// Behaves as Apache Kafka 4.3's classic protocol (KIP-62, 134, 345, 394, 559, 800, 814) and its consumer
+// protocol (KIP-848, 1082, 1099, 1251). On purpose differently: a refused first join leaves no empty group
+// behind; a request that a retry of the same member replaces is answered REBALANCE_IN_PROGRESS instead of
+// never; at most max_pending_members ids are outstanding per group; a consumer group's target assignment and
+// regular expressions are worked out within the heartbeat that asks for them, not some time after it.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +28,14 @@
 #include <vector>
 
 #include "broker/coordinator/classic_group.h"
+#include "broker/coordinator/consumer_group.h"
+#include "broker/coordinator/consumer_group_change.h"
 #include "broker/coordinator/deadline_queue.h"
 #include "broker/coordinator/group_messages.h"
 #include "broker/coordinator/group_offsets.h"
 #include "broker/coordinator/group_record.h"
 #include "broker/coordinator/group_settings.h"
+#include "broker/coordinator/topic_directory.h"
 #include "protocol/error_code.h"
 #include "protocol/uuid.h"
 
@@ -83,16 +87,25 @@ class GroupCoordinator {
   // The topic is gone, and so are all positions in it. Positions committed under another topic id stay.
   Effects topic_deleted(std::string_view topic, const Uuid& topic_id, int64_t now_ms);
 
+  // The topics of the cluster from now on; `changed` are the names of those that differ, or nothing if that
+  // isn't known. Consumer groups that are subscribed to any get another assignment with their next heartbeat.
+  // At first there are none.
+  void topics_changed(TopicDirectoryPtr topics, const std::optional<std::vector<std::string_view>>& changed);
+
   // Someone else coordinates from now on: answers everything open with `error`. Nothing may be called
   // afterwards.
   Effects unload(ErrorCode error);
 
   size_t group_count() const { return groups_.size(); }
   size_t open_tickets() const;
-  // For tests and metrics: fn(group id, offsets, classic group).
+  // For tests and metrics: fn(group id, offsets, group), of classic groups and of consumer groups.
   template <class F>
   void for_each_group(F&& fn) const {
-    for (const auto& [id, group] : groups_) fn(id, group->offsets, std::get<ClassicGroup>(group->kind));
+    for_each_of<ClassicGroup>(fn);
+  }
+  template <class F>
+  void for_each_consumer_group(F&& fn) const {
+    for_each_of<ConsumerGroup>(fn);
   }
 
  private:
@@ -102,8 +115,14 @@ class GroupCoordinator {
         : id(std::move(name)), kind(std::in_place_type<ClassicGroup>, now_ms) {}
     std::string id;
     GroupOffsets offsets;
-    int64_t last_offset = -1;  // of the last record about its positions
-    std::variant<ClassicGroup> kind;
+    int64_t last_offset = -1;  // of the last record about its positions, or about a consumer group
+    std::variant<ClassicGroup, ConsumerGroup> kind;
+
+    // Null if it is a group of the other kind.
+    ConsumerGroup* consumer() { return std::get_if<ConsumerGroup>(&kind); }
+    const ConsumerGroup* consumer() const { return std::get_if<ConsumerGroup>(&kind); }
+    ClassicGroup* classic() { return std::get_if<ClassicGroup>(&kind); }
+    const ClassicGroup* classic() const { return std::get_if<ClassicGroup>(&kind); }
   };
   struct StringHash {
     using is_transparent = void;
@@ -117,6 +136,7 @@ class GroupCoordinator {
   };
   struct GroupCreated {
     std::string group;
+    std::unique_ptr<ConsumerGroup> former;  // what it was; null if it wasn't
   };
   struct AssignmentStored {
     std::string group;
@@ -134,24 +154,58 @@ class GroupCoordinator {
     std::string old_leader;
     bool can_skip_assignment = false;
   };
-  using Continuation =
-      std::variant<std::monostate, SendAnswer, GroupCreated, AssignmentStored, StaticMemberReplaced>;
+  // A classic member has joined a consumer group and is answered.
+  struct ClassicMemberJoined {
+    std::string group;
+    SendAnswer answer;
+    int32_t rebalance_timeout_ms = 0;
+  };
+  // The group is a classic one again, once the records are appended; then its members rejoin if need be.
+  struct GroupDowngraded {
+    std::string group;
+    std::map<std::string, ClassicMembership> members;
+    bool rebalance = false;
+    std::optional<SendAnswer> answer;
+  };
+  using Continuation = std::variant<std::monostate, SendAnswer, GroupCreated, AssignmentStored,
+                                    StaticMemberReplaced, ClassicMemberJoined, GroupDowngraded>;
+
+  template <class Kind, class F>
+  void for_each_of(F& fn) const {
+    for (const auto& [id, group] : groups_) {
+      if (const auto* kind = std::get_if<Kind>(&group->kind)) fn(id, group->offsets, *kind);
+    }
+  }
 
   Group* find(std::string_view id);
   Group& create(std::string_view id, int64_t now_ms);
   void erase(std::string_view id);
   void apply(const GroupRecord& record, int64_t offset, int64_t now_ms);
+  void apply_to_consumer_group(const GroupRecord& record, int64_t offset, int64_t now_ms);
   void answer(uint64_t ticket, GroupResponse response);
+  // Answers once all that the group shows is committed.
+  void answer_when_stored(const Group* group, uint64_t ticket, GroupResponse response);
   void write(std::vector<GroupRecord> records, bool apply, Continuation then);
   void write_group(Group& group, Continuation then);
   // In as many batches as it takes; `then` belongs to the last.
   void write_removals(std::vector<GroupRecord> records, Continuation then);
   Effects take_effects() { return std::exchange(effects_, {}); }
   void fire(const DeadlineTarget& due, int64_t now_ms);
+  void load(Group& group, int64_t now_ms);
   void resume(Continuation& then, int64_t now_ms);
+  // The answer that waits for a write; null if none does. T: Continuation, const or not.
+  template <class T>
+  static auto answer_in(T& then) -> decltype(std::get_if<SendAnswer>(&then)) {
+    if (auto* send = std::get_if<SendAnswer>(&then)) return send;
+    if (auto* joined = std::get_if<ClassicMemberJoined>(&then)) return &joined->answer;
+    auto* downgrade = std::get_if<GroupDowngraded>(&then);
+    return downgrade != nullptr && downgrade->answer ? &*downgrade->answer : nullptr;
+  }
 
   // group_join.cc
   void handle_request(uint64_t ticket, const JoinGroup& request, int64_t now_ms);
+  Group& create_classic(std::string_view id, int64_t now_ms);
+  Group& make_classic(Group& group, int64_t now_ms);
   void join_unknown(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms);
   void join_known(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms);
   void rejoin(uint64_t ticket, const JoinGroup& request, Group& group, ClassicMember& member, int64_t now_ms);
@@ -199,17 +253,77 @@ class GroupCoordinator {
   void handle_request(uint64_t ticket, const OffsetDelete& request, int64_t now_ms);
   ErrorCode check_commit(const OffsetCommit& request, Group* group, int64_t now_ms);
   void expire_offsets(int64_t now_ms);
-  bool expired(const ClassicGroup& group, const CommittedOffset& offset, int64_t now_ms) const;
+  bool expired(const Group& group, const CommittedOffset& offset, int64_t now_ms) const;
+  static bool may_expire(const Group& group, std::string_view topic);
+  static bool is_unused(const Group& group);
 
   // group_admin.cc
+  static void erase_group(const Group& group, std::vector<GroupRecord>& records);
   void handle_request(uint64_t ticket, const ListGroups& request, int64_t now_ms);
   void handle_request(uint64_t ticket, const DescribeGroup& request, int64_t now_ms);
   void handle_request(uint64_t ticket, const DeleteGroup& request, int64_t now_ms);
+
+  void handle_request(uint64_t ticket, const DescribeConsumerGroup& request, int64_t now_ms);
+  std::string_view preferred_assignor(const ConsumerGroup& group) const;
+  DescribeConsumerGroupResult::Member described(const ConsumerMember& member) const;
+
+  // consumer_heartbeat.cc
+  struct Joined {  // the group that a member comes to, with the records that make it so if it wasn't
+    const ConsumerGroup* group = nullptr;
+    std::unique_ptr<ConsumerGroup> made;
+    std::vector<GroupRecord> records;
+  };
+  void handle_request(uint64_t ticket, const ConsumerHeartbeat& request, int64_t now_ms);
+  Result<> check_heartbeat(const ConsumerHeartbeat& request) const;
+  Result<Joined> consumer_group_for(const ConsumerHeartbeat& request, Group* group, int64_t now_ms) const;
+  Result<> find_member(const ConsumerGroup& group, const ConsumerHeartbeat& request, std::string member,
+                       ConsumerGroupChange& change) const;
+  bool is_settled(const ConsumerGroup& group, const ConsumerMember& member,
+                  const ConsumerHeartbeat& request) const;
+  void finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat& request, Joined joined,
+                        ConsumerGroupChange& change, int64_t now_ms);
+  void leave_consumer_group(uint64_t ticket, const ConsumerHeartbeat& request, int64_t now_ms);
+
+  // consumer_sessions.cc
+  void fence(Group& group, const std::vector<const ConsumerMember*>& members, Continuation then,
+             int64_t now_ms);
+  void fire_consumer(const DeadlineTarget& due, int64_t now_ms);
+  void start_session(Group& group, ConsumerMember& member, int64_t now_ms);
+  void watch_revocation(Group& group, ConsumerMember& member, int64_t now_ms);
+
+  // group_migration.cc
+  Result<Joined> upgrade(std::string_view id, const ClassicGroup& group, int64_t now_ms) const;
+  void ask_to_rejoin(ClassicGroup& group);
+  bool can_downgrade(const ConsumerGroup& group, const std::vector<const ConsumerMember*>& without,
+                     size_t remaining) const;
+  struct Replacement {
+    const ConsumerMember* former = nullptr;
+    const std::string& id;
+    const MemberMetadata& metadata;
+    const MemberAssignment& assignment;
+  };
+  void downgrade(Group& group, const std::vector<const ConsumerMember*>& without,
+                 const std::optional<Replacement>& replacement, GroupDowngraded then, int64_t now_ms);
+  void downgraded(GroupDowngraded& then, int64_t now_ms);
+
+  // classic_members.cc
+  void join_consumer_group(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms);
+  void classic_member_joined(ClassicMemberJoined& joined, int64_t now_ms);
+  void sync_with_consumer_group(uint64_t ticket, const SyncGroup& request, Group& group, int64_t now_ms);
+  void heartbeat_to_consumer_group(uint64_t ticket, const Heartbeat& request, Group& group, int64_t now_ms);
+  void leave_consumer_group(uint64_t ticket, const LeaveGroup& request, Group& group, int64_t now_ms);
+  static Result<ConsumerMember*> find_classic(const ConsumerGroup& group, std::string_view member,
+                                              const std::optional<std::string_view>& instance,
+                                              int32_t generation);
+  void await_join(Group& group, ConsumerMember& member, int64_t now_ms);
+  static ErrorCode check_commit(const OffsetCommit& request, const ConsumerGroup& group);
+  static ErrorCode check_fetch(const OffsetFetch& request, const ConsumerGroup& group);
 
   const GroupSettings settings_;
   const std::function<Uuid()> random_uuid_;
   DeadlineQueue deadlines_;  // before the groups, whose timers are in it
   Deadline expiry_timer_;
+  TopicDirectoryPtr topics_;
   std::unordered_map<std::string, std::unique_ptr<Group>, StringHash, std::equal_to<>> groups_;
   Effects effects_;
   uint64_t next_write_ = 1;

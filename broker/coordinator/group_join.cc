@@ -49,13 +49,15 @@ void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request,
     return refuse_join(ticket, request.member, ErrorCode::kInvalidSessionTimeout);
   }
   Group* group = find(request.group);
-  if (group == nullptr) {
+  const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
+  if (consumer != nullptr && !consumer->members().empty())
+    return join_consumer_group(ticket, request, *group, now_ms);
+  if (group == nullptr || consumer != nullptr) {
     if (!request.member.empty()) return refuse_join(ticket, request.member, ErrorCode::kUnknownMemberId);
     if (request.protocol_type.empty() || request.protocols.empty()) {
       return refuse_join(ticket, {}, ErrorCode::kInconsistentGroupProtocol);
     }
-    group = &create(request.group, now_ms);
-    write_group(*group, GroupCreated{group->id});
+    group = group == nullptr ? &create_classic(request.group, now_ms) : &make_classic(*group, now_ms);
   }
   auto& classic = std::get<ClassicGroup>(group->kind);
   if (!accepts(classic, request.member)) {
@@ -69,6 +71,23 @@ void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request,
   }
   request.member.empty() ? join_unknown(ticket, request, *group, now_ms)
                          : join_known(ticket, request, *group, now_ms);
+}
+
+GroupCoordinator::Group& GroupCoordinator::create_classic(std::string_view id, int64_t now_ms) {
+  Group& group = create(id, now_ms);
+  write_group(group, GroupCreated{group.id, nullptr});
+  return group;
+}
+
+// A consumer group without members is a classic one for the first who joins it as such.
+GroupCoordinator::Group& GroupCoordinator::make_classic(Group& group, int64_t now_ms) {
+  std::vector<GroupRecord> records;
+  ConsumerGroupChange::erase_group(group.id, *group.consumer(), records);
+  GroupCreated then{group.id, std::make_unique<ConsumerGroup>(std::move(*group.consumer()))};
+  const auto& classic = group.kind.emplace<ClassicGroup>(now_ms);
+  records.push_back(GroupMetadataRecord{group.id, classic.stored()});
+  write(std::move(records), false, std::move(then));
+  return group;
 }
 
 bool GroupCoordinator::accepts(const ClassicGroup& group, std::string_view member_id) const {
@@ -202,7 +221,7 @@ void GroupCoordinator::replace_static_member(uint64_t ticket, const JoinGroup& r
 
 void GroupCoordinator::static_member_stored(StaticMemberReplaced& replaced, int64_t now_ms) {
   Group* group = find(replaced.group);
-  if (group == nullptr) return;
+  if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
   ClassicMember* member = classic.find(replaced.new_id);
   // A rebalance that began in the meantime answers the join when it completes.
@@ -221,7 +240,7 @@ void GroupCoordinator::static_member_stored(StaticMemberReplaced& replaced, int6
 
 void GroupCoordinator::static_member_failed(StaticMemberReplaced& replaced, ErrorCode error, int64_t now_ms) {
   Group* group = find(replaced.group);
-  if (group == nullptr) return;
+  if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
   ClassicMember* member = classic.find(replaced.new_id);
   if (member == nullptr) return;

@@ -23,11 +23,12 @@ ErrorCode GroupCoordinator::check_member(const ClassicGroup& group, std::string_
   return group.find(member) == nullptr ? ErrorCode::kUnknownMemberId : ErrorCode::kNone;
 }
 
-void GroupCoordinator::handle_request(uint64_t ticket, const SyncGroup& request, int64_t) {
+void GroupCoordinator::handle_request(uint64_t ticket, const SyncGroup& request, int64_t now_ms) {
   const auto refuse = [&](ErrorCode error) { answer(ticket, SyncGroupResult{.error = error}); };
   if (request.group.empty()) return refuse(ErrorCode::kInvalidGroupId);
   Group* group = find(request.group);
   if (group == nullptr) return refuse(ErrorCode::kUnknownMemberId);
+  if (group->consumer() != nullptr) return sync_with_consumer_group(ticket, request, *group, now_ms);
   auto& classic = std::get<ClassicGroup>(group->kind);
   const ErrorCode error = check_member(classic, request.member, request.instance);
   if (error != ErrorCode::kNone) return refuse(error);
@@ -86,7 +87,7 @@ void GroupCoordinator::synced(ClassicGroup& group, std::string_view member) {
 
 void GroupCoordinator::assignment_stored(AssignmentStored& stored, int64_t now_ms) {
   Group* group = find(stored.group);
-  if (group == nullptr) return;
+  if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
   // Another rebalance may have begun while the record was on its way.
   if (classic.state != GroupState::kCompletingRebalance || classic.generation != stored.generation) return;
@@ -100,7 +101,7 @@ void GroupCoordinator::assignment_stored(AssignmentStored& stored, int64_t now_m
 
 void GroupCoordinator::assignment_failed(AssignmentStored& stored, ErrorCode error, int64_t now_ms) {
   Group* group = find(stored.group);
-  if (group == nullptr) return;
+  if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
   if (classic.state != GroupState::kCompletingRebalance || classic.generation != stored.generation) return;
   for (const auto& [id, member] : classic.members()) member->assignment.clear();
@@ -113,6 +114,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const Heartbeat& request,
   if (request.group.empty()) return reply(ErrorCode::kInvalidGroupId);
   Group* group = find(request.group);
   if (group == nullptr) return reply(ErrorCode::kUnknownMemberId);
+  if (group->consumer() != nullptr) return heartbeat_to_consumer_group(ticket, request, *group, now_ms);
   auto& classic = std::get<ClassicGroup>(group->kind);
   const ErrorCode error = check_member(classic, request.member, request.instance);
   if (error != ErrorCode::kNone) return reply(error);
@@ -130,6 +132,8 @@ void GroupCoordinator::handle_request(uint64_t ticket, const LeaveGroup& request
     return answer(ticket, std::move(result));
   }
   Group* group = find(request.group);
+  if (group != nullptr && group->consumer() != nullptr)
+    return leave_consumer_group(ticket, request, *group, now_ms);
   bool someone_left = false;
   for (const LeaveGroup::Member& member : request.members) {
     const ErrorCode error = group == nullptr ? ErrorCode::kUnknownMemberId : leave(*group, member);

@@ -45,6 +45,12 @@ GroupResponse error_response(const GroupRequest& request, ErrorCode error) {
           },
           [&](const DescribeGroup&) -> GroupResponse { return DescribeGroupResult{.error = error}; },
           [&](const DeleteGroup&) -> GroupResponse { return DeleteGroupResult{error}; },
+          [&](const ConsumerHeartbeat&) -> GroupResponse {
+            return ConsumerHeartbeatResult{.error = {error, {}}};
+          },
+          [&](const DescribeConsumerGroup&) -> GroupResponse {
+            return DescribeConsumerGroupResult{.error = {error, {}}};
+          },
       },
       request);
 }

@@ -11,8 +11,10 @@
 #include <variant>
 #include <vector>
 
+#include "broker/coordinator/group_record.h"
 #include "protocol/bytes.h"
 #include "protocol/error_code.h"
+#include "protocol/result.h"
 #include "protocol/uuid.h"
 
 namespace millrace::coordinator {
@@ -120,9 +122,10 @@ struct OffsetCommit {
   std::string_view group;
   std::string_view member;
   std::optional<std::string_view> instance;
-  int32_t generation = -1;             // -1: a simple consumer, or an administrator
-  int64_t retention_ms = -1;           // v2-4
-  bool reports_missing_group = false;  // v9+: GROUP_ID_NOT_FOUND, before it ILLEGAL_GENERATION
+  int32_t generation = -1;    // -1: a simple consumer, or an administrator
+  int64_t retention_ms = -1;  // v2-4
+  // v9+, for members of consumer groups: GROUP_ID_NOT_FOUND where earlier versions say ILLEGAL_GENERATION
+  bool reports_missing_group = false;
   std::vector<Topic> topics;
 };
 
@@ -142,6 +145,9 @@ struct OffsetFetch {
     std::vector<int32_t> partitions;
   };
   std::string_view group;
+  // v9+: who asks, as a member of a consumer group; nothing and -1 for anybody else.
+  std::optional<std::string_view> member;
+  int32_t member_epoch = -1;
   std::optional<std::vector<Topic>> topics;  // nothing: all
   bool require_stable = false;
 };
@@ -211,6 +217,7 @@ struct DescribeGroupResult {
     Buffer assignment;
   };
   ErrorCode error = ErrorCode::kNone;  // GROUP_ID_NOT_FOUND: versions before 6 say state Dead instead
+  std::string message;
   std::string state;
   std::string protocol_type;
   std::string protocol;
@@ -225,12 +232,70 @@ struct DeleteGroupResult {
   ErrorCode error = ErrorCode::kNone;
 };
 
-using GroupRequest = std::variant<JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch,
-                                  OffsetDelete, ListGroups, DescribeGroup, DeleteGroup>;
+// KIP-848. What is nothing (or -1, the timeout) is as the member said it last.
+struct ConsumerHeartbeat {
+  std::string_view group;
+  std::string_view member;
+  int32_t epoch = 0;  // 0 joins, -1 leaves, -2 leaves for a while
+  std::optional<std::string_view> instance;
+  std::optional<std::string_view> rack;
+  int32_t rebalance_timeout_ms = -1;
+  std::optional<std::vector<std::string_view>> topics;
+  std::optional<std::string_view> regex;
+  std::optional<std::string_view> assignor;
+  std::optional<Assignment> owned;
+  std::string_view client_id;
+  std::string_view client_host;
+  bool makes_member_id = false;  // v0: an empty member id is answered with one
+};
+
+struct ConsumerHeartbeatResult {
+  Error error{ErrorCode::kNone, {}};
+  std::string member;
+  int32_t epoch = 0;
+  int32_t heartbeat_interval_ms = 0;
+  std::optional<Assignment> assignment;  // only when the member needs to know
+};
+
+struct DescribeConsumerGroup {
+  std::string_view group;
+};
+
+struct DescribeConsumerGroupResult {
+  struct Topic {
+    Uuid id;
+    std::string name;
+    std::vector<int32_t> partitions;
+  };
+  struct Member {
+    std::string member;
+    std::optional<std::string> instance;
+    std::optional<std::string> rack;
+    int32_t epoch = 0;
+    std::string client_id;
+    std::string client_host;
+    std::vector<std::string> topics;
+    std::optional<std::string> regex;
+    std::vector<Topic> assigned;
+    std::vector<Topic> target;
+    bool is_classic = false;
+  };
+  Error error{ErrorCode::kNone, {}};
+  std::string state;
+  int32_t epoch = 0;
+  int32_t target_epoch = 0;
+  std::string assignor;
+  std::vector<Member> members;
+};
+
+using GroupRequest =
+    std::variant<JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch, OffsetDelete,
+                 ListGroups, DescribeGroup, DeleteGroup, ConsumerHeartbeat, DescribeConsumerGroup>;
 // In the order of GroupRequest: the answer to a request has the request's index.
-using GroupResponse = std::variant<JoinGroupResult, SyncGroupResult, HeartbeatResult, LeaveGroupResult,
-                                   OffsetCommitResult, OffsetFetchResult, OffsetDeleteResult,
-                                   ListGroupsResult, DescribeGroupResult, DeleteGroupResult>;
+using GroupResponse =
+    std::variant<JoinGroupResult, SyncGroupResult, HeartbeatResult, LeaveGroupResult, OffsetCommitResult,
+                 OffsetFetchResult, OffsetDeleteResult, ListGroupsResult, DescribeGroupResult,
+                 DeleteGroupResult, ConsumerHeartbeatResult, DescribeConsumerGroupResult>;
 
 // The answer that says `error` to all that `request` asked for, in the shape that Kafka gives it (a commit
 // has no place for an error of its own, so each of its partitions says it).

@@ -5,8 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "broker/coordinator/coordinator_log.h"
 #include "broker/coordinator/group_coordinator.h"
@@ -35,6 +39,10 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   // cancelled leaves the request's effects behind.
   runtime::Task<GroupResponse> handle(const GroupRequest& request);
 
+  // The topics of the cluster from now on; see GroupCoordinator::topics_changed.
+  void topics_changed(TopicDirectoryPtr topics, const std::optional<std::vector<std::string_view>>& changed) {
+    machine_.topics_changed(std::move(topics), changed);
+  }
   // A topic was deleted: its positions go.
   void topic_deleted(std::string_view topic, const Uuid& topic_id);
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -66,6 +68,132 @@ struct GroupMetadataRecord {
   bool operator==(const GroupMetadataRecord&) const = default;
 };
 
-using GroupRecord = std::variant<OffsetCommitRecord, GroupMetadataRecord>;
+// Partitions by topic id, those of a topic in order; no topic without one.
+using Assignment = std::map<Uuid, std::set<int32_t>>;
+// The same, with the epoch at which the member got each partition.
+using OwnedPartitions = std::map<Uuid, std::map<int32_t, int32_t>>;
+
+// What is left of the classic protocol in a member that came by it (KIP-1099).
+struct ClassicMembership {
+  struct Protocol {
+    std::string name;
+    Buffer metadata;
+    bool operator==(const Protocol&) const = default;
+  };
+  int32_t session_timeout_ms = 0;
+  std::vector<Protocol> protocols;  // in the order of the member's preference, at least one
+
+  bool operator==(const ClassicMembership&) const = default;
+};
+
+// What a member of a consumer group says about itself.
+struct MemberMetadata {
+  std::optional<std::string> instance_id;
+  std::optional<std::string> rack_id;
+  std::string client_id;
+  std::string client_host;
+  std::set<std::string, std::less<>> topics;
+  std::string regex;  // empty: none
+  int32_t rebalance_timeout_ms = -1;
+  std::optional<std::string> assignor;
+  std::optional<ClassicMembership> classic;  // nothing: it speaks the consumer protocol
+
+  bool operator==(const MemberMetadata&) const = default;
+};
+
+// Kafka's numbers.
+enum class MemberState : int8_t {
+  kStable = 0,
+  kUnrevokedPartitions = 1,   // has to give up partitions first
+  kUnreleasedPartitions = 2,  // waits for partitions that others still own
+  kUnknown = 127,
+};
+
+// What a member of a consumer group owns, on its way to the target.
+struct MemberAssignment {
+  int32_t epoch = 0;
+  int32_t previous_epoch = 0;
+  MemberState state = MemberState::kStable;
+  OwnedPartitions assigned;
+  OwnedPartitions pending_revocation;
+
+  bool operator==(const MemberAssignment&) const = default;
+};
+
+struct ResolvedRegex {
+  std::set<std::string, std::less<>> topics;
+  int64_t version = 0;  // of the metadata
+  int64_t timestamp_ms = 0;
+
+  bool operator==(const ResolvedRegex&) const = default;
+};
+
+// The records of a consumer group (KIP-848). A value of nothing is a tombstone, as above.
+struct ConsumerGroupEpochRecord {
+  struct Value {
+    int32_t epoch = 0;
+    int64_t metadata_hash = 0;
+    bool operator==(const Value&) const = default;
+  };
+  std::string group;
+  std::optional<Value> value;
+
+  bool operator==(const ConsumerGroupEpochRecord&) const = default;
+};
+
+// Of Kafka before 4.1: is not made any more, and passed over.
+struct ConsumerGroupTopicsRecord {
+  std::string group;
+
+  bool operator==(const ConsumerGroupTopicsRecord&) const = default;
+};
+
+struct ConsumerMemberRecord {
+  std::string group;
+  std::string member;
+  std::optional<MemberMetadata> value;
+
+  bool operator==(const ConsumerMemberRecord&) const = default;
+};
+
+struct TargetEpochRecord {
+  struct Value {
+    int32_t epoch = 0;
+    int64_t timestamp_ms = 0;
+    bool operator==(const Value&) const = default;
+  };
+  std::string group;
+  std::optional<Value> value;
+
+  bool operator==(const TargetEpochRecord&) const = default;
+};
+
+struct TargetMemberRecord {
+  std::string group;
+  std::string member;
+  std::optional<Assignment> value;
+
+  bool operator==(const TargetMemberRecord&) const = default;
+};
+
+struct CurrentAssignmentRecord {
+  std::string group;
+  std::string member;
+  std::optional<MemberAssignment> value;
+
+  bool operator==(const CurrentAssignmentRecord&) const = default;
+};
+
+struct RegexRecord {
+  std::string group;
+  std::string regex;
+  std::optional<ResolvedRegex> value;
+
+  bool operator==(const RegexRecord&) const = default;
+};
+
+using GroupRecord = std::variant<OffsetCommitRecord, GroupMetadataRecord, ConsumerGroupEpochRecord,
+                                 ConsumerGroupTopicsRecord, ConsumerMemberRecord, TargetEpochRecord,
+                                 TargetMemberRecord, CurrentAssignmentRecord, RegexRecord>;
 
 }  // namespace millrace::coordinator

@@ -1,14 +1,11 @@
 #include "broker/coordinator/group_record_codec.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
-#include "protocol/arena.h"
+#include "broker/coordinator/consumer_record_codec.h"
+#include "broker/coordinator/record_encoding.h"
 #include "protocol/messages/group_metadata_record.h"
 #include "protocol/messages/offset_commit_record.h"
-#include "protocol/reader.h"
-#include "protocol/writer.h"
 
 namespace millrace::coordinator {
 namespace {
@@ -22,31 +19,10 @@ constexpr int16_t kFormerOffsetCommitType = 0;
 constexpr int16_t kGroupMetadataVersion = 3;
 constexpr int16_t kOffsetCommitVersion = 4;
 constexpr int16_t kOffsetCommitVersionWithExpiry = 1;
-constexpr int16_t kKeyVersion = 0;
-constexpr size_t kPrefixBytes = 2;
-
-template <class Message>
-Result<Buffer> encoded(const Message& message, int16_t prefix, int16_t version) {
-  protocol::Writer writer;
-  writer.integer(prefix);
-  if (auto written = encode(message, version, writer); !written)
-    return std::unexpected(std::move(written.error()));
-  return writer.take();
-}
-
-Result<EncodedRecord> joined(Result<Buffer> key, std::optional<Result<Buffer>> value) {
-  if (!key) return std::unexpected(std::move(key.error()));
-  EncodedRecord record{std::move(*key), std::nullopt};
-  if (!value) return record;
-  if (!*value) return std::unexpected(std::move(value->error()));
-  record.value = std::move(**value);
-  return record;
-}
 
 Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record) {
-  auto key = encoded(OffsetCommitKey{record.group, record.topic, record.partition},
-                     OffsetCommitKey::kRecordType, kKeyVersion);
-  if (!record.value) return joined(std::move(key), std::nullopt);
+  const OffsetCommitKey key{record.group, record.topic, record.partition};
+  if (!record.value) return encode_tombstone(key);
   const CommittedOffset& from = *record.value;
   OffsetCommitValue value;
   value.offset = from.offset;
@@ -57,22 +33,12 @@ Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record) {
   value.topic_id = from.topic_id;
   const int16_t version =
       from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry;
-  return joined(std::move(key), encoded(value, version, version));
-}
-
-std::optional<std::string_view> view(const std::optional<std::string>& text) {
-  if (!text) return std::nullopt;
-  return std::string_view(*text);
-}
-
-std::optional<std::string> owned(const std::optional<std::string_view>& text) {
-  if (!text) return std::nullopt;
-  return std::string(*text);
+  return encode_pair(key, value, version);
 }
 
 Result<EncodedRecord> encode_group(const GroupMetadataRecord& record) {
-  auto key = encoded(GroupMetadataKey{record.group}, GroupMetadataKey::kRecordType, kKeyVersion);
-  if (!record.value) return joined(std::move(key), std::nullopt);
+  const GroupMetadataKey key{record.group};
+  if (!record.value) return encode_tombstone(key);
   std::vector<GroupMetadataValue::Member> members;
   members.reserve(record.value->members.size());
   for (const StoredMember& member : record.value->members) {
@@ -87,34 +53,16 @@ Result<EncodedRecord> encode_group(const GroupMetadataRecord& record) {
   value.leader = view(record.value->leader);
   value.current_state_timestamp = record.value->state_timestamp_ms;
   value.members = members;
-  return joined(std::move(key), encoded(value, kGroupMetadataVersion, kGroupMetadataVersion));
-}
-
-// The number at the front, which is taken off.
-std::optional<int16_t> take_prefix(Bytes& bytes) {
-  if (bytes.size() < kPrefixBytes) return std::nullopt;
-  const auto value =
-      static_cast<int16_t>(std::to_integer<int>(bytes[0]) << 8 | std::to_integer<int>(bytes[1]));
-  bytes = bytes.subspan(kPrefixBytes);
-  return value;
-}
-
-template <class Message>
-Result<Message> decoded_value(Bytes bytes, Arena& arena) {
-  const auto version = take_prefix(bytes);
-  if (!version) return fail(ErrorCode::kInvalidRecord, fmt::format("{} without a version", Message::kName));
-  auto message = protocol::decode<Message>(bytes, *version, arena);
-  if (!message) return fail(ErrorCode::kInvalidRecord, std::move(message.error().message));
-  return message;
+  return encode_pair(key, value, kGroupMetadataVersion);
 }
 
 Result<std::optional<GroupRecord>> decode_commit(Bytes key_bytes, std::optional<Bytes> value_bytes,
                                                  Arena& arena) {
-  const auto key = protocol::decode<OffsetCommitKey>(key_bytes, kKeyVersion, arena);
-  if (!key) return fail(ErrorCode::kInvalidRecord, key.error().message);
+  const auto key = decode_key<OffsetCommitKey>(key_bytes, arena);
+  if (!key) return std::unexpected(key.error());
   OffsetCommitRecord record{std::string(key->group), std::string(key->topic), key->partition, std::nullopt};
   if (value_bytes) {
-    const auto value = decoded_value<OffsetCommitValue>(*value_bytes, arena);
+    const auto value = decode_value<OffsetCommitValue>(*value_bytes, arena);
     if (!value) return std::unexpected(value.error());
     record.value = CommittedOffset{value->offset,       value->commit_timestamp,      value->expire_timestamp,
                                    value->leader_epoch, std::string(value->metadata), value->topic_id};
@@ -124,11 +72,11 @@ Result<std::optional<GroupRecord>> decode_commit(Bytes key_bytes, std::optional<
 
 Result<std::optional<GroupRecord>> decode_group(Bytes key_bytes, std::optional<Bytes> value_bytes,
                                                 Arena& arena) {
-  const auto key = protocol::decode<GroupMetadataKey>(key_bytes, kKeyVersion, arena);
-  if (!key) return fail(ErrorCode::kInvalidRecord, key.error().message);
+  const auto key = decode_key<GroupMetadataKey>(key_bytes, arena);
+  if (!key) return std::unexpected(key.error());
   GroupMetadataRecord record{std::string(key->group), std::nullopt};
   if (value_bytes) {
-    const auto value = decoded_value<GroupMetadataValue>(*value_bytes, arena);
+    const auto value = decode_value<GroupMetadataValue>(*value_bytes, arena);
     if (!value) return std::unexpected(value.error());
     StoredGroup group{std::string(value->protocol_type),
                       value->generation,
@@ -152,7 +100,8 @@ Result<std::optional<GroupRecord>> decode_group(Bytes key_bytes, std::optional<B
 
 Result<EncodedRecord> encode_record(const GroupRecord& record) {
   if (const auto* commit = std::get_if<OffsetCommitRecord>(&record)) return encode_commit(*commit);
-  return encode_group(std::get<GroupMetadataRecord>(record));
+  if (const auto* group = std::get_if<GroupMetadataRecord>(&record)) return encode_group(*group);
+  return encode_consumer_record(record);
 }
 
 Result<std::optional<GroupRecord>> decode_record(std::optional<Bytes> key, std::optional<Bytes> value) {
@@ -163,7 +112,7 @@ Result<std::optional<GroupRecord>> decode_record(std::optional<Bytes> key, std::
   if (*type == OffsetCommitKey::kRecordType || *type == kFormerOffsetCommitType)
     return decode_commit(*key, value, arena);
   if (*type == GroupMetadataKey::kRecordType) return decode_group(*key, value, arena);
-  return std::optional<GroupRecord>();
+  return decode_consumer_record(*type, *key, value, arena);
 }
 
 }  // namespace millrace::coordinator

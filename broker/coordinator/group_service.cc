@@ -13,6 +13,13 @@ namespace {
 
 constexpr int64_t kMsPerMinute = 60'000;
 
+MigrationPolicy migration_policy(std::string_view name) {
+  if (name == "disabled") return MigrationPolicy::kDisabled;
+  if (name == "upgrade") return MigrationPolicy::kUpgrade;
+  if (name == "downgrade") return MigrationPolicy::kDowngrade;
+  return MigrationPolicy::kBidirectional;
+}
+
 }  // namespace
 
 GroupService::GroupService(runtime::ShardGroup& shards, metadata::MetadataCache& metadata,
@@ -115,6 +122,11 @@ GroupSettings group_settings(const metadata::BrokerConfig& config) {
   settings.offset_metadata_max_bytes = config.offset_metadata_max_bytes;
   settings.offsets_retention_ms = int64_t{config.offsets_retention_minutes} * kMsPerMinute;
   settings.offsets_retention_check_interval_ms = config.offsets_retention_check_interval_ms;
+  settings.consumer_session_timeout_ms = config.group_consumer_session_timeout_ms;
+  settings.consumer_heartbeat_interval_ms = config.group_consumer_heartbeat_interval_ms;
+  settings.consumer_max_size = config.group_consumer_max_size;
+  settings.consumer_assignors = config.group_consumer_assignors;
+  settings.consumer_migration_policy = migration_policy(config.group_consumer_migration_policy);
   return settings;
 }
 

@@ -4,8 +4,13 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <vector>
 
 namespace millrace::coordinator {
+
+// Whether a group changes its protocol when a member of the other one joins, or the last one leaves.
+enum class MigrationPolicy : uint8_t { kDisabled, kUpgrade, kDowngrade, kBidirectional };
 
 struct GroupSettings {
   int32_t min_session_timeout_ms = 6'000;                    // group.min.session.timeout.ms
@@ -15,6 +20,13 @@ struct GroupSettings {
   int32_t offset_metadata_max_bytes = 4'096;                 // offset.metadata.max.bytes
   int64_t offsets_retention_ms = 7LL * 24 * 60 * 60 * 1000;  // offsets.retention.minutes
   int64_t offsets_retention_check_interval_ms = 600'000;     // offsets.retention.check.interval.ms
+
+  int32_t consumer_session_timeout_ms = 45'000;                        // group.consumer.session.timeout.ms
+  int32_t consumer_heartbeat_interval_ms = 5'000;                      // group.consumer.heartbeat.interval.ms
+  int32_t consumer_max_size = std::numeric_limits<int32_t>::max();     // group.consumer.max.size
+  std::vector<std::string> consumer_assignors = {"uniform", "range"};  // group.consumer.assignors; not empty
+  MigrationPolicy consumer_migration_policy =
+      MigrationPolicy::kBidirectional;  // group.consumer.migration.policy
 
   // How long a member that knows its id only from an answer it still waits for may wait; Kafka has no setting
   // for it.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "broker/coordinator/group_partitioning.h"
+#include "broker/coordinator/image_topics.h"
 
 namespace millrace::coordinator {
 
@@ -16,11 +17,18 @@ runtime::Task<> GroupShard::on_image(metadata::ImagePtr, metadata::ImagePtr afte
   if (!partitions_.empty() && (!topic || topic->id != topic_id_)) {
     for (auto& [number, partition] : std::exchange(partitions_, {})) retired.push_back(std::move(partition));
   }
+  topics_ = std::make_shared<ImageTopics>(after);
   if (topic) {
     topic_id_ = topic->id;
     reconcile(*topic);
   }
   for (const auto& partition : retired) partition->stop();
+  std::vector<std::string_view> changed;
+  for (const metadata::TopicChange& change : delta.topics)
+    changed.push_back(change.after ? change.after->name : change.before->name);
+  if (!changed.empty()) {
+    for (const auto& [number, partition] : partitions_) partition->topics_changed(topics_, changed);
+  }
   for (const metadata::TopicChange& change : delta.topics) {
     const bool gone = change.before && (!change.after || change.after->id != change.before->id);
     if (!gone || change.before->name == kOffsetsTopic) continue;
@@ -42,6 +50,7 @@ void GroupShard::reconcile(const metadata::TopicImage& topic) {
       auto partition =
           std::make_shared<GroupPartition>(shard_, std::string(kOffsetsTopic) + "-" + std::to_string(number),
                                            options_.settings, std::move(log));
+      partition->topics_changed(topics_, std::nullopt);
       partition->start();
       partitions_.emplace(number, std::move(partition));
     } else if (!mine && found != partitions_.end()) {

@@ -46,6 +46,7 @@ class GroupShard final : public metadata::ImageListener {
   runtime::Shard& shard_;
   const Options options_;
   Uuid topic_id_;
+  TopicDirectoryPtr topics_;
   std::map<int32_t, std::shared_ptr<GroupPartition>> partitions_;
   bool stopped_ = false;
 };

@@ -57,6 +57,23 @@ std::optional<std::string> check_host_port(std::string_view, std::string_view va
   return "Expected host:port, or nothing to turn it off";
 }
 
+std::optional<std::string> check_assignors(std::string_view, std::string_view value) {
+  const std::vector<std::string> names = parse_list(value);
+  if (names.empty()) return "At least one assignor is expected";
+  for (const std::string& name : names) {
+    if (name != "uniform" && name != "range")
+      return fmt::format("{} is not an assignor; there are uniform and range", name);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_migration_policy(std::string_view, std::string_view value) {
+  for (const std::string_view policy : {"disabled", "upgrade", "downgrade", "bidirectional"}) {
+    if (value == policy) return std::nullopt;
+  }
+  return "Expected disabled, upgrade, downgrade or bidirectional";
+}
+
 // clang-format off
 const Row kRows[] = {
     {{.name = "advertised.listeners", .type = ConfigType::kList, .default_value = std::nullopt,
@@ -83,6 +100,24 @@ const Row kRows[] = {
     {{.name = "fetch.max.bytes", .type = ConfigType::kInt, .default_value = "57671680",
       .documentation = "The most that one fetch is answered with, whatever it asks for.",
       .unit = Unit::kBytes, .min = 1024}, &BrokerConfig::fetch_max_bytes},
+    {{.name = "group.consumer.assignors", .type = ConfigType::kList, .default_value = "uniform,range",
+      .documentation = "The assignors that groups of the consumer protocol may use; the first is that of groups which "
+                       "ask for none.",
+      .check = check_assignors}, &BrokerConfig::group_consumer_assignors},
+    {{.name = "group.consumer.heartbeat.interval.ms", .type = ConfigType::kInt, .default_value = "5000",
+      .documentation = "How often members of groups of the consumer protocol send heartbeats.",
+      .unit = Unit::kMilliseconds, .min = 1}, &BrokerConfig::group_consumer_heartbeat_interval_ms},
+    {{.name = "group.consumer.max.size", .type = ConfigType::kInt, .default_value = "2147483647",
+      .documentation = "Members that a group of the consumer protocol may have.", .min = 1},
+     &BrokerConfig::group_consumer_max_size},
+    {{.name = "group.consumer.migration.policy", .type = ConfigType::kString, .default_value = "bidirectional",
+      .documentation = "Whether a group with members changes to the consumer protocol when the first one joins by it "
+                       "(upgrade), and back when the last one leaves (downgrade): disabled, upgrade, downgrade or "
+                       "bidirectional.",
+      .check = check_migration_policy}, &BrokerConfig::group_consumer_migration_policy},
+    {{.name = "group.consumer.session.timeout.ms", .type = ConfigType::kInt, .default_value = "45000",
+      .documentation = "A member of a group of the consumer protocol that sends no heartbeat for this long is out.",
+      .unit = Unit::kMilliseconds, .min = 1}, &BrokerConfig::group_consumer_session_timeout_ms},
     {{.name = "group.initial.rebalance.delay.ms", .type = ConfigType::kInt, .default_value = "3000",
       .documentation = "How long the first member of a group waits for more, so that few generations follow.",
       .unit = Unit::kMilliseconds, .min = 0}, &BrokerConfig::group_initial_rebalance_delay_ms},

@@ -45,6 +45,11 @@ struct BrokerConfig {
   int32_t fetch_max_bytes = 0;
   int32_t max_incremental_fetch_session_cache_slots = 0;
 
+  std::vector<std::string> group_consumer_assignors;
+  int32_t group_consumer_heartbeat_interval_ms = 0;
+  int32_t group_consumer_max_size = 0;
+  std::string group_consumer_migration_policy;
+  int32_t group_consumer_session_timeout_ms = 0;
   int32_t group_initial_rebalance_delay_ms = 0;
   int32_t group_max_session_timeout_ms = 0;
   int32_t group_max_size = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/coordinator/group_coordinator.h"
+#include "tests/broker/coordinator/test_topics.h"
 
 namespace millrace::coordinator {
 
@@ -39,6 +40,19 @@ class GroupDriver {
   template <class T>
   T call(const GroupRequest& request) {
     return answer<T>(send(request));
+  }
+
+  // A topic that is new, has other partitions, or (with none) is gone. Returns its id.
+  Uuid set_topic(const std::string& name, int32_t partitions) {
+    if (partitions == 0) {
+      topics_.erase(name);
+    } else {
+      auto [topic, fresh] = topics_.try_emplace(name, TestTopics::Entry{Uuid::from_random(++uuids_, 7), 0});
+      topic->second.partitions = partitions;
+    }
+    const std::vector<std::string_view> changed = {name};
+    machine_->topics_changed(std::make_shared<TestTopics>(topics_, ++topics_version_), changed);
+    return partitions == 0 ? Uuid{} : topics_.at(name).id;
   }
 
   void commit() { take(machine_->committed(static_cast<int64_t>(log_.size()), now_ms)); }
@@ -85,12 +99,15 @@ class GroupDriver {
   void start() {
     machine_ =
         std::make_unique<GroupCoordinator>(settings_, [this] { return Uuid::from_random(++uuids_, 0); });
+    machine_->topics_changed(std::make_shared<TestTopics>(topics_, topics_version_), std::nullopt);
     for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));
     take(machine_->loaded(static_cast<int64_t>(log_.size()), now_ms));
   }
 
   GroupSettings settings_;
   uint64_t uuids_ = 0;
+  TestTopics::Entries topics_;
+  int64_t topics_version_ = 1;
   std::vector<GroupRecord> log_;
   std::unique_ptr<GroupCoordinator> machine_;
   std::map<uint64_t, GroupResponse> answers_;

@@ -98,12 +98,55 @@ TEST_CASE("tombstones have a key and no value") {
   }
 }
 
+TEST_CASE("records of consumer groups come back as they went") {
+  const Uuid topic = Uuid::from_random(1, 2);
+  MemberMetadata metadata;
+  metadata.client_id = "client";
+  metadata.client_host = "/127.0.0.1";
+  metadata.topics = {"t", "u"};
+  metadata.rebalance_timeout_ms = 1'000;
+  MemberMetadata classic = metadata;
+  classic.instance_id = "i";
+  classic.rack_id = "r";
+  classic.regex = "t.*";
+  classic.assignor = "range";
+  classic.classic = ClassicMembership{5'000, {{"range", unhex("0001")}}};
+  const GroupRecord records[] = {
+      ConsumerGroupEpochRecord{"g", ConsumerGroupEpochRecord::Value{7, -99}},
+      ConsumerMemberRecord{"g", "m", metadata},
+      ConsumerMemberRecord{"g", "m", classic},
+      TargetEpochRecord{"g", TargetEpochRecord::Value{7, 123}},
+      TargetMemberRecord{"g", "m", Assignment{{topic, {0, 2, 5}}}},
+      CurrentAssignmentRecord{
+          "g", "m",
+          MemberAssignment{
+              7, 6, MemberState::kUnrevokedPartitions, {{topic, {{0, 3}, {2, 7}}}}, {{topic, {{5, 1}}}}}},
+      RegexRecord{"g", "t.*", ResolvedRegex{{"t", "u"}, 12, 34}},
+      ConsumerGroupEpochRecord{"g", {}},
+      ConsumerMemberRecord{"g", "m", {}},
+      TargetEpochRecord{"g", {}},
+      TargetMemberRecord{"g", "m", {}},
+      CurrentAssignmentRecord{"g", "m", {}},
+      RegexRecord{"g", "t.*", {}},
+  };
+  for (const GroupRecord& record : records) {
+    INFO("kind " << record.index());
+    const auto encoded = encode_record(record);
+    REQUIRE(encoded);
+    std::optional<Bytes> value;
+    if (encoded->value) value = *encoded->value;
+    const auto decoded = decode_record(encoded->key, value);
+    REQUIRE(decoded);
+    CHECK(*decoded == record);
+  }
+}
+
 TEST_CASE("records of other kinds of groups are passed over, damaged ones are not") {
-  const auto consumer_group = decode_record(unhex("00030001"
-                                                  "67"),
-                                            unhex("0000"));
-  REQUIRE(consumer_group);
-  CHECK_FALSE(consumer_group->has_value());
+  const auto share_group = decode_record(unhex("000b0001"
+                                               "67"),
+                                         unhex("0000"));
+  REQUIRE(share_group);
+  CHECK_FALSE(share_group->has_value());
   CHECK_FALSE(decode_record(std::nullopt, std::nullopt));
   CHECK_FALSE(decode_record(unhex("00"), std::nullopt));
   CHECK_FALSE(decode_record(unhex("0001000567"), std::nullopt));

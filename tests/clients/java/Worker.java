@@ -15,6 +15,7 @@ import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -29,9 +30,11 @@ import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -39,6 +42,8 @@ import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -79,6 +84,12 @@ public class Worker {
         return consume(request);
       case "subscribe":
         return subscribe(request);
+      case "open_member":
+        return Member.open(request);
+      case "look_at_member":
+        return Member.named(request).look();
+      case "close_member":
+        return Member.named(request).close();
       case "administer":
         return administer(request);
       case "examine":
@@ -318,5 +329,86 @@ public class Worker {
       }
     }
     return seen;
+  }
+
+  // A member of a group in a thread of its own: reads, and commits what it has read.
+  static class Member implements Runnable {
+    static final Map<String, Member> MEMBERS = new HashMap<>();
+
+    final KafkaConsumer<byte[], byte[]> consumer;
+    final ConcurrentLinkedQueue<String> values = new ConcurrentLinkedQueue<>();
+    final AtomicReference<String> failure = new AtomicReference<>();
+    final AtomicReference<List<String>> assigned = new AtomicReference<>(List.of());
+    final Thread thread = new Thread(this);
+    volatile boolean closing;
+
+    static ObjectNode open(JsonNode request) {
+      Member member = new Member(request);
+      MEMBERS.put(request.get("member").asText(), member);
+      member.thread.start();
+      return JSON.createObjectNode();
+    }
+
+    static Member named(JsonNode request) {
+      return MEMBERS.get(request.get("member").asText());
+    }
+
+    Member(JsonNode request) {
+      Map<String, Object> settings = new HashMap<>();
+      settings.put("auto.offset.reset", "earliest");
+      settings.put("enable.auto.commit", false);
+      request.get("settings").fields().forEachRemaining(
+          setting -> settings.put(setting.getKey(), setting.getValue().asText()));
+      consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+      String topic = request.get("topic").asText();
+      if (topic.startsWith("^")) {
+        consumer.subscribe(new SubscriptionPattern(topic.substring(1)));
+      } else {
+        consumer.subscribe(List.of(topic));
+      }
+    }
+
+    public void run() {
+      try (consumer) {
+        while (!closing) {
+          var records = consumer.poll(Duration.ofMillis(100));
+          records.forEach(
+              record -> values.add(new String(record.value(), StandardCharsets.ISO_8859_1)));
+          assigned.set(consumer.assignment().stream().map(TopicPartition::toString).sorted()
+                           .collect(Collectors.toList()));
+          if (!records.isEmpty()) {
+            commit();
+          }
+        }
+      } catch (Exception e) {
+        failure.set(e.toString());
+      }
+    }
+
+    // A rebalance may have taken the partitions away: whoever has them now reads the records again.
+    void commit() {
+      try {
+        consumer.commitSync();
+      } catch (CommitFailedException | RebalanceInProgressException | RetriableException e) {
+        System.err.println("not committed: " + e);
+      }
+    }
+
+    ObjectNode look() {
+      ObjectNode seen = JSON.createObjectNode();
+      ArrayNode partitions = seen.putArray("assigned");
+      assigned.get().forEach(partitions::add);
+      ArrayNode read = seen.putArray("values");
+      for (String value = values.poll(); value != null; value = values.poll()) {
+        read.add(value);
+      }
+      return seen.put("failure", failure.get());
+    }
+
+    ObjectNode close() throws InterruptedException {
+      closing = true;
+      thread.join();
+      return look();
+    }
   }
 }

@@ -1,0 +1,353 @@
+// Groups of the consumer protocol (KIP-848), one step at a time.
+#include <catch2/catch.hpp>
+
+#include "broker/coordinator/consumer_subscription.h"
+#include "tests/broker/coordinator/group_driver.h"
+
+namespace millrace::coordinator {
+namespace {
+
+using Names = std::vector<std::string_view>;
+
+// A member's side: what it was told last, and heartbeats that say so.
+struct Member {
+  GroupDriver& driver;
+  std::string id;
+  std::optional<std::string_view> instance = std::nullopt;
+  int32_t epoch = 0;
+  Assignment owned = {};
+
+  ConsumerHeartbeatResult send(ConsumerHeartbeat request) {
+    request.group = "g";
+    request.member = id;
+    request.epoch = epoch;
+    request.instance = instance;
+    request.client_id = "client";
+    request.client_host = "/127.0.0.1";
+    const auto result = driver.call<ConsumerHeartbeatResult>(request);
+    if (result.error.code == ErrorCode::kNone) {
+      epoch = result.epoch;
+      if (result.assignment) owned = *result.assignment;
+    }
+    return result;
+  }
+  ConsumerHeartbeatResult join(Names topics = {"t"}, std::optional<std::string_view> regex = {},
+                               std::optional<std::string_view> assignor = {}) {
+    ConsumerHeartbeat request;
+    request.rebalance_timeout_ms = 60'000;
+    request.topics = std::move(topics);
+    request.regex = regex;
+    request.assignor = assignor;
+    request.owned.emplace();
+    epoch = 0;
+    owned.clear();
+    return send(request);
+  }
+  ConsumerHeartbeatResult beat() {
+    ConsumerHeartbeat request;
+    request.owned = owned;
+    return send(request);
+  }
+  // Without a word about what it owns.
+  ConsumerHeartbeatResult beat_briefly() { return send({}); }
+  ErrorCode leave(int32_t how = kLeavingEpoch) {
+    const int32_t last = std::exchange(epoch, how);
+    const ErrorCode error = send({}).error.code;
+    epoch = last;
+    return error;
+  }
+  size_t partitions() const {
+    size_t count = 0;
+    for (const auto& [topic, numbers] : owned) count += numbers.size();
+    return count;
+  }
+};
+
+void settle(std::initializer_list<Member*> members) {
+  for (int i = 0; i < 6; ++i) {
+    for (Member* member : members) CHECK(member->beat().error.code == ErrorCode::kNone);
+  }
+}
+
+std::string state(GroupDriver& driver) {
+  return driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"g"}).state;
+}
+
+ErrorCode commit_at(GroupDriver& driver, std::string_view member, int32_t epoch, const Uuid& topic,
+                    int32_t partition) {
+  OffsetCommit request = commit("g", "t", partition, 5);
+  request.topics[0].id = topic;
+  request.member = member;
+  request.generation = epoch;
+  request.reports_missing_group = true;
+  return driver.call<OffsetCommitResult>(request).topics.at(0).partitions.at(0).second;
+}
+
+}  // namespace
+
+TEST_CASE("a member joins, gets everything, and leaves") {
+  GroupDriver driver;
+  const Uuid topic = driver.set_topic("t", 3);
+  Member a{driver, "a"};
+  const auto joined = a.join();
+  CHECK(joined.error.code == ErrorCode::kNone);
+  CHECK(joined.member == "a");
+  CHECK(joined.epoch == 1);
+  CHECK(joined.heartbeat_interval_ms == 5'000);
+  CHECK(joined.assignment == Assignment{{topic, {0, 1, 2}}});
+  CHECK(state(driver) == "Stable");
+  CHECK_FALSE(a.beat_briefly().assignment);
+  CHECK(a.leave() == ErrorCode::kNone);
+  CHECK(state(driver) == "Empty");
+  CHECK(a.beat().error.code == ErrorCode::kUnknownMemberId);
+  CHECK(driver.call<DeleteGroupResult>(DeleteGroup{"g"}).error == ErrorCode::kNone);
+  CHECK(driver.machine().group_count() == 0);
+}
+
+TEST_CASE("partitions go to another member only once they are given up") {
+  GroupDriver driver;
+  const Uuid topic = driver.set_topic("t", 4);
+  Member a{driver, "a"};
+  Member b{driver, "b"};
+  a.join();
+  const auto joined = b.join();
+  CHECK(joined.epoch == 2);
+  CHECK(joined.assignment == Assignment{});
+  // a is told to give up two, and nobody gets them until it has.
+  const Assignment before = a.owned;
+  CHECK(a.beat().assignment == Assignment{{topic, {0, 1}}});
+  CHECK(a.epoch == 1);
+  CHECK_FALSE(b.beat().assignment);
+  a.owned = before;
+  CHECK_FALSE(a.beat().assignment);
+  CHECK_FALSE(b.beat().assignment);
+  CHECK(state(driver) == "Reconciling");
+  a.owned = {{topic, {0, 1}}};
+  a.beat();
+  CHECK(a.epoch == 2);
+  CHECK(b.beat().assignment == Assignment{{topic, {2, 3}}});
+  settle({&a, &b});
+  CHECK(state(driver) == "Stable");
+}
+
+TEST_CASE("who doesn't give up its partitions in time is out") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member a{driver, "a"};
+  Member b{driver, "b"};
+  a.join();
+  b.join();
+  a.beat();
+  for (int i = 0; i < 7; ++i) {
+    driver.advance(10'000);
+    b.beat();
+    a.beat_briefly();
+  }
+  CHECK(b.partitions() == 4);
+  CHECK(a.beat().error.code == ErrorCode::kUnknownMemberId);
+}
+
+TEST_CASE("a member that falls silent is out when its session ends") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member a{driver, "a"};
+  Member b{driver, "b"};
+  a.join();
+  b.join();
+  settle({&a, &b});
+  driver.advance(30'000);
+  b.beat();
+  driver.advance(30'000);
+  settle({&b});
+  CHECK(b.partitions() == 4);
+}
+
+TEST_CASE("stale epochs are fenced, a lost answer is not") {
+  GroupDriver driver;
+  const Uuid topic = driver.set_topic("t", 2);
+  Member a{driver, "a"};
+  a.join();
+  driver.set_topic("t", 3);
+  Member lost = a;
+  CHECK(a.beat().epoch == 2);
+  CHECK(lost.beat().error.code == ErrorCode::kNone);  // owns a part of what it shall own
+  CHECK(lost.epoch == 2);
+  Member old{driver, "a", {}, 1, {{topic, {0, 7}}}};
+  CHECK(old.beat().error.code == ErrorCode::kFencedMemberEpoch);
+  Member ahead{driver, "a", {}, 9, {}};
+  const auto refused = ahead.beat();
+  CHECK(refused.error.code == ErrorCode::kFencedMemberEpoch);
+  CHECK(
+      refused.error.message ==
+      "The consumer group member has a greater member epoch (9) than the one known by the group coordinator "
+      "(2). The member must abandon all its partitions and rejoin.");
+}
+
+TEST_CASE("requests that make no sense are refused") {
+  GroupDriver driver;
+  const auto error = [&](auto change) {
+    ConsumerHeartbeat request{.group = "g",
+                              .member = "m",
+                              .rebalance_timeout_ms = 1000,
+                              .topics = Names{"t"},
+                              .owned = Assignment{}};
+    change(request);
+    return driver.call<ConsumerHeartbeatResult>(request).error.code;
+  };
+  CHECK(error([](auto& r) { r.group = ""; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.member = " "; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.instance = ""; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.rack = ""; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.rebalance_timeout_ms = -1; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.owned.reset(); }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.topics.reset(); }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.epoch = -3; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.epoch = -2; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.assignor = "best"; }) == ErrorCode::kUnsupportedAssignor);
+  CHECK(error([](auto& r) { r.regex = "(t"; }) == ErrorCode::kInvalidRegularExpression);
+  const std::string endless(40'000, 'm');
+  CHECK(error([&](auto& r) { r.member = endless; }) == ErrorCode::kInvalidRequest);
+  CHECK(error([](auto& r) { r.epoch = 1; }) == ErrorCode::kGroupIdNotFound);
+  CHECK(error([](auto& r) { r.epoch = -1; }) == ErrorCode::kGroupIdNotFound);
+  CHECK(driver.machine().group_count() == 0);
+  CHECK(driver.log().empty());
+}
+
+TEST_CASE("a group has no more members than it may") {
+  GroupSettings settings;
+  settings.consumer_max_size = 1;
+  GroupDriver driver(settings);
+  driver.set_topic("t", 1);
+  Member a{driver, "a"};
+  Member b{driver, "b"};
+  CHECK(a.join().error.code == ErrorCode::kNone);
+  CHECK(b.join().error.code == ErrorCode::kGroupMaxSizeReached);
+  CHECK(a.join().error.code == ErrorCode::kNone);
+}
+
+TEST_CASE("topics that come, grow and go change the assignment") {
+  GroupDriver driver;
+  Member a{driver, "a"};
+  CHECK(a.join({"t", "u"}).assignment == Assignment{});
+  const Uuid t = driver.set_topic("t", 1);
+  CHECK(a.beat().assignment == Assignment{{t, {0}}});
+  const Uuid u = driver.set_topic("u", 2);
+  CHECK(a.beat().assignment == Assignment{{t, {0}}, {u, {0, 1}}});
+  driver.set_topic("t", 0);
+  CHECK(a.beat().assignment == Assignment{{u, {0, 1}}});
+  driver.set_topic("other", 5);
+  CHECK_FALSE(a.beat_briefly().assignment);
+}
+
+TEST_CASE("regular expressions stand for whole names, and for topics yet to come") {
+  GroupDriver driver;
+  const Uuid one = driver.set_topic("order-1", 1);
+  driver.set_topic("reorder-1", 1);
+  Member a{driver, "a"};
+  CHECK(a.join({}, "order-\\d+").assignment == Assignment{{one, {0}}});
+  const Uuid two = driver.set_topic("order-2", 1);
+  CHECK(a.beat().assignment == Assignment{{one, {0}}, {two, {0}}});
+  driver.restart();
+  CHECK_FALSE(a.beat_briefly().assignment);
+  driver.set_topic("order-1", 0);
+  CHECK(a.beat().assignment == Assignment{{two, {0}}});
+  a.leave();
+  CHECK(driver.log().end() !=
+        std::ranges::find(driver.log(), GroupRecord(RegexRecord{"g", "order-\\d+", {}})));
+}
+
+TEST_CASE("a static member comes back to its partitions") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member a{driver, "a", "ia"};
+  Member b{driver, "b", "ib"};
+  a.join();
+  b.join();
+  settle({&a, &b});
+  const Assignment mine = a.owned;
+  Member again{driver, "a2", "ia"};
+  CHECK(again.join().error.code == ErrorCode::kUnreleasedInstanceId);
+  CHECK(a.leave(kStaticLeavingEpoch) == ErrorCode::kNone);
+  CHECK(again.join().assignment == mine);
+  CHECK(a.beat().error.code == ErrorCode::kFencedInstanceId);
+  settle({&again, &b});
+  CHECK(b.epoch == 2);  // has noticed nothing
+  CHECK(again.leave(kStaticLeavingEpoch) == ErrorCode::kNone);
+  driver.advance(46'000);
+  CHECK(again.beat().error.code == ErrorCode::kUnknownMemberId);
+}
+
+TEST_CASE("commits and fetches are the members'") {
+  GroupDriver driver;
+  const Uuid topic = driver.set_topic("t", 2);
+  Member a{driver, "a"};
+  a.join();
+  CHECK(commit_at(driver, "a", 1, topic, 0) == ErrorCode::kNone);
+  CHECK(commit_at(driver, "a", 2, topic, 0) == ErrorCode::kStaleMemberEpoch);
+  CHECK(commit_at(driver, "b", 1, topic, 0) == ErrorCode::kUnknownMemberId);
+  CHECK(commit_at(driver, "", -1, topic, 0) == ErrorCode::kUnknownMemberId);
+  driver.set_topic("t", 3);
+  a.beat();
+  CHECK(commit_at(driver, "a", 1, topic, 0) == ErrorCode::kNone);  // its own since then
+  CHECK(commit_at(driver, "a", 1, topic, 2) == ErrorCode::kStaleMemberEpoch);
+  OffsetFetch asked = fetch("g", "t", 0);
+  asked.member = "a";
+  asked.member_epoch = 2;
+  CHECK(driver.call<OffsetFetchResult>(asked).topics.at(0).partitions.at(0).offset == 5);
+  asked.member_epoch = 1;
+  CHECK(driver.call<OffsetFetchResult>(asked).error == ErrorCode::kStaleMemberEpoch);
+  CHECK(driver.call<DeleteGroupResult>(DeleteGroup{"g"}).error == ErrorCode::kNonEmptyGroup);
+  CHECK(
+      driver.call<OffsetDeleteResult>(OffsetDelete{"g", {{"t", {0}}}}).topics.at(0).partitions.at(0).second ==
+      ErrorCode::kGroupSubscribedToTopic);
+  a.leave();
+  CHECK(commit_at(driver, "", -1, topic, 0) == ErrorCode::kNone);
+}
+
+TEST_CASE("a restart loses no member that still heartbeats") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member a{driver, "a"};
+  Member b{driver, "b"};
+  a.join();
+  b.join();
+  settle({&a, &b});
+  const int32_t epoch = a.epoch;
+  driver.restart();
+  settle({&a, &b});
+  CHECK(a.epoch == epoch);
+  CHECK(state(driver) == "Stable");
+  driver.advance(46'000);
+  CHECK(state(driver) == "Empty");
+}
+
+TEST_CASE("a member whose removal can't be written is tried again") {
+  GroupDriver driver;
+  driver.set_topic("t", 1);
+  Member a{driver, "a"};
+  a.join();
+  driver.append_error = ErrorCode::kNotEnoughReplicas;
+  driver.advance(46'000);
+  CHECK(state(driver) == "Stable");
+  driver.append_error.reset();
+  driver.advance(2'000);
+  CHECK(state(driver) == "Empty");
+}
+
+TEST_CASE("each protocol's API says that the group is of the other") {
+  GroupDriver driver;
+  driver.set_topic("t", 1);
+  Member a{driver, "a"};
+  a.join();
+  const auto classic = driver.call<DescribeGroupResult>(DescribeGroup{"g"});
+  CHECK(classic.error == ErrorCode::kGroupIdNotFound);
+  CHECK(classic.message == "Group g is not a classic group.");
+  driver.send(join("h"));
+  const auto consumer = driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"h"});
+  CHECK(consumer.error.message == "Group h is not a consumer group.");
+  const auto listed = driver.call<ListGroupsResult>(ListGroups{{"stable"}, {"consumer"}});
+  REQUIRE(listed.groups.size() == 1);
+  CHECK(listed.groups[0].type == "consumer");
+}
+
+}  // namespace millrace::coordinator
