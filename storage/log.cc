@@ -335,7 +335,9 @@ void Log::go_offline(std::string why) {
 Result<> Log::close(int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (auto flushed = flush(); !flushed) return flushed;
-  if (auto removed = remove_due_files(now_ms); !removed) return removed;
+  for (const std::string& path : take_due_files(now_ms)) {
+    if (auto removed = files_.remove(path); !removed) return removed;
+  }
   segments_.active().seal(true);
   if (producers_.end_offset() != producers_stored_at_ && log_end_offset_ > 0)
     store_producers(producers_.end_offset(), producers_.snapshot());

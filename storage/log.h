@@ -206,9 +206,12 @@ class Log {
   void finish_checkpoint(const LogCheckpointing& checkpoint);
 
   // Deletes segments by retention.ms (delete policy only), retention.bytes and log start offset, from the
-  // oldest on, never one that reaches `high_watermark`. Also unlinks files deleted file.delete.delay.ms ago.
+  // oldest on, never one that reaches `high_watermark`. Their files only get another name.
   // A segment whose largest timestamp lies in the future ages by its file's modification time.
   Result<RetentionReport> apply_retention(int64_t now_ms, int64_t high_watermark);
+  // Paths of files deleted file.delete.delay.ms ago, for the caller to remove, which may take long, on any
+  // thread. Those it doesn't get to are removed at the next start.
+  std::vector<std::string> take_due_files(int64_t now_ms);
   // Starts a new segment when the active one has records and is older than segment.ms.
   Result<> roll_if_due(int64_t now_ms);
   Result<> roll(int64_t now_ms);
@@ -297,7 +300,6 @@ class Log {
   Result<> cut_active(int64_t offset);
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> mark_deleted(const std::string& path, int64_t now_ms);
-  Result<> remove_due_files(int64_t now_ms);
   Result<> move_start(int64_t offset);
   Result<> leave_journal_behind();
   Result<> store_checkpoint();

@@ -68,7 +68,11 @@ Result<> Log::load(RecoveryReport& report) {
   }
   log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
   log_end_offset_ = recovery_point_ = segments_.active().next_offset();
-  // As mark_synced does: the scan has synced what it read.
+  // The scan has synced what it read, but a killed process may have left a name that isn't on disk yet.
+  if (report.bytes_scanned > 0) {
+    if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  }
+  // As mark_synced does.
   if (checkpointed_recovery_point_ < segments_.active().base_offset()) {
     if (auto stored = store_checkpoint(); !stored) return stored;
   }

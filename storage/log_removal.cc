@@ -150,19 +150,17 @@ Result<> Log::mark_deleted(const std::string& path, int64_t now_ms) {
   return {};
 }
 
-Result<> Log::remove_due_files(int64_t now_ms) {
+std::vector<std::string> Log::take_due_files(int64_t now_ms) {
+  std::vector<std::string> due;
   while (!deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms) {
-    // The same name may have been deleted twice (a log truncated to its start): gone is gone.
-    if (auto removed = files_.remove(deleted_files_.front().path); !removed) return removed;
+    due.push_back(std::move(deleted_files_.front().path));
     deleted_files_.erase(deleted_files_.begin());
   }
-  return {};
+  return due;
 }
 
 Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_watermark) {
   if (auto online = check_online(); !online) return std::unexpected(online.error());
-  // First what gives space back: on a full disk the rest may fail for want of it.
-  if (auto removed = remove_due_files(now_ms); !removed) return std::unexpected(removed.error());
   std::vector<SegmentFacts> facts;
   for (size_t i = 0; i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
@@ -199,8 +197,6 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
     if (auto moved = move_start(segments_.oldest().base_offset()); !moved)
       return std::unexpected(moved.error());
   }
-  // Those of just now, if file.delete.delay.ms is 0.
-  if (auto removed = remove_due_files(now_ms); !removed) return std::unexpected(removed.error());
   return report;
 }
 

@@ -271,10 +271,28 @@ runtime::Task<> PartitionTable::tend_all() {
   const auto partitions = all();
   for (const auto& partition : partitions) {
     if (stopping_) co_return;
+    // First what gives space back: on a full disk the rest may fail for want of it.
+    co_await remove_due_files(*partition);
     if (!partition->removed()) tend(*partition, shard_.clock().now_ms());
+    // Those of just now, if file.delete.delay.ms is 0.
+    co_await remove_due_files(*partition);
     // Requests come in between.
     co_await shard_.sleep_ms(0);
   }
+}
+
+runtime::Task<> PartitionTable::remove_due_files(Partition& partition) {
+  if (partition.removed()) co_return;
+  const auto paths = partition.log().take_due_files(shard_.clock().now_ms());
+  if (paths.empty()) co_return;
+  auto remove = [&paths, &files = options_.files]() -> Result<> {
+    for (const std::string& path : paths) {
+      if (auto removed = files.remove(path); !removed) return removed;
+    }
+    return {};
+  };
+  const Result<> removed = co_await options_.disk_pool.run(remove);
+  if (!removed) runtime::log_error("Deleted segments stay until the next start: {}", removed.error().message);
 }
 
 void PartitionTable::tend(Partition& partition, int64_t now_ms) {

@@ -90,6 +90,7 @@ class PartitionTable final : public metadata::ImageListener {
   runtime::Task<> tend();
   runtime::Task<> tend_all();
   void tend(Partition& partition, int64_t now_ms);
+  runtime::Task<> remove_due_files(Partition& partition);
   std::vector<std::shared_ptr<Partition>> all() const;
 
   runtime::Shard& shard_;

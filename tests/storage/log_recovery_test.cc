@@ -274,16 +274,28 @@ TEST_CASE("Leftovers of deletions and half-written files are removed at the star
   }
 }
 
-TEST_CASE("A deleted file is unlinked after file.delete.delay.ms") {
+TEST_CASE("A segment begun just before a kill outlives a power loss after the next start") {
+  SegmentedLog f;
+  REQUIRE(f.log->roll(kNow));
+  f.append(batch_of(2));
+  f.kill_and_open();
+  CHECK(f.log->recovery_point() == 14);
+  f.log.reset();
+  f.files.crash();
+  f.open();
+  CHECK(f.log->log_end_offset() == 14);
+}
+
+TEST_CASE("A deleted file is due after file.delete.delay.ms") {
   SegmentedLog f;
   f.options.config.file_delete_delay_ms = 60'000;
   f.options.config.retention_bytes = 0;
   f.log->set_config(f.options.config);
   REQUIRE(f.log->apply_retention(kNow, 4));
-  REQUIRE(f.log->apply_retention(kNow + 59'999, 4));
   CHECK(f.files.has(f.segment_path(0) + ".deleted"));
-  REQUIRE(f.log->apply_retention(kNow + 60'000, 4));
-  CHECK_FALSE(f.files.has(f.segment_path(0) + ".deleted"));
+  CHECK(f.log->take_due_files(kNow + 59'999).empty());
+  CHECK(f.log->take_due_files(kNow + 60'000) == std::vector{f.segment_path(0) + ".deleted"});
+  CHECK(f.log->take_due_files(kNow + 60'000).empty());
 }
 
 }  // namespace
