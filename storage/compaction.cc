@@ -181,6 +181,25 @@ Result<std::optional<Compaction::FoundBatch>> Compaction::next_batch() {
   return FoundBatch{*header, *bytes};
 }
 
+// The records of a batch, if their offsets are what the header says of them.
+Result<> Compaction::for_each_record(const FoundBatch& batch,
+                                     const std::function<bool(const RecordView&)>& fn) const {
+  int64_t due_offset = batch.header.base_offset;
+  std::string wrong;
+  const auto walked = protocol::for_each_record(batch.bytes, kDecompressLimit, [&](const RecordView& record) {
+    if (record.offset < due_offset || record.offset > batch.header.last_offset()) {
+      wrong = fmt::format("a record with offset {} in a batch that ends at {}", record.offset,
+                          batch.header.last_offset());
+      return false;
+    }
+    due_offset = record.offset + 1;
+    return fn(record);
+  });
+  if (!walked) return damage(walked.error().message);
+  if (!wrong.empty()) return damage(wrong);
+  return {};
+}
+
 // First pass.
 
 Result<> Compaction::read_on() {
@@ -205,14 +224,13 @@ Result<> Compaction::note_batch(const FoundBatch& batch) {
   const BatchHeader& header = batch.header;
   bool full = false;
   if (!header.is_control() && header.last_offset() >= plan_.first_dirty_offset) {
-    const auto walked =
-        protocol::for_each_record(batch.bytes, kDecompressLimit, [&](const RecordView& record) {
-          if (record.offset < plan_.first_dirty_offset || !record.key) return true;
-          full = !note_key(*record.key, record.offset);
-          if (full) end_offset_ = record.offset;
-          return !full;
-        });
-    if (!walked) return damage(walked.error().message);
+    const auto walked = for_each_record(batch, [&](const RecordView& record) {
+      if (record.offset < plan_.first_dirty_offset || !record.key) return true;
+      full = !note_key(*record.key, record.offset);
+      if (full) end_offset_ = record.offset;
+      return !full;
+    });
+    if (!walked) return walked;
   }
   if (full) {
     begin_copying();
@@ -305,8 +323,7 @@ bool Compaction::keeps(const BatchHeader& header, const RecordView& record) cons
   const auto latest = latest_.find(*record.key);
   if (latest && *latest > record.offset) return false;
   if (record.value) return true;
-  const bool is_due = header.has_delete_horizon() && header.base_timestamp_ms <= plan_.now_ms;
-  return !is_due || record.offset >= plan_.first_dirty_offset;
+  return !header.has_delete_horizon() || header.base_timestamp_ms > plan_.now_ms;
 }
 
 Result<> Compaction::copy_batch(const FoundBatch& batch) {
@@ -321,13 +338,13 @@ Result<> Compaction::copy_batch(const FoundBatch& batch) {
   std::vector<bool> kept;
   size_t kept_count = 0;
   bool has_tombstone = false;
-  const auto walked = protocol::for_each_record(batch.bytes, kDecompressLimit, [&](const RecordView& record) {
+  const auto walked = for_each_record(batch, [&](const RecordView& record) {
     kept.push_back(keeps(header, record));
     kept_count += kept.back() ? 1 : 0;
     has_tombstone = has_tombstone || (kept.back() && !record.value);
     return true;
   });
-  if (!walked) return damage(walked.error().message);
+  if (!walked) return walked;
   stats_.records_read += static_cast<int64_t>(kept.size());
   stats_.records_kept += static_cast<int64_t>(kept_count);
   if (kept_count == 0) return done(drop_batch(batch));
@@ -360,13 +377,13 @@ Result<> Compaction::rewrite(const FoundBatch& batch, const std::vector<bool>& k
   }
   BatchBuilder builder(options);
   size_t next = 0;
-  const auto walked = protocol::for_each_record(batch.bytes, kDecompressLimit, [&](const RecordView& record) {
+  const auto walked = for_each_record(batch, [&](const RecordView& record) {
     if (kept[next++]) {
       builder.append_at(record.offset, record.key, record.value, record.headers, record.timestamp_ms);
     }
     return true;
   });
-  if (!walked) return damage(walked.error().message);
+  if (!walked) return walked;
   const auto built = builder.build();
   return built ? output_->append(*built) : std::unexpected(built.error());
 }

@@ -8,8 +8,8 @@
 // - Offsets never change. A batch keeps its base offset, last offset, leader epoch, producer, sequence and
 //   codec; if all its records stay it is copied byte for byte.
 // - A tombstone (a record without value) stays until the delete horizon of its batch, which is set to
-//   delete.retention.ms from now when a compaction first meets it (KIP-534). It also stays while it is in the
-//   dirty part: as long as that isn't known to be compacted, it may still have something to hide.
+//   delete.retention.ms from now when a compaction first meets it (KIP-534). What it hides is in its own
+//   segment or in those before it, which must therefore be swapped, durably, before it is.
 // - The last batch of an active producer stays, empty if need be, and so does the last batch of a segment:
 // the
 //   first for the sequence number, the second so that a segment ends where it ended.
@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -124,6 +125,8 @@ class Compaction {
   Result<> open_source();
   Result<std::optional<FoundBatch>> next_batch();
   std::unexpected<Error> damage(std::string_view what) const;
+  Result<> for_each_record(const FoundBatch& batch,
+                           const std::function<bool(const protocol::RecordView&)>& fn) const;
 
   Result<> read_on();
   Result<> note_batch(const FoundBatch& batch);

@@ -226,6 +226,8 @@ class Log {
   // Nothing to do (not compacted, offline, nothing dirty that may be compacted): nullopt. Errors:
   // kKafkaStorageError.
   Result<std::optional<CleanableRange>> cleanable(int64_t now_ms, int64_t high_watermark) const;
+  // Needs everything before the range's end to be synced (dirty_files, mark_synced): a segment that is synced
+  // while it is being replaced would be covered by the index again.
   CompactionPlan plan_compaction(const CleanableRange& range, int64_t now_ms) const;
   // Whether the log has been truncated since, or lost segments to retention: the compaction is given up then,
   // and an error of it means nothing.
@@ -235,8 +237,9 @@ class Log {
   // Lets the index no longer cover what is about to be replaced. Needs may_swap.
   void prepare_swap(const CompactedSegment& segment);
   // Puts the new segment in the place of the old ones, for readers from now on. Whoever has a slice of an old
-  // one goes on reading it. Needs may_swap. On an error nothing has changed.
-  Result<> swap_in(const CompactedSegment& segment);
+  // one goes on reading it. Returns the file whose name was taken: its space is given back when it is closed,
+  // which may take long. Needs may_swap. On an error nothing has changed.
+  Result<std::shared_ptr<File>> swap_in(const CompactedSegment& segment);
   // Takes the replaced files away, once the new one's name is durable, and covers it by the index.
   Result<> finish_swap(const CompactedSegment& segment, int64_t now_ms);
   // Lets the index cover again what wasn't replaced after all.

@@ -33,8 +33,7 @@ Result<std::optional<CleanableRange>> Log::cleanable(int64_t now_ms, int64_t hig
   if (!config.compact || is_offline() || segments_.empty()) return std::nullopt;
   CleanableRange range;
   range.first_dirty_offset = first_dirty_offset();
-  const int64_t bound =
-      std::min({high_watermark, recovery_point_, first_unstable_offset().value_or(LogConfig::kNever)});
+  const int64_t bound = std::min(high_watermark, first_unstable_offset().value_or(LogConfig::kNever));
   int64_t oldest_dirty_ms = LogConfig::kNever;
   for (size_t i = 0; i + 1 < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
@@ -117,11 +116,13 @@ void Log::abandon_compaction(const CompactedSegment& segment) {
   }
 }
 
-Result<> Log::swap_in(const CompactedSegment& segment) {
+Result<std::shared_ptr<File>> Log::swap_in(const CompactedSegment& segment) {
   const auto first = position_of(segment);
   if (!first) return fail(ErrorCode::kKafkaStorageError, name_ + " has changed during its compaction");
   const std::string path = segment.sources.front().path;
-  if (auto renamed = files_.rename(segment.path, path); !renamed) return renamed;
+  auto replaced = segments_.at(*first).file();
+  if (!replaced) return replaced;
+  if (auto renamed = files_.rename(segment.path, path); !renamed) return std::unexpected(renamed.error());
   for (size_t i = 0; i < segment.sources.size(); ++i) {
     segments_.at(*first + i).forget_batches();
     if (i > 0) merged_away_.push_back(segment.sources[i].path);
@@ -130,7 +131,7 @@ Result<> Log::swap_in(const CompactedSegment& segment) {
       files_, index_, SegmentKey{options_.id, segment.summary.base_offset}, path, options_.now_ms);
   replacement->adopt_compacted(segment.summary, segment.entries);
   segments_.replace(*first, segment.sources.size(), std::move(replacement));
-  return {};
+  return replaced;
 }
 
 Result<> Log::finish_swap(const CompactedSegment& segment, int64_t now_ms) {

@@ -221,6 +221,8 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
   }
   // What was only in the page cache may be read from now on, so it must not vanish any more.
   if (file_size > 0) return (*file)->sync_data();
+  // The name of an empty one may not be on disk yet, either; it is synced with the first batch.
+  ++names_version_;
   return {};
 }
 

@@ -107,10 +107,13 @@ class LogCleaner::Run {
       co_return dropped;
     }
     storage::Log& log = partition_->log();
-    if (auto swapped = log.swap_in(segment); !swapped) co_return std::unexpected(swapped.error());
+    auto swapped = log.swap_in(segment);
+    if (!swapped) co_return std::unexpected(swapped.error());
     // From here on it must be brought to its end, whatever else happens.
     const storage::SegmentKey key{log.id(), segment.summary.base_offset};
-    auto persist = [this, &segment, key, directory = log.directory()] {
+    auto persist = [this, &segment, key, directory = log.directory(),
+                    replaced = std::move(*swapped)]() mutable {
+      replaced = nullptr;
       return storage::persist_swap(cleaner_.options_.files, cleaner_.options_.index, key, directory, segment);
     };
     const Result<> durable = co_await cleaner_.options_.disk_pool.run(std::move(persist));
@@ -227,8 +230,12 @@ runtime::Task<bool> LogCleaner::clean_dirtiest(const metadata::BrokerConfig& con
 
 runtime::Task<Result<LogCleaner::End>> LogCleaner::clean(std::shared_ptr<Partition> partition,
                                                          Limits limits) {
+  const Result<> synced = co_await sync(*partition);
+  if (partition->removed()) co_return End::kGivenUp;
+  if (!synced) co_return std::unexpected(synced.error());
   const int64_t now_ms = runtime::Shard::current()->clock().now_ms();
-  const auto range = partition->log().cleanable(now_ms, partition->last_stable_offset());
+  const int64_t end_offset = std::min(partition->last_stable_offset(), partition->log().recovery_point());
+  const auto range = partition->log().cleanable(now_ms, end_offset);
   if (!range) co_return std::unexpected(range.error());
   if (!*range) co_return End::kGivenUp;
   const std::string name = partition->log().name();
@@ -241,6 +248,23 @@ runtime::Task<Result<LogCleaner::End>> LogCleaner::clean(std::shared_ptr<Partiti
                       run.seconds());
   }
   co_return end;
+}
+
+// Checkpoints may be some time behind; what is compacted must be synced.
+runtime::Task<Result<>> LogCleaner::sync(Partition& partition) {
+  if (partition.log().recovery_point() >= partition.last_stable_offset()) co_return Result<>();
+  const Result<storage::DirtyFiles> dirty = partition.log().dirty_files();
+  if (!dirty) co_return std::unexpected(dirty.error());
+  auto sync_files = [this, &dirty] { return dirty->sync(options_.files); };
+  const Result<> synced = co_await options_.disk_pool.run(sync_files);
+  if (partition.removed()) co_return synced;
+  if (synced) {
+    partition.log().mark_synced(*dirty);
+  } else {
+    partition.log().mark_failed(synced.error());
+    options_.sync_failed(synced.error());
+  }
+  co_return synced;
 }
 
 void LogCleaner::note_failure(const TopicIdPartition& id, const std::string& name, const Error& error,

@@ -79,6 +79,7 @@ class LogCleaner {
                Survey& survey) const;
   void note_failure(const TopicIdPartition& id, const std::string& name, const Error& error,
                     int64_t backoff_ms);
+  runtime::Task<Result<>> sync(Partition& partition);
   runtime::Task<Result<End>> clean(std::shared_ptr<Partition> partition, Limits limits);
 
   runtime::Shard& home() const;

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "protocol/batch_builder.h"
-#include "tests/broker/metadata/test_cluster.h"
+#include "tests/broker/replication/tables_fixture.h"
 
 using namespace millrace;
 using namespace millrace::replication;
@@ -15,87 +15,8 @@ namespace {
 using metadata::AlterOp;
 using metadata::NewTopic;
 using metadata::ResourceType;
-using metadata::TestCluster;
-using metadata::TestDirectory;
-using PartitionPtr = std::shared_ptr<Partition>;
-
-// The tables of two shards, which follow a cluster's images. What is on disk outlives restart().
-class Tables {
- public:
-  Tables() { start(); }
-  ~Tables() { stop(); }
-
-  void restart() {
-    stop();
-    start();
-  }
-  TestCluster& cluster() { return *cluster_; }
-  std::filesystem::path topics_path() const { return directory_.path() + "/data/topics"; }
-
-  template <class F>
-  auto on(size_t shard, F f) {
-    return cluster().shards()[shard].run(std::move(f));
-  }
-  // What the table of that shard finds.
-  PartitionPtr find(size_t shard, const TopicIdPartition& id) {
-    return on(shard, [&] { return tables_[shard]->find(id); });
-  }
-  // Found where it belongs; null, too, when it is found elsewhere.
-  PartitionPtr find(const Uuid& topic, int32_t partition) {
-    const TopicIdPartition id{topic, partition};
-    const size_t home = cluster().shards().index_of(id);
-    CHECK(find(1 - home, id) == nullptr);
-    return find(home, id);
-  }
-  size_t size(size_t shard) {
-    return on(shard, [&] { return tables_[shard]->size(); });
-  }
-  template <class F>
-  auto at(const Partition& partition, F f) {
-    return on(cluster().shards().index_of(partition.id()), std::move(f));
-  }
-
- private:
-  void start() {
-    auto opened = storage::LogDirectory::open_in_memory(files_, directory_.path() + "/data");
-    REQUIRE(opened);
-    log_directory_ = std::move(*opened);
-    pool_.emplace(2, 2);
-    cluster_.emplace(directory_.path() + "/metadata");
-    for (size_t shard = 0; shard < 2; ++shard) {
-      tables_.push_back(std::make_unique<PartitionTable>(
-          cluster().shards()[shard],
-          PartitionTable::Options{.shards = cluster().shards(),
-                                  .disk_pool = *pool_,
-                                  .sync_pool = *pool_,
-                                  .files = files_,
-                                  .log_directory = *log_directory_,
-                                  .static_config = cluster().config(),
-                                  .node_id = 1,
-                                  .sync_failed = [](const Error& error) { FAIL(error.message); }}));
-      cluster().listen(shard, *tables_[shard]);
-      on(shard, [&] { tables_[shard]->start(); });
-    }
-    cluster().start();
-  }
-  void stop() {
-    for (size_t shard = 0; shard < 2; ++shard) {
-      CHECK(on(shard, [&] { return tables_[shard]->stop(); }) == 0);
-      CHECK(size(shard) == 0);
-    }
-    cluster_.reset();
-    tables_.clear();
-    pool_.reset();
-    log_directory_.reset();
-  }
-
-  TestDirectory directory_;
-  storage::PosixFileSystem files_;
-  std::unique_ptr<storage::LogDirectory> log_directory_;
-  std::optional<runtime::DiskPool> pool_;
-  std::vector<std::unique_ptr<PartitionTable>> tables_;
-  std::optional<TestCluster> cluster_;
-};
+using test::PartitionPtr;
+using test::Tables;
 
 // Appends a record and returns once it is acknowledged.
 ErrorCode append(Tables& tables, Partition& partition) {
