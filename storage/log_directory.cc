@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -14,6 +15,8 @@ constexpr std::string_view kPartitionFile = "partition.metadata";
 constexpr std::string_view kRetiredSuffix = "-delete";
 constexpr size_t kSmallFileLimit = 64 * 1024;
 constexpr size_t kNameLimit = 255;
+// New partitions; for more, one sync of the whole file system costs less.
+constexpr size_t kSyncedOneByOne = 4;
 
 // Lines "key<separator>value"; blank lines and lines with # are skipped.
 std::map<std::string, std::string> parse_lines(std::string_view text, char separator) {
@@ -169,27 +172,61 @@ Result<std::vector<PartitionDirectory>> LogDirectory::list(std::vector<std::stri
   return found;
 }
 
+// Whether a crash during create left this: a name without sound contents, and nothing that could be lost.
+Result<bool> LogDirectory::is_unfinished(const std::string& partition_path) const {
+  const auto entries = files_.list(partition_path);
+  if (!entries) return std::unexpected(entries.error());
+  for (const DirectoryEntry& entry : *entries) {
+    if (entry.name == kPartitionFile) continue;
+    const auto status = files_.status(fmt::format("{}/{}", partition_path, entry.name));
+    if (!status) return std::unexpected(status.error());
+    if (status->size > 0) return false;
+  }
+  return true;
+}
+
 Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const TopicIdPartition& id) {
-  const PartitionDirectory partition{fmt::format("{}/{}-{}", topics_path(), topic, id.partition), topic, id};
-  const auto exists = files_.exists(fmt::format("{}/{}", partition.path, kPartitionFile));
+  PartitionDirectory partition{fmt::format("{}/{}-{}", topics_path(), topic, id.partition), topic, id};
+  const std::string file = fmt::format("{}/{}", partition.path, kPartitionFile);
+  const auto exists = files_.exists(file);
   if (!exists) return std::unexpected(exists.error());
   if (*exists) {
     const auto topic_id = read_topic_id(files_, partition.path);
-    if (!topic_id) return std::unexpected(topic_id.error());
-    if (*topic_id == id.topic_id) return partition;
-    return fail(ErrorCode::kInconsistentTopicId,
-                fmt::format("{} belongs to the topic with id {}, not {}", partition.path,
-                            topic_id->to_string(), id.topic_id.to_string()));
+    if (topic_id && *topic_id == id.topic_id) return partition;
+    if (topic_id) {
+      return fail(ErrorCode::kInconsistentTopicId,
+                  fmt::format("{} belongs to the topic with id {}, not {}", partition.path,
+                              topic_id->to_string(), id.topic_id.to_string()));
+    }
+    if (topic_id.error().code != ErrorCode::kCorruptMessage) return std::unexpected(topic_id.error());
+    const auto unfinished = is_unfinished(partition.path);
+    if (!unfinished) return std::unexpected(unfinished.error());
+    if (!*unfinished) return std::unexpected(topic_id.error());
   }
   if (auto made = files_.create_directory(partition.path); !made) return std::unexpected(made.error());
   const std::string text = fmt::format("version: 0\ntopic_id: {}", id.topic_id.to_string());
-  if (auto stored =
-          replace_file(files_, fmt::format("{}/{}", partition.path, kPartitionFile), as_bytes(text));
-      !stored) {
-    return std::unexpected(stored.error());
-  }
-  if (auto synced = files_.sync_directory(topics_path()); !synced) return std::unexpected(synced.error());
+  auto opened = files_.open(file, OpenMode::kCreate);
+  if (!opened) return std::unexpected(opened.error());
+  if (auto emptied = (*opened)->truncate(0); !emptied) return std::unexpected(emptied.error());
+  const Bytes pieces[] = {as_bytes(text)};
+  if (auto written = (*opened)->write_at(pieces, 0); !written) return std::unexpected(written.error());
+  partition.is_new = true;
   return partition;
+}
+
+Result<> LogDirectory::sync_new(std::span<const PartitionDirectory> partitions) {
+  const auto is_new = [](const PartitionDirectory& partition) { return partition.is_new; };
+  const auto count = std::count_if(partitions.begin(), partitions.end(), is_new);
+  if (count == 0) return {};
+  if (static_cast<size_t>(count) > kSyncedOneByOne) return files_.sync_all(path_);
+  for (const PartitionDirectory& partition : partitions) {
+    if (!partition.is_new) continue;
+    const auto file = files_.open(fmt::format("{}/{}", partition.path, kPartitionFile), OpenMode::kReadWrite);
+    if (!file) return std::unexpected(file.error());
+    if (auto synced = (*file)->sync_data(); !synced) return synced;
+    if (auto synced = files_.sync_directory(partition.path); !synced) return synced;
+  }
+  return files_.sync_directory(topics_path());
 }
 
 Result<> LogDirectory::retire(const PartitionDirectory& partition) {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,7 @@ struct PartitionDirectory {
   std::string path;
   std::string topic;
   TopicIdPartition id;
+  bool is_new = false;  // made just now
 };
 
 class LogDirectory {
@@ -61,9 +63,11 @@ class LogDirectory {
   // All partitions that aren't deleted. A directory that isn't one of ours is left alone; `problems` (may be
   // null) gets a line for each.
   Result<std::vector<PartitionDirectory>> list(std::vector<std::string>* problems) const;
-  // Makes a partition's directory, durably; one of the same topic id that is there already is fine. Errors:
-  // kInconsistentTopicId when another topic id's is there, kKafkaStorageError.
+  // Makes a partition's directory, which is durable after sync_new; one of the same topic id that is there
+  // already is fine. Errors: kInconsistentTopicId when another topic id's is there, kKafkaStorageError.
   Result<PartitionDirectory> create(const std::string& topic, const TopicIdPartition& id);
+  // Makes durable those that are new, and what is in them. Many cost hardly more than a few.
+  Result<> sync_new(std::span<const PartitionDirectory> partitions);
   // Renames a partition's directory and forgets its index, so that the name is free at once. Its Log must be
   // destroyed; slices stay readable.
   Result<> retire(const PartitionDirectory& partition);
@@ -78,6 +82,7 @@ class LogDirectory {
  private:
   LogDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
   Result<> load();
+  Result<bool> is_unfinished(const std::string& partition_path) const;
   std::string topics_path() const { return path_ + "/topics"; }
 
   FileSystem& files_;

@@ -90,25 +90,33 @@ runtime::Task<> PartitionTable::open_missing(const metadata::TopicImage& topic,
   const int64_t expiration_ms =
       metadata::broker_config(options_.static_config, image, options_.node_id).producer_id_expiration_ms;
   auto open = [&, journal = &commit_loop_.journal()] {
-    for (Opening& opening : openings) open_log(topic.name, config.log, expiration_ms, *journal, opening);
+    std::vector<storage::PartitionDirectory> directories;
+    for (Opening& opening : openings) {
+      auto directory = options_.log_directory.create(topic.name, opening.id);
+      if (directory) {
+        open_log(*directory, config.log, expiration_ms, *journal, opening);
+        directories.push_back(std::move(*directory));
+      } else {
+        opening.log = std::unexpected(directory.error());
+      }
+    }
+    const auto synced = options_.log_directory.sync_new(directories);
+    for (Opening& opening : openings) {
+      if (!synced && opening.log) opening.log = std::unexpected(synced.error());
+    }
   };
   co_await options_.disk_pool.run(open);
   for (Opening& opening : openings) adopt(topic, opening);
 }
 
 // On a thread of the disk pool.
-void PartitionTable::open_log(const std::string& topic, const storage::LogConfig& config,
+void PartitionTable::open_log(const storage::PartitionDirectory& directory, const storage::LogConfig& config,
                               int64_t expiration_ms, storage::Journal& journal, Opening& opening) const {
   storage::LogDirectory& log_directory = options_.log_directory;
-  auto directory = log_directory.create(topic, opening.id);
-  if (!directory) {
-    opening.log = std::unexpected(directory.error());
-    return;
-  }
   opening.log = storage::Log::open(options_.files, log_directory.index(),
-                                   {.directory = directory->path,
+                                   {.directory = directory.path,
                                     .id = opening.id,
-                                    .topic = topic,
+                                    .topic = directory.topic,
                                     .config = config,
                                     .now_ms = shard_.clock().now_ms(),
                                     .clean_shutdown = log_directory.clean_shutdown(),

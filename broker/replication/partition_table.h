@@ -81,8 +81,8 @@ class PartitionTable final : public metadata::ImageListener {
 
   bool is_mine(const TopicIdPartition& id) const { return &options_.shards.shard_of(id) == &shard_; }
   runtime::Task<> open_missing(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
-  void open_log(const std::string& topic, const storage::LogConfig& config, int64_t expiration_ms,
-                storage::Journal& journal, Opening& opening) const;
+  void open_log(const storage::PartitionDirectory& directory, const storage::LogConfig& config,
+                int64_t expiration_ms, storage::Journal& journal, Opening& opening) const;
   void adopt(const metadata::TopicImage& topic, Opening& opening);
   runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);

@@ -56,6 +56,43 @@ TEST_CASE("Partitions are found again by name and topic id; strangers are left a
   CHECK(problems.size() == 2);
 }
 
+TEST_CASE("New partitions are there after a crash once they are synced, few or many") {
+  FaultFileSystem files;
+  auto directory = open_in_memory(files);
+  REQUIRE(files.sync_directory("/data"));
+  const int32_t count = GENERATE(1, 20);
+  std::vector<PartitionDirectory> made;
+  for (int32_t i = 0; i < count; ++i) {
+    const auto partition = directory->create("orders", {kTopic, i});
+    REQUIRE(partition);
+    CHECK(partition->is_new);
+    made.push_back(*partition);
+  }
+  REQUIRE(directory->sync_new(made));
+  REQUIRE(directory->create("later", {kOther, 0}));
+  files.crash();
+  directory = open_in_memory(files);
+  CHECK(directory->list(nullptr)->size() == made.size());
+  CHECK_FALSE(directory->create("orders", {kTopic, 0})->is_new);
+}
+
+TEST_CASE("A partition that a crash left half made is made again, one with records isn't") {
+  FaultFileSystem files;
+  auto directory = open_in_memory(files);
+  REQUIRE(directory->create("orders", {kTopic, 0}));
+  files.content("/data/topics/orders-0/partition.metadata").clear();
+  const std::string segment = "/data/topics/orders-0/00000000000000000000.log";
+  REQUIRE(files.open(segment, OpenMode::kCreate));
+  SECTION("without records") {
+    CHECK(directory->create("orders", {kOther, 0})->is_new);
+    CHECK(*read_topic_id(files, "/data/topics/orders-0") == kOther);
+  }
+  SECTION("with records") {
+    files.content(segment).resize(1);
+    CHECK(directory->create("orders", {kTopic, 0}).error().code == ErrorCode::kCorruptMessage);
+  }
+}
+
 TEST_CASE("A deleted partition's name is free at once; its files go later, also after a crash") {
   FaultFileSystem files;
   auto directory = open_in_memory(files);
