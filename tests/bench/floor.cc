@@ -1,7 +1,7 @@
 // The floor: the least that a durable log broker can do, to compare brokers with. One thread that receives
 // Produce requests, checks each batch's CRC-32C, gives it offsets, writes it to its partition's file, syncs
-// everything that had arrived with one fdatasync (or doesn't sync), and answers in order; and serves Fetch
-// with sendfile. The bytes on the wire are a broker's. No recovery, no limits, no other API.
+// everything that had arrived with one write to a journal (or doesn't sync), and answers in order; and serves
+// Fetch with sendfile. The bytes on the wire are a broker's. No recovery, no limits, no other API.
 //
 //   bench_floor --dir DIR [--port N] [--sync 0|1]      prints the port once it listens
 #include <fcntl.h>

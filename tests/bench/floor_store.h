@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -65,6 +66,7 @@ class FloorStore {
   size_t group_bytes_ = 0;
   int journal_ = -1;
   off_t journal_end_ = 0;
+  std::unique_ptr<std::byte, decltype(&std::free)> block_{nullptr, &std::free};  // aligned
 };
 
 }  // namespace millrace::bench
