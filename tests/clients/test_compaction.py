@@ -6,11 +6,12 @@ import random
 import time
 
 import pytest
+from confluent_kafka import TopicPartition
 from conftest import Topics, open_client
 
 from broker import IS_KAFKA, Broker
 from client import ALL_CODECS
-from confluent_client import ConfluentClient
+from confluent_client import ConfluentClient, open_consumer
 from records import Record, Stored
 
 SEED = 20261124
@@ -135,3 +136,38 @@ def test_the_same_records_stay_as_in_kafka(both):
         f"{len(results[0][1])} once the tombstones have gone"
     )
     assert tombstones > 0
+
+
+def segment_bytes(broker: Broker, topic: str) -> int:
+    directories = (broker.directory / "data" / "topics").glob(f"{topic}-*")
+    return sum(file.stat().st_size for directory in directories for file in directory.glob("*.log"))
+
+
+@pytest.mark.skipif(IS_KAFKA, reason="looks into Millrace's data directory")
+def test_committed_offsets_survive_compaction(own_broker):
+    """The coordinator reads its compacted topic at the next start, and finds the last commit of each group."""
+    settings = {**CLEANER, "offsets.topic.num.partitions": "1", "offsets.topic.segment.bytes": "1048576"}
+    broker = own_broker({**settings, "log.segment.delete.delay.ms": "0"})
+    topic = Topics(broker).create(partitions=4)
+    committed = {}
+    for group in ("one", "two"):
+        consumer = open_consumer(broker.address, **{"group.id": group})
+        consumer.committed([TopicPartition(topic, 0)], timeout=30)  # waits for the coordinator
+        for round_number in range(250):
+            offsets = [TopicPartition(topic, p, round_number * 10 + p, "m" * 4000) for p in range(4)]
+            consumer.commit(offsets=offsets, asynchronous=False)
+        committed[group] = [offset.offset for offset in offsets]
+        consumer.close()
+    deadline = time.monotonic() + CLEANED_TIMEOUT_S
+    # Of 8 MB some 32 kB are kept, and the active segment.
+    while (size := segment_bytes(broker, "__consumer_offsets")) > 1_200_000:
+        assert time.monotonic() < deadline, f"not compacted: {size} bytes\n{broker.log_tail()}"
+        time.sleep(0.2)
+    for end in (broker.stop, broker.kill):
+        end()
+        broker.start()
+        for group, offsets in committed.items():
+            consumer = open_consumer(broker.address, **{"group.id": group})
+            found = consumer.committed([TopicPartition(topic, p) for p in range(4)], timeout=30)
+            assert [offset.offset for offset in found] == offsets
+            consumer.close()

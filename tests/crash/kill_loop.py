@@ -40,7 +40,11 @@ COMPACTED = TopicPlan(
     "compacted", 2, {**SMALL, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}, compacts=True
 )
 PLANS = [PLAIN, ROLLING, RETAINED, TRIMMED, COMPACTED]
-BROKER = {"log.retention.check.interval.ms": "300", "offsets.topic.num.partitions": "4"}
+BROKER = {
+    "log.retention.check.interval.ms": "300",
+    "log.cleaner.backoff.ms": "200",
+    "offsets.topic.num.partitions": "4",
+}
 PRODUCERS = (
     {"codec": "none", "batch_bytes": 200_000, "linger_ms": 20, "value_bytes": 200},
     {"codec": "lz4", "batch_bytes": 16_384, "linger_ms": 5, "value_bytes": 300},
