@@ -73,7 +73,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   runtime::TaskGroup writing_;
 
   // Received and not yet part of a frame: room for a few small requests, which then cost one system call.
-  std::array<std::byte, 4096> inbox_;
+  std::array<std::byte, 8192> inbox_;
   size_t inbox_begin_ = 0;
   size_t inbox_end_ = 0;
   bool socket_drained_ = true;     // the last call got all there was
