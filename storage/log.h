@@ -212,6 +212,8 @@ class Log {
   // Paths of files deleted file.delete.delay.ms ago, for the caller to remove, which may take long, on any
   // thread. Those it doesn't get to are removed at the next start.
   std::vector<std::string> take_due_files(int64_t now_ms);
+  // Closes files, and gives back memory, that nobody has used since the last call. To be called now and then.
+  void rest_unused() { segments_.rest_unused(recovery_point_); }
   // Starts a new segment when the active one has records and is older than segment.ms.
   Result<> roll_if_due(int64_t now_ms);
   Result<> roll(int64_t now_ms);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace millrace::storage {
 namespace {
@@ -49,7 +50,16 @@ std::optional<int64_t> Segment::base_offset_of(std::string_view file_name) {
   return offset;
 }
 
+void Segment::rest() {
+  if (std::exchange(used_, false)) return;
+  release_file();
+  if (stored_entries_ < entries_.size()) return;
+  entries_ = {};
+  stored_entries_ = 0;
+}
+
 Result<std::shared_ptr<File>> Segment::file() const {
+  used_ = true;
   if (!file_) {
     auto opened = files_.open(path_, OpenMode::kReadWrite);
     if (!opened) return opened;

@@ -59,6 +59,9 @@ class Segment {
     file_.reset();
     known_.reset();
   }
+  // Gives back what is kept at hand for use: the file, and what the index has, too; not if it was used since
+  // the last call. Needs all of it to be synced.
+  void rest();
 
   // Writes one whole batch at the end. On an error the file is cut back to its former end; when even that
   // fails, is_torn() is true from then on, and nothing may be appended any more.
@@ -122,6 +125,7 @@ class Segment {
   bool adopted_ = false;
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
+  mutable bool used_ = false;  // since the last rest()
   mutable std::shared_ptr<File> file_;
   mutable std::unique_ptr<KnownPositions> known_;  // while the file is open and used
 };

@@ -40,6 +40,8 @@ class SegmentList {
   Result<std::shared_ptr<File>> file(size_t position, int64_t recovery_point) const;
   // Closes inactive files that were kept open only because they weren't synced.
   void release_synced(int64_t recovery_point) const;
+  // Lets segments rest that are synced and weren't used since the last call.
+  void rest_unused(int64_t recovery_point);
 
   auto begin() const { return segments_.begin(); }
   auto end() const { return segments_.end(); }

@@ -307,6 +307,7 @@ void PartitionTable::tend(Partition& partition, int64_t now_ms) {
   storage::Log& log = partition.log();
   if (log.is_offline()) return;
   log.producers().expire(now_ms);
+  log.rest_unused();
   if (const auto rolled = log.roll_if_due(now_ms); !rolled) {
     runtime::log_error("{} could not start a new segment: {}", log.name(), rolled.error().message);
     return;

@@ -120,6 +120,11 @@ class FaultFileSystem : public FileSystem {
     crash([](size_t) { return size_t{0}; });
   }
 
+  // By their owners, segments and others.
+  size_t open_files() const {
+    return static_cast<size_t>(
+        std::count_if(opened_.begin(), opened_.end(), [](const auto& file) { return !file.expired(); }));
+  }
   Buffer& content(const std::string& path) { return names_.at(path)->content; }
   bool has(const std::string& path) const { return names_.contains(path); }
   std::vector<std::string> paths() const {
@@ -135,7 +140,9 @@ class FaultFileSystem : public FileSystem {
       names_[path] = std::make_shared<Node>();
       names_[path]->modified_ms = now_ms;
     }
-    return std::make_shared<MemoryFile>(names_[path], path, mode, faults, now_ms);
+    auto file = std::make_shared<MemoryFile>(names_[path], path, mode, faults, now_ms);
+    opened_.push_back(file);
+    return file;
   }
   Result<bool> exists(const std::string& path) override {
     return names_.contains(path) || directories_.contains(path);
@@ -210,6 +217,7 @@ class FaultFileSystem : public FileSystem {
   std::map<std::string, std::shared_ptr<Node>> names_;
   std::map<std::string, std::shared_ptr<Node>> durable_names_;
   std::set<std::string> directories_;
+  std::vector<std::weak_ptr<MemoryFile>> opened_;
 };
 
 }  // namespace millrace::storage::test

@@ -175,4 +175,34 @@ TEST_CASE("Everything is there after a restart, clean or not, with or without th
 }
 
 }  // namespace
+
+TEST_CASE("A log that nobody uses keeps no file open and no index entries, and goes on when it is used") {
+  LogFixture f;
+  f.options.config.segment_bytes = 5'000;
+  f.options.config.index_interval_bytes = 100;
+  f.open();
+  for (int i = 0; i < 200; ++i) f.append(batch_of(3));
+  REQUIRE(f.log->read(30, 600, 1000, true));
+  f.log->rest_unused();
+  f.log->rest_unused();
+  // Not synced: only the descriptor that wrote learns of a failed write-back.
+  CHECK(f.files.open_files() > 0);
+  REQUIRE(f.log->flush());
+  const auto checkpoint = f.log->begin_checkpoint();
+  REQUIRE(checkpoint);
+  f.log->finish_checkpoint(*checkpoint);
+  f.log->rest_unused();
+  REQUIRE(f.log->read(599, 600, 1000, true));
+  f.log->rest_unused();
+  CHECK(f.files.open_files() > 0);
+  f.log->rest_unused();
+  CHECK(f.files.open_files() == 0);
+  f.append(batch_of(3));
+  const auto offsets = f.base_offsets();
+  REQUIRE(offsets.size() == 201);
+  for (size_t i = 0; i < offsets.size(); ++i) CHECK(offsets[i] == static_cast<int64_t>(3 * i));
+  f.close_and_open();
+  CHECK(f.base_offsets() == offsets);
+}
+
 }  // namespace millrace::storage
