@@ -160,7 +160,10 @@ void create_session(Context& context, const FetchRequest& request, const std::ve
       wishes, context.version >= 13, static_cast<uint32_t>(shard.random().next()), context.now_ms());
   if (session == nullptr) return;
   state.id = session->id();
-  for (const FetchAnswer& answer : answers) session->note_answer(answer);
+  for (FetchAnswer answer : answers) {
+    answer.watched_at_end = false;  // by the watch of this fetch alone, of which the session hears nothing
+    session->note_answer(answer);
+  }
 }
 
 // After a pass that found too little: what need not be read again rests, and what has moved is due. False

@@ -75,7 +75,7 @@ void fill(Context& context, const coordinator::DescribeConsumerGroupResult::Memb
   member.subscribed_topic_names = context.arena.make_array<std::string_view>(from.topics.size());
   for (size_t i = 0; i < from.topics.size(); ++i)
     member.subscribed_topic_names[i] = context.text(from.topics[i]);
-  member.subscribed_topic_regex = context.nullable(from.regex);
+  member.subscribed_topic_regex = context.text(from.regex);
   member.assignment = to_assignment(context, from.assigned);
   member.target_assignment = to_assignment(context, from.target);
   if (context.version >= kDescribesMemberType)

@@ -224,10 +224,12 @@ Task<> offset_commit(Context& context, const OffsetCommitRequest& request, Offse
   commit.request.generation = request.generation_id_or_member_epoch;
   commit.request.retention_ms = request.retention_time_ms;
   commit.request.reports_missing_group = context.version >= kCommitReportsMissingGroup;
-  response.topics = context.arena.make_array<OffsetCommitResponse::Topic>(request.topics.size());
-  for (size_t i = 0; i < request.topics.size(); ++i) {
-    add_topic(context, request.topics[i], response.topics[i], commit);
+  std::vector<OffsetCommitResponse::Topic> answers;
+  for (const auto& topic : request.topics) {
+    // As Kafka does: nothing is said about a topic of which nothing is committed.
+    if (!topic.partitions.empty()) add_topic(context, topic, answers.emplace_back(), commit);
   }
+  response.topics = context.arena.copy(answers);
   if (commit.waiting.empty()) co_return;
   const GroupRequest asked(std::move(commit.request));
   const auto answered = co_await context.services.groups->handle(asked);

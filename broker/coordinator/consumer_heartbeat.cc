@@ -197,7 +197,7 @@ Result<GroupCoordinator::Joined> GroupCoordinator::consumer_group_for(const Cons
   }
   const ClassicGroup* classic = group == nullptr ? nullptr : group->classic();
   const bool is_free = classic == nullptr || classic->state == GroupState::kEmpty;
-  if (!is_free && !joins) {
+  if (classic != nullptr && !joins) {
     return fail(ErrorCode::kGroupIdNotFound, fmt::format("Group {} is not a consumer group.", request.group));
   }
   if (!is_free) return upgrade(request.group, *classic, now_ms);

@@ -122,7 +122,7 @@ DescribeConsumerGroupResult::Member GroupCoordinator::described(const ConsumerMe
   out.client_id = metadata.client_id;
   out.client_host = metadata.client_host;
   out.topics.assign(metadata.topics.begin(), metadata.topics.end());
-  if (!metadata.regex.empty()) out.regex = metadata.regex;
+  out.regex = metadata.regex;
   out.is_classic = member.is_classic();
   const auto add = [&](std::vector<DescribeConsumerGroupResult::Topic>& topics, const Uuid& id) {
     const auto topic = topics_->find(id);

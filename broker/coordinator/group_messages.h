@@ -275,7 +275,7 @@ struct DescribeConsumerGroupResult {
     std::string client_id;
     std::string client_host;
     std::vector<std::string> topics;
-    std::optional<std::string> regex;
+    std::string regex;  // empty: none
     std::vector<Topic> assigned;
     std::vector<Topic> target;
     bool is_classic = false;

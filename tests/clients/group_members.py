@@ -99,6 +99,13 @@ class JavaMember(Member):
         return seen["assigned"]
 
 
+class Waiting(str):
+    """What there is still to wait for, in words."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
 def wait_for(what: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
     """Returns once `what()` is true; fails with its last value."""
     deadline = time.monotonic() + timeout_s

@@ -10,7 +10,7 @@ from conftest import Topics
 from confluent_kafka.admin import NewPartitions
 
 from broker import IS_KAFKA, Broker
-from group_members import JavaMember, Member, RdkafkaMember, wait_for, wait_for_shares
+from group_members import JavaMember, Member, RdkafkaMember, Waiting, wait_for, wait_for_shares
 from java_client import run_tool
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -56,18 +56,26 @@ class Load:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent: list[str] = []
+        self._failures: list = []
         self._thread.start()
+
+    def _delivered(self, error, _message) -> None:
+        if error is not None:
+            self._failures.append(error)
 
     def stop(self) -> None:
         """All that is in `sent` has been acknowledged."""
         self._stopping.set()
         self._thread.join()
         assert self._producer.flush(120) == 0
+        assert not self._failures, self._failures[0]
 
     def _run(self) -> None:
         while not self._stopping.wait(0.005):
             number = len(self.sent)
-            self._producer.produce(self._topic, str(number), partition=number % self._partitions)
+            self._producer.produce(
+                self._topic, str(number), partition=number % self._partitions, on_delivery=self._delivered
+            )
             self.sent.append(str(number))
             self._producer.poll(0)
 
@@ -223,12 +231,12 @@ def expect_all(load: Load, left: list[Member], members: list[Member]) -> None:
     """Waits until the members have read what is missing, and closes them."""
     sent = set(load.sent)
 
-    def missing():
-        for member in members:
-            member.assigned()
-        return sent - set(all_values(left + members))
+    def none_missing():
+        assigned = [member.assigned() for member in members]
+        missing = sent - set(all_values(left + members))
+        return Waiting(f"missing {len(missing)}: {sorted(missing, key=int)[:12]}, {assigned}") if missing else True
 
-    wait_for(lambda: not missing())
+    wait_for(none_missing)
     close_all(members)
     assert set(all_values(left + members)) == sent
 

@@ -80,9 +80,9 @@ class Parser {
 };
 
 // What tells the elements of an array apart, by precedence.
-constexpr std::array kIdentities = {"partitionIndex", "index",   "partition",    "name",
-                                    "topic",          "topicId", "resourceName", "brokerId",
-                                    "nodeId",         "apiKey",  "producerId",   "logDir"};
+constexpr std::array kIdentities = {"partitionIndex", "index",        "partition", "name",    "topic",
+                                    "topicId",        "resourceName", "brokerId",  "nodeId",  "apiKey",
+                                    "producerId",     "logDir",       "groupId",   "memberId"};
 
 std::string identity_of(const Json& element) {
   for (const char* name : kIdentities) {

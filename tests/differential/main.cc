@@ -29,7 +29,7 @@ struct Scenario {
 constexpr Scenario kScenarios[] = {
     {"cluster", compare_cluster}, {"metadata", compare_metadata}, {"topics", compare_topics},
     {"configs", compare_configs}, {"produce", compare_produce},   {"producers", compare_producers},
-    {"fetch", compare_fetch},     {"offsets", compare_offsets},
+    {"fetch", compare_fetch},     {"offsets", compare_offsets},   {"groups", compare_groups},
 };
 
 bool parse(int argc, char** argv, Options& options) {

@@ -21,5 +21,8 @@ void compare_producers(Comparison& comparison);
 void compare_fetch(Comparison& comparison);
 // ListOffsets, DeleteRecords, OffsetForLeaderEpoch.
 void compare_offsets(Comparison& comparison);
+// OffsetCommit, OffsetFetch, OffsetDelete; listing, describing and deleting groups; and what members of both
+// protocols are refused.
+void compare_groups(Comparison& comparison);
 
 }  // namespace millrace::differential
