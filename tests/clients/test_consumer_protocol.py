@@ -299,5 +299,5 @@ def test_kafkas_group_command(quick):
     assert topic in reset
     offsets = run_tool(GROUPS, *at, "--describe", "--group", group)
     assert [line.split()[3] for line in offsets.splitlines() if line.startswith(group)] == ["0", "0"]
-    assert "deleted" in run_tool(GROUPS, *at, "--delete", "--group", group)
+    assert "was successful" in run_tool(GROUPS, *at, "--delete", "--group", group)
     assert group not in run_tool(GROUPS, *at, "--list").split()
