@@ -201,7 +201,7 @@ void LogCleaner::look_at(const Partition& partition, size_t shard, int64_t now_m
     return std::pair(of.overdue_ms, of.dirty_ratio());
   };
   if (survey.best && urgency(survey.best->range) >= urgency(**range)) return;
-  survey.best = Candidate{partition.id(), shard, **range, is_overdue};
+  survey.best = Candidate{partition.id(), shard, **range};
 }
 
 runtime::Task<bool> LogCleaner::clean_dirtiest(const metadata::BrokerConfig& config) {

@@ -53,7 +53,6 @@ class LogCleaner {
     TopicIdPartition id;
     size_t shard = 0;
     storage::CleanableRange range;
-    bool is_due = false;
   };
   struct Survey {
     std::optional<Candidate> best;

@@ -21,7 +21,11 @@ using protocol::Compression;
 constexpr int64_t kStartMs = 1'700'000'000'000;
 constexpr int64_t kDeleteRetentionMs = 50;
 constexpr int kSteps = 50;
+#ifdef __OPTIMIZE__
 constexpr int kSeeds = 2000;
+#else
+constexpr int kSeeds = 300;  // with a sanitizer, which takes ten times as long
+#endif
 constexpr int kSeedsPerFault = 500;
 
 struct Violation : std::runtime_error {
