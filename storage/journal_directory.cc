@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 namespace millrace::storage {
 namespace {
@@ -53,9 +54,9 @@ JournalFileContent parse_journal_file(Bytes content) {
 }
 
 Result<std::unique_ptr<JournalDirectory>> JournalDirectory::open(FileSystem& files, std::string path,
-                                                                 bool read) {
+                                                                 bool read, int64_t file_bytes) {
   if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
-  std::unique_ptr<JournalDirectory> directory(new JournalDirectory(files, std::move(path)));
+  std::unique_ptr<JournalDirectory> directory(new JournalDirectory(files, std::move(path), file_bytes));
   if (auto loaded = directory->load(read); !loaded) return std::unexpected(loaded.error());
   return directory;
 }
@@ -95,7 +96,7 @@ Result<> JournalDirectory::load(bool read) {
 }
 
 Result<> JournalDirectory::read_file_at(const std::string& path) {
-  auto content = read_file(files_, path, static_cast<size_t>(kFileBytes));
+  auto content = read_file(files_, path, static_cast<size_t>(file_bytes_));
   if (!content) return std::unexpected(content.error());
   contents_.push_back(std::make_unique<Buffer>(std::move(*content)));
   const JournalFileContent parsed = parse_journal_file(*contents_.back());
@@ -106,7 +107,8 @@ Result<> JournalDirectory::read_file_at(const std::string& path) {
     }
   }
   // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
-  // was written after it.
+  // was written after it. After a clean stop the first group alone would tell of the runs in the file.
+  if (!parsed.groups.empty() && !peek_journal_position(*contents_.back())) torn_.insert(path);
   if (parsed.damaged_at > 0) {
     damages_.push_back(fmt::format(
         "{} is damaged at byte {}; what comes behind is used. See with `millrace log verify` whether a "
@@ -139,8 +141,14 @@ void JournalDirectory::release_if_unneeded() {
   if (!all_tried_ || !needed_by_.empty()) return;
   recovered_.clear();
   contents_.clear();
-  free_paths_.insert(free_paths_.end(), unreleased_.begin(), unreleased_.end());
-  unreleased_.clear();
+  for (std::string& path : std::exchange(unreleased_, {})) {
+    // One that can't be removed isn't used any more.
+    if (torn_.contains(path)) {
+      (void)files_.remove(path);
+    } else {
+      free_paths_.push_back(std::move(path));
+    }
+  }
 }
 
 uint64_t JournalDirectory::next_run() {
@@ -173,11 +181,11 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
   if (!file) return std::unexpected(file.error());
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
-  if (*size < kFileBytes) {
+  if (*size < file_bytes_) {
     const Buffer zeros(kFillBytes);
     const Bytes piece(zeros);
-    for (int64_t at = *size / kJournalBlockBytes * kJournalBlockBytes; at < kFileBytes;) {
-      const auto bytes = std::min<int64_t>(kFillBytes, kFileBytes - at);
+    for (int64_t at = *size / kJournalBlockBytes * kJournalBlockBytes; at < file_bytes_;) {
+      const auto bytes = std::min<int64_t>(kFillBytes, file_bytes_ - at);
       const Bytes pieces[] = {piece.first(static_cast<size_t>(bytes))};
       if (auto written = (*file)->write_at(pieces, at); !written) {
         (void)files_.remove(path);
@@ -185,9 +193,10 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
       }
       at += bytes;
     }
-    if (auto synced = (*file)->sync_data(); !synced) return std::unexpected(synced.error());
-    if (auto synced = files_.sync_directory(path_); !synced) return std::unexpected(synced.error());
   }
+  // One that is there may be so in the page cache only: of a process that was killed here.
+  if (auto synced = (*file)->sync_data(); !synced) return std::unexpected(synced.error());
+  if (auto synced = files_.sync_directory(path_); !synced) return std::unexpected(synced.error());
   return files_.open(path, OpenMode::kDurable);
 }
 

@@ -48,7 +48,8 @@ class JournalDirectory {
   static constexpr int64_t kFileBytes = int64_t{16} << 20;
 
   // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
-  static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read);
+  static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read,
+                                                        int64_t file_bytes = kFileBytes);
 
   // What the journal has for a partition, in the order in which it was appended; valid until release. Any
   // thread.
@@ -70,7 +71,8 @@ class JournalDirectory {
   void give_back(std::shared_ptr<File> file);
 
  private:
-  JournalDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
+  JournalDirectory(FileSystem& files, std::string path, int64_t file_bytes)
+      : files_(files), path_(std::move(path)), file_bytes_(file_bytes) {}
   Result<> load(bool read);
   Result<> read_file_at(const std::string& path);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
@@ -78,6 +80,7 @@ class JournalDirectory {
 
   FileSystem& files_;
   const std::string path_;
+  const int64_t file_bytes_;
   std::vector<std::string> damages_;
   // Set by load(), then read only until released.
   std::vector<std::unique_ptr<Buffer>> contents_;
@@ -86,7 +89,8 @@ class JournalDirectory {
   mutable std::mutex mutex_;
   std::unordered_set<TopicIdPartition> needed_by_;
   bool all_tried_ = false;
-  std::vector<std::string> unreleased_;  // paths of the files that recovered_ is of
+  std::vector<std::string> unreleased_;   // paths of the files that recovered_ is of
+  std::unordered_set<std::string> torn_;  // of those, the ones whose first group isn't sound
   std::vector<std::string> free_paths_;
   std::vector<std::shared_ptr<File>> free_;
   uint64_t last_run_ = 0;

@@ -132,7 +132,10 @@ Result<AppendInfo> Log::append_as_follower(Bytes records, int64_t now_ms) {
 
 Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
   if (must_roll(header, now_ms)) {
-    if (auto rolled = roll_at(header.base_offset, now_ms); !rolled) return rolled;
+    // Without a hole between the segments, by which a start would know that one is missing.
+    const bool is_too_far = header.last_offset() - log_end_offset_ > kFurthestOffset;
+    if (auto rolled = roll_at(is_too_far ? header.base_offset : log_end_offset_, now_ms); !rolled)
+      return rolled;
   }
   Segment& active = segments_.active();
   if (auto appended = active.append(header, batch, now_ms, options_.config.index_interval_bytes); !appended) {
@@ -156,7 +159,8 @@ void Log::stage(int64_t next_end_offset, Bytes batch) {
 Result<LogCommit> Log::take_commit() {
   LogCommit commit{.journaled = journal_ != nullptr && staged_end_ == log_end_offset_,
                    .dirty = {},
-                   .end_offset = log_end_offset_};
+                   .end_offset = log_end_offset_,
+                   .truncations = truncations_};
   if (!commit.journaled) {
     auto dirty = dirty_files();
     if (!dirty) return std::unexpected(dirty.error());
@@ -167,6 +171,12 @@ Result<LogCommit> Log::take_commit() {
   bytes_since_commit_ = 0;
   staged_end_ = log_end_offset_;
   return commit;
+}
+
+int64_t Log::finish_commit(const LogCommit& commit) {
+  if (commit.truncations != truncations_) return 0;
+  if (!commit.journaled) mark_synced(commit.dirty);
+  return commit.end_offset;
 }
 
 int64_t Log::age_limit_ms() const {
@@ -183,8 +193,7 @@ int64_t Log::age_limit_ms() const {
 
 bool Log::must_roll(const BatchHeader& next, int64_t now_ms) const {
   const Segment& active = segments_.active();
-  // Kafka stores offsets in a segment as 32-bit differences; its tools expect no more.
-  if (next.last_offset() - active.base_offset() > std::numeric_limits<int32_t>::max()) return true;
+  if (next.last_offset() - active.base_offset() > kFurthestOffset) return true;
   if (active.size() == 0) return false;
   if (active.size() > options_.config.segment_bytes - static_cast<int64_t>(next.size_bytes())) return true;
   // Kafka's rule: the age of a segment is how far the records' own timestamps have advanced since its first
@@ -251,6 +260,7 @@ Result<DirtyFiles> Log::dirty_files() const {
   DirtyFiles dirty;
   dirty.end_offset = log_end_offset_;
   dirty.names_version = names_version_;
+  dirty.truncations = truncations_;
   if (names_version_ > names_synced_) dirty.directory = options_.directory;
   for (size_t i = segments_.floor(recovery_point_); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
@@ -275,6 +285,8 @@ Result<> Log::flush() {
 }
 
 void Log::mark_synced(const DirtyFiles& synced) {
+  // What was appended after a truncation isn't what was synced.
+  if (synced.truncations != truncations_) return;
   names_synced_ = std::max(names_synced_, synced.names_version);
   const int64_t end_offset = std::min(synced.end_offset, log_end_offset_);
   if (end_offset <= recovery_point_) return;
@@ -296,7 +308,7 @@ Result<LogCheckpointing> Log::begin_checkpoint() const {
   auto dirty = dirty_files();
   if (!dirty) return std::unexpected(dirty.error());
   LogCheckpointing checkpoint{.dirty = std::move(*dirty),
-                              .segment = segments_.active().summary(),
+                              .segment = segments_.empty() ? SegmentSummary{} : segments_.active().summary(),
                               .producers = {},
                               .truncations = truncations_};
   if (producers_.end_offset() != producers_stored_at_) checkpoint.producers = producers_.snapshot();

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +75,7 @@ struct DirtyFiles {
   std::string directory;  // whose names need a sync; empty: none do
   uint64_t names_version = 0;
   int64_t end_offset = 0;
+  uint64_t truncations = 0;  // of the log so far
 
   bool empty() const { return files.empty() && directory.empty(); }
   // Errors: kKafkaStorageError, after which nobody knows what is on disk.
@@ -85,6 +87,7 @@ struct LogCommit {
   bool journaled = false;
   DirtyFiles dirty;  // empty when journaled
   int64_t end_offset = 0;
+  uint64_t truncations = 0;  // of the log so far
 };
 
 // A checkpoint of a log under way: what is to be synced, and what the index is told then.
@@ -115,6 +118,9 @@ class Log {
   // Measured on ext4: from about here on a sync of the segment costs no more CPU than a write to the journal
   // and the log's share of a checkpoint.
   static constexpr int64_t kDirectSyncBytes = int64_t{512} << 10;
+
+  // From a segment's base offset. Kafka stores offsets as 32-bit differences; its tools expect no more.
+  static constexpr int64_t kFurthestOffset = std::numeric_limits<int32_t>::max();
 
   // Opens the log in options.directory, or makes a new one in an empty directory (which must exist). Segments
   // that the index covers aren't read; the others are scanned, and a torn tail of the last is cut. `report`
@@ -200,6 +206,9 @@ class Log {
   // What makes the records durable that are there now. Who takes it has it done before the next one. Errors:
   // as dirty_files.
   Result<LogCommit> take_commit();
+  // The commit is on disk. Returns the offset below which the log's records are durable by it: 0 when the log
+  // was truncated meanwhile, since what was appended after that isn't part of it.
+  int64_t finish_commit(const LogCommit& commit);
   // A checkpoint in the same three steps: begin, sync `dirty` on another thread, finish. After the index's
   // next flush a start reads only what was appended since the begin. Errors: as dirty_files.
   Result<LogCheckpointing> begin_checkpoint() const;
@@ -269,16 +278,22 @@ class Log {
 
   // Opening (log_recovery.cc).
   Result<> load(RecoveryReport& report);
+  Result<> forget_stale_summaries(const std::vector<SegmentSummary>& summaries,
+                                  const std::vector<FoundSegment>& found);
+  Result<> renew_journal_floor();
   Result<std::vector<FoundSegment>> find_segments(RecoveryReport& report);
   Result<> load_segment(const FoundSegment& found, bool is_last, const std::vector<SegmentSummary>& summaries,
                         RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut);
+  Result<> check_journal_joins(int64_t end_offset) const;
   Result<> apply_journal(RecoveryReport& report);
+  std::string path_of(const FoundSegment& found) const;
   bool follows_a_hole(const FoundSegment& found) const;
   Result<> keep_tail(const File& file, int64_t from, int64_t to) const;
   Result<> set_aside_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);
   Result<> load_producers(int64_t now_ms, int64_t& batches);
+  Result<> replace_producers();
 
   // Compaction (log_compaction.cc).
   bool is_merged_away(const FoundSegment& found) const;
@@ -306,7 +321,9 @@ class Log {
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> mark_deleted(const std::string& path, int64_t now_ms);
   Result<> move_start(int64_t offset);
-  Result<> leave_journal_behind();
+  Result<> truncate_above(int64_t offset, int64_t now_ms);
+  Result<> begin_anew_at(int64_t offset, int64_t now_ms);
+  Result<> leave_journal_behind(int64_t end_offset);
   Result<> store_checkpoint();
 
   FileSystem& files_;

@@ -50,7 +50,14 @@ Result<> Log::load(RecoveryReport& report) {
       if (auto dropped = drop_leftover((*found)[i], report); !dropped) return dropped;
       continue;
     }
-    if (follows_a_hole((*found)[i])) {
+    // A roll that failed has left it.
+    if ((*found)[i].size == 0 && !segments_.empty() &&
+        segments_.active().next_offset() > (*found)[i].base_offset) {
+      if (auto dropped = mark_deleted(path_of((*found)[i]), options_.now_ms); !dropped) return dropped;
+      continue;
+    }
+    if (!segments_.empty() && follows_a_hole((*found)[i])) {
+      if (auto joined = check_journal_joins(segments_.active().next_offset()); !joined) return joined;
       report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
                                          segments_.active().path(), segments_.active().next_offset(),
                                          (*found)[i].base_offset));
@@ -63,6 +70,10 @@ Result<> Log::load(RecoveryReport& report) {
       return loaded;
     }
   }
+  if (auto forgotten = forget_stale_summaries(summaries.value_or(std::vector<SegmentSummary>{}), *found);
+      !forgotten) {
+    return forgotten;
+  }
   if (segments_.empty()) {
     if (auto added = add_segment(log_start_offset_, options_.now_ms); !added) return added;
   }
@@ -72,8 +83,9 @@ Result<> Log::load(RecoveryReport& report) {
   if (report.bytes_scanned > 0) {
     if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
   }
-  // As mark_synced does.
-  if (checkpointed_recovery_point_ < segments_.active().base_offset()) {
+  // As mark_synced does; and a truncation that a crash interrupted has left less than it expected.
+  if (checkpointed_recovery_point_ < segments_.active().base_offset() ||
+      checkpointed_recovery_point_ > log_end_offset_) {
     if (auto stored = store_checkpoint(); !stored) return stored;
   }
   if (auto loaded = load_epochs(report); !loaded) return loaded;
@@ -81,6 +93,7 @@ Result<> Log::load(RecoveryReport& report) {
   if (auto applied = apply_journal(report); !applied) return applied;
   journal_ = options_.journal;
   staged_end_ = recovery_point_;
+  if (auto renewed = renew_journal_floor(); !renewed) return renewed;
   if (log_start_offset_ > log_end_offset_) {
     report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
                                        log_end_offset_, log_start_offset_));
@@ -89,21 +102,30 @@ Result<> Log::load(RecoveryReport& report) {
   return epochs_.truncate_from_start(log_start_offset_);
 }
 
-// Appends what the journal has behind the log's end, and syncs it.
-Result<> Log::apply_journal(RecoveryReport& report) {
+// Whether the journal's batches follow a log that ends at `end_offset`. Asked before anything is cut off.
+Result<> Log::check_journal_joins(int64_t end_offset) const {
   for (const JournaledBatch& journaled : options_.journaled) {
-    const JournalPosition& at = journaled.position;
-    if (at.run == journal_floor_.run && at.number < journal_floor_.number) continue;
-    if (journaled.log_end_offset < log_end_offset_) continue;
-    if (journaled.log_end_offset > log_end_offset_) {
+    if (journaled.position < journal_floor_ || journaled.log_end_offset < end_offset) continue;
+    if (journaled.log_end_offset > end_offset) {
       return fail(
           ErrorCode::kKafkaStorageError,
           fmt::format("{} ends at offset {}, but records up to {} were acknowledged: a segment file in {} "
                       "was damaged or cut off. Nothing was changed. Restore the file, or see with "
                       "`millrace log verify {}` what is sound",
-                      name_, log_end_offset_, journaled.log_end_offset, options_.directory,
-                      options_.directory));
+                      name_, end_offset, journaled.log_end_offset, options_.directory, options_.directory));
     }
+    const auto header = protocol::read_batch_header(journaled.batch);
+    if (!header) return std::unexpected(header.error());
+    end_offset = header->last_offset() + 1;
+  }
+  return {};
+}
+
+// Appends what the journal has behind the log's end, and syncs it.
+Result<> Log::apply_journal(RecoveryReport& report) {
+  if (auto joined = check_journal_joins(log_end_offset_); !joined) return joined;
+  for (const JournaledBatch& journaled : options_.journaled) {
+    if (journaled.position < journal_floor_ || journaled.log_end_offset < log_end_offset_) continue;
     const auto header = protocol::read_batch_header(journaled.batch);
     if (!header) return std::unexpected(header.error());
     if (auto assigned = epochs_.assign(header->partition_leader_epoch, header->base_offset); !assigned)
@@ -117,13 +139,36 @@ Result<> Log::apply_journal(RecoveryReport& report) {
   return flush();
 }
 
-// Whether batches are missing before a segment. The kernel may write a new segment's pages before those of
-// the one before it, so after a crash that one can lack whole batches at its end. Compaction leaves holes on
-// purpose, and below the recovery point nothing can be missing.
+// Runs ascend only as far as the journal's files tell. One that left nothing there may have left a floor
+// here, under which the batches of a later run must not fall.
+Result<> Log::renew_journal_floor() {
+  if (journal_ == nullptr || journal_floor_ < journal_->next_position()) return {};
+  journal_floor_ = journal_->next_position();
+  return store_checkpoint();
+}
+
+// Summaries of segments that aren't there, or are shorter than that: left by a truncation that a crash
+// interrupted. The index must have forgotten them for good before a segment grows to that size again.
+Result<> Log::forget_stale_summaries(const std::vector<SegmentSummary>& summaries,
+                                     const std::vector<FoundSegment>& found) {
+  bool is_stale = false;
+  for (const SegmentSummary& summary : summaries) {
+    const auto segment = std::find_if(found.begin(), found.end(), [&](const FoundSegment& candidate) {
+      return candidate.base_offset == summary.base_offset;
+    });
+    if (segment == found.end()) (void)index_.remove_segment({options_.id, summary.base_offset});
+    if (segment == found.end() || (summary.synced && summary.size > segment->size)) is_stale = true;
+  }
+  return is_stale ? index_.flush() : Result<>();
+}
+
+// Whether batches are missing before a segment: each begins where the one before it ended (write()), even
+// where there are holes in the offsets. The kernel may write a new segment's pages, or its name, before those
+// of the one before it. Below the recovery point nothing can be missing.
 bool Log::follows_a_hole(const FoundSegment& found) const {
-  return !segments_.empty() && !options_.config.compact &&
-         segments_.active().next_offset() < found.base_offset &&
-         found.base_offset > checkpointed_recovery_point_ && !segments_.active().is_adopted();
+  if (found.base_offset <= checkpointed_recovery_point_) return false;
+  const int64_t end_offset = segments_.active().next_offset();
+  return end_offset < found.base_offset && found.base_offset - end_offset <= kFurthestOffset;
 }
 
 // The segment files in order; removes what an earlier life meant to remove.
@@ -153,6 +198,10 @@ Result<std::vector<Log::FoundSegment>> Log::find_segments(RecoveryReport& report
   return found;
 }
 
+std::string Log::path_of(const FoundSegment& found) const {
+  return options_.directory + "/" + Segment::file_name(found.base_offset);
+}
+
 Result<> Log::load_segment(const FoundSegment& found, bool is_last,
                            const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut) {
   if (!segments_.empty() && segments_.active().next_offset() > found.base_offset) {
@@ -162,8 +211,7 @@ Result<> Log::load_segment(const FoundSegment& found, bool is_last,
                             segments_.active().next_offset()));
   }
   auto segment = std::make_unique<Segment>(files_, index_, SegmentKey{options_.id, found.base_offset},
-                                           options_.directory + "/" + Segment::file_name(found.base_offset),
-                                           options_.now_ms);
+                                           path_of(found), options_.now_ms);
   const auto summary = std::find_if(summaries.begin(), summaries.end(), [&](const SegmentSummary& s) {
     return s.base_offset == found.base_offset;
   });
@@ -208,6 +256,7 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
               segment.path(), scanned->valid_bytes, segment.next_offset(), checkpointed_recovery_point_,
               scanned->damage, options_.directory));
     }
+    if (auto joined = check_journal_joins(segment.next_offset()); !joined) return joined;
     cut = true;
     if (!is_last) {
       if (auto kept = keep_tail(**file, scanned->valid_bytes, file_size); !kept) return kept;
@@ -296,10 +345,13 @@ Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
   producers_.reset(log_start_offset_);
   // Without the index more is replayed.
   const auto snapshots = index_.producers(options_.id);
+  bool is_stale = false;
   for (const Buffer& snapshot : snapshots.value_or(std::vector<Buffer>())) {
-    if (!producers_.restore(snapshot, log_start_offset_, log_end_offset_, now_ms)) continue;
-    producers_stored_at_ = producers_.end_offset();
-    break;
+    if (producers_.restore(snapshot, log_start_offset_, log_end_offset_, now_ms)) {
+      producers_stored_at_ = producers_.end_offset();
+      break;
+    }
+    is_stale = true;
   }
   const int64_t from_offset = producers_.end_offset();
   for (size_t i = segments_.floor(from_offset); i < segments_.count(); ++i) {
@@ -317,7 +369,15 @@ Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
       ++batches;
     }
   }
-  return {};
+  return is_stale ? replace_producers() : Result<>();
+}
+
+// A snapshot of records that a power loss took back must be gone for good before the log has other records at
+// their offsets, by which it would seem to be of this log.
+Result<> Log::replace_producers() {
+  if (auto removed = index_.remove_producers(options_.id); !removed) return removed;
+  store_producers(producers_.end_offset(), producers_.snapshot());
+  return index_.flush();
 }
 
 }  // namespace millrace::storage

@@ -13,44 +13,51 @@ Result<> Log::truncate_to(int64_t offset, int64_t now_ms) {
   if (offset < log_start_offset_) return truncate_fully_and_start_at(offset, now_ms);
   if (auto settled = settle_swap(now_ms); !settled) return settled;
   if (auto lowered = cleaner_checkpoint_->lower(offset); !lowered) return lowered;
+  if (auto left = leave_journal_behind(offset); !left) return left;
+  auto truncated = truncate_above(offset, now_ms);
+  // Half of it done: what is in memory isn't what a start would find.
+  if (!truncated) go_offline(truncated.error().message);
+  return truncated;
+}
+
+Result<> Log::truncate_above(int64_t offset, int64_t now_ms) {
   while (segments_.count() > 1 && segments_.active().base_offset() >= offset) {
-    if (auto dropped = drop_file(segments_.take_active(), now_ms); !dropped) {
-      go_offline(dropped.error().message);
-      return dropped;
-    }
+    if (auto dropped = drop_file(segments_.take_active(), now_ms); !dropped) return dropped;
   }
   // Each step is durable before the next, or a crash could leave a hole, or old batches behind new epochs.
   if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
-  if (auto cut = cut_active(offset); !cut) {
-    go_offline(cut.error().message);
-    return cut;
-  }
+  if (auto cut = cut_active(offset); !cut) return cut;
   // Below `offset` if that was within a batch or a hole: as the next start would find it.
   const int64_t end_offset = segments_.active().next_offset();
   // Only a batch that began below the start was left: the log goes on, empty, at its start.
-  if (end_offset < log_start_offset_) return truncate_fully_and_start_at(log_start_offset_, now_ms);
-  log_end_offset_ = end_offset;
-  recovery_point_ = std::min(recovery_point_, log_end_offset_);
-  if (auto left = leave_journal_behind(); !left) return left;
+  if (end_offset < log_start_offset_) return begin_anew_at(log_start_offset_, now_ms);
+  log_end_offset_ = recovery_point_ = staged_end_ = end_offset;
+  if (auto stored = store_checkpoint(); !stored) return stored;
   if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
   int64_t replayed = 0;
   return load_producers(now_ms, replayed);
 }
 
-// After a truncation: what index and journal have of before it must not come back. So what the log still has
-// is synced, and doesn't need them.
-Result<> Log::leave_journal_behind() {
-  ++truncations_;
-  // Or a crash could bring a summary back that is believed once the file has its old size again.
+// Before a truncation to `end_offset`, which is so far from being one step: what the journal has of before it
+// must not come back, nor be missed at a start that finds the truncation half done. So all that the log has
+// is synced, and doesn't need the journal any more. Nothing has changed after an error.
+Result<> Log::leave_journal_behind(int64_t end_offset) {
+  if (auto flushed = flush(); !flushed) return flushed;
+  // Nor may the index have a word for what is about to be cut: a file that has its old size again, or still,
+  // would be believed to have its old content.
+  for (const auto& segment : segments_) {
+    if (segment->next_offset() > end_offset) segment->unseal();
+  }
   (void)index_.remove_producers(options_.id);
   producers_stored_at_ = -1;
-  (void)index_.flush();
-  if (auto flushed = flush(); !flushed) return flushed;
+  if (auto flushed = index_.flush(); !flushed) return flushed;
+  ++truncations_;
   if (journal_ != nullptr) {
     journal_->forget(options_.id);
     journal_floor_ = journal_->next_position();
   }
   staged_end_ = log_end_offset_;
+  recovery_point_ = std::min(recovery_point_, end_offset);
   return store_checkpoint();
 }
 
@@ -81,24 +88,26 @@ Result<> Log::truncate_fully_and_start_at(int64_t offset, int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (auto settled = settle_swap(now_ms); !settled) return settled;
   if (auto lowered = cleaner_checkpoint_->lower(0); !lowered) return lowered;
+  if (auto left = leave_journal_behind(0); !left) return left;
+  auto begun = begin_anew_at(offset, now_ms);
+  if (!begun) go_offline(begun.error().message);
+  return begun;
+}
+
+Result<> Log::begin_anew_at(int64_t offset, int64_t now_ms) {
+  // A crash from here on leaves nothing, or the latest segments; a start must not take the former for a loss.
+  log_start_offset_ = std::max(log_start_offset_, offset);
+  recovery_point_ = 0;
+  if (auto stored = store_checkpoint(); !stored) return stored;
   while (!segments_.empty()) {
-    if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
-      go_offline(dropped.error().message);
-      return dropped;
-    }
+    if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) return dropped;
   }
   // The old names must be gone for good before the new start counts: old segments would stand beside the new
   // one.
-  if (auto synced = files_.sync_directory(options_.directory); !synced) {
-    go_offline(synced.error().message);
-    return synced;
-  }
-  log_start_offset_ = log_end_offset_ = recovery_point_ = offset;
-  if (auto added = add_segment(offset, now_ms); !added) {
-    go_offline(added.error().message);
-    return added;
-  }
-  if (auto left = leave_journal_behind(); !left) return left;
+  if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+  log_start_offset_ = log_end_offset_ = recovery_point_ = staged_end_ = offset;
+  if (auto added = add_segment(offset, now_ms); !added) return added;
+  if (auto stored = store_checkpoint(); !stored) return stored;
   producers_.reset(offset);
   return epochs_.clear();
 }

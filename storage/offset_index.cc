@@ -153,7 +153,7 @@ OffsetIndex::OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rock
     : env_(std::move(env)), db_(std::move(db)), directory_(std::move(directory)) {}
 
 OffsetIndex::~OffsetIndex() {
-  if (writable_) (void)flush();
+  if (writable_ && db_) (void)flush();
 }
 
 Result<> OffsetIndex::checked(const rocksdb::Status& status) const {
@@ -200,11 +200,22 @@ Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_read_only(const std::stri
 }
 
 Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_in_memory() {
-  std::unique_ptr<rocksdb::Env> env(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+  return open_in(std::unique_ptr<rocksdb::Env>(rocksdb::NewMemEnv(rocksdb::Env::Default())));
+}
+
+Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open_in(std::unique_ptr<rocksdb::Env> memory) {
+  auto options = database_options(memory.get());
+  options.avoid_flush_during_shutdown = true;  // for reopen_without_flush; the destructor flushes
   rocksdb::DB* db = nullptr;
-  const auto status = rocksdb::DB::Open(database_options(env.get()), "/index", &db);
+  const auto status = rocksdb::DB::Open(options, "/index", &db);
   if (!status.ok()) return index_failure(status);
-  return std::unique_ptr<OffsetIndex>(new OffsetIndex(std::move(env), std::unique_ptr<rocksdb::DB>(db), {}));
+  return std::unique_ptr<OffsetIndex>(
+      new OffsetIndex(std::move(memory), std::unique_ptr<rocksdb::DB>(db), {}));
+}
+
+Result<std::unique_ptr<OffsetIndex>> OffsetIndex::reopen_without_flush(std::unique_ptr<OffsetIndex> index) {
+  index->db_.reset();
+  return open_in(std::move(index->env_));
 }
 
 Result<> OffsetIndex::write(rocksdb::WriteBatch& batch) {

@@ -61,6 +61,8 @@ class OffsetIndex {
   static Result<std::unique_ptr<OffsetIndex>> open_read_only(const std::string& directory);
   // Without a directory, for tests: lives as long as the object.
   static Result<std::unique_ptr<OffsetIndex>> open_in_memory();
+  // What a kill or a power loss leaves of such an index: the state at its last flush.
+  static Result<std::unique_ptr<OffsetIndex>> reopen_without_flush(std::unique_ptr<OffsetIndex> index);
   ~OffsetIndex();
 
   const std::string& rebuilt_because() const { return rebuilt_because_; }
@@ -105,6 +107,7 @@ class OffsetIndex {
 
  private:
   OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, std::string directory);
+  static Result<std::unique_ptr<OffsetIndex>> open_in(std::unique_ptr<rocksdb::Env> memory);
   Result<> write(rocksdb::WriteBatch& batch);
   Result<> checked(const rocksdb::Status& status) const;
 

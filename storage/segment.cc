@@ -84,7 +84,6 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
   }
   if (size() == 0) created_ms_ = now_ms;
   last_append_ms_ = now_ms;
-  adopted_ = false;
   note_batch(header, index_interval_bytes);
   known().note_append(next_offset(), size());
   return {};
@@ -106,9 +105,8 @@ void Segment::adopt(const SegmentSummary& summary, int64_t file_size) {
   summary_ = summary;
   known_.reset();
   stored_ = summary;
-  adopted_ = summary.size == file_size;
   bytes_since_entry_ = kEntryDue;
-  if (!adopted_) (void)index_.remove_blocks_from(key_, summary.next_offset);
+  if (summary.size < file_size) (void)index_.remove_blocks_from(key_, summary.next_offset);
 }
 
 void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries) {
@@ -117,13 +115,11 @@ void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEn
   stored_entries_ = 0;
   stored_.reset();
   known_.reset();
-  adopted_ = false;
 }
 
 void Segment::forget_batches() {
   (void)index_.remove_segment(key_);
   stored_.reset();
-  adopted_ = false;
   known_.reset();
   entries_.clear();
   stored_entries_ = 0;

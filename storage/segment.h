@@ -89,8 +89,6 @@ class Segment {
   // goes on: the next start reads only what comes behind.
   void checkpoint(SegmentSummary synced);
   bool is_torn() const { return torn_; }
-  // All of it known from the index alone, and unchanged since.
-  bool is_adopted() const { return adopted_; }
 
   // The first batch that holds `offset` or lies beyond it; nullopt when there is none. This and the next
   // three don't wait for the disk when they get a `missing` (missing_data.h). Errors: kKafkaStorageError,
@@ -122,7 +120,6 @@ class Segment {
   int64_t bytes_since_entry_ = kEntryDue;
   std::optional<SegmentSummary> stored_;  // what the index has
   bool torn_ = false;
-  bool adopted_ = false;
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
   mutable bool used_ = false;  // since the last rest()

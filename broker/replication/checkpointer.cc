@@ -104,7 +104,7 @@ runtime::Task<std::vector<Checkpointer::Member>> Checkpointer::begin() {
     const auto partition = held.lock();
     if (!partition || partition->removed()) continue;
     partition->set_checkpoint_requested(false);
-    if (partition->log().is_offline()) continue;
+    // An offline log, too: what it acknowledged is no less durable for that.
     auto checkpointing = partition->log().begin_checkpoint();
     if (!checkpointing) {
       options_.sync_failed(checkpointing.error());
@@ -120,7 +120,8 @@ runtime::Task<> Checkpointer::finish(const std::vector<Member>& members) {
   for (const Member& member : members) {
     if (++turn % kPartitionsPerTurn == 0) co_await shard_.sleep_ms(0);
     const auto partition = member.partition.lock();
-    if (partition && !partition->removed()) partition->log().finish_checkpoint(member.checkpointing);
+    if (partition && !partition->removed() && !partition->log().is_offline())
+      partition->log().finish_checkpoint(member.checkpointing);
   }
 }
 

@@ -148,9 +148,7 @@ void Partition::sync_due() {
 }
 
 void Partition::committed(const storage::LogCommit& commit) {
-  if (!commit.journaled) log_->mark_synced(commit.dirty);
-  // A truncation while the round ran leaves less than was asked for.
-  advance_high_watermark(std::min(commit.end_offset, log_->log_end_offset()));
+  advance_high_watermark(log_->finish_commit(commit));
 }
 
 std::unique_ptr<storage::Log> Partition::remove() {

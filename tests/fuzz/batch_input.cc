@@ -56,4 +56,12 @@ std::vector<Buffer> batch_seeds() {
   return found;
 }
 
+std::vector<Buffer> plain_batches() {
+  std::vector<Buffer> found;
+  for (const Buffer& input : batch_seeds()) {
+    if (input.front() == std::byte{0}) found.push_back(batch_of_input(input));
+  }
+  return found;
+}
+
 }  // namespace millrace::fuzz

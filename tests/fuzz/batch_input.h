@@ -13,5 +13,7 @@ Buffer batch_of_input(Bytes input);
 
 // Inputs of that form with one to a few records, for each codec, and batches as they are.
 std::vector<Buffer> batch_seeds();
+// Sound batches as they are.
+std::vector<Buffer> plain_batches();
 
 }  // namespace millrace::fuzz

@@ -1,21 +1,28 @@
-// A file system in memory that crashes: it knows what was synced, and loses the rest when told to. Writes,
-// syncs, truncations and creations can be made to fail.
+// A file system in memory that crashes: it knows what was synced, and loses, tears or reorders the rest when
+// told to. Any operation can be made to fail, to be done in part, or to be skipped in silence.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "storage/file_system.h"
 
 namespace millrace::storage::test {
 
+// What a device writes at once: after a power loss each is as it was, or new, or not there yet (zeros).
+inline constexpr size_t kSectorBytes = 512;
+
 struct Node {
-  Buffer content;
-  Buffer synced;
+  Buffer content;  // in the page cache
+  Buffer synced;   // on the disk
   int64_t modified_ms = 0;
   bool lost = false;  // descriptors of before a crash write to nothing
 };
@@ -27,97 +34,73 @@ struct Faults {
   bool fail_create = false;
 };
 
+enum class Operation {
+  kOpen,
+  kCreate,
+  kRead,
+  kWrite,
+  kDurableWrite,
+  kTruncate,
+  kSync,
+  kLook,  // exists, status, list
+  kRename,
+  kRemove,
+  kSyncDirectory,
+  kSyncAll
+};
+
+enum class Verdict {
+  kProceed,
+  kFail,
+  kPartly,  // a write: some of it is written; anything else: it is done; then it fails
+  kSwallow  // nothing is done, and that is called success
+};
+
 inline std::unexpected<Error> injected(const std::string& what, const std::string& path) {
   return fail(ErrorCode::kKafkaStorageError, "can't " + what + " " + path + ": injected");
 }
 
-class MemoryFile final : public File {
- public:
-  MemoryFile(std::shared_ptr<Node> node, std::string path, OpenMode mode, Faults& faults, int64_t& now_ms)
-      : node_(std::move(node)),
-        path_(std::move(path)),
-        is_durable_(mode == OpenMode::kDurable),
-        faults_(faults),
-        now_ms_(now_ms) {}
-
-  Result<size_t> read_at(MutableBytes out, int64_t position) const override {
-    if (position >= static_cast<int64_t>(node_->content.size())) return 0;
-    const size_t n = std::min(out.size(), node_->content.size() - static_cast<size_t>(position));
-    std::copy_n(node_->content.begin() + position, n, out.begin());
-    return n;
-  }
-  Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
-    if (node_->lost) return injected("write", path_);
-    if (is_durable_ && faults_.fail_sync) return injected("write", path_);
-    for (const Bytes piece : pieces) {
-      size_t n = piece.size();
-      if (faults_.bytes_until_full >= 0) n = std::min(n, static_cast<size_t>(faults_.bytes_until_full));
-      const size_t end = static_cast<size_t>(position) + n;
-      if (node_->content.size() < end) node_->content.resize(end);
-      std::copy_n(piece.begin(), n, node_->content.begin() + position);
-      if (is_durable_) {
-        if (node_->synced.size() < end) node_->synced.resize(end);
-        std::copy_n(piece.begin(), n, node_->synced.begin() + position);
-      }
-      node_->modified_ms = now_ms_;
-      position += static_cast<int64_t>(n);
-      if (faults_.bytes_until_full >= 0) faults_.bytes_until_full -= static_cast<int64_t>(n);
-      if (n < piece.size()) return injected("write", path_);
-    }
-    return {};
-  }
-  Result<> truncate(int64_t size) override {
-    if (faults_.fail_truncate) return injected("truncate", path_);
-    node_->content.resize(static_cast<size_t>(size));
-    return {};
-  }
-  Result<> sync_data() override {
-    if (faults_.fail_sync) return injected("sync", path_);
-    node_->synced = node_->content;
-    return {};
-  }
-  Result<int64_t> size() const override { return static_cast<int64_t>(node_->content.size()); }
-  Result<> reserve(int64_t) override { return {}; }
-  int fd() const override { return -1; }
-  const std::string& path() const override { return path_; }
-
- private:
-  std::shared_ptr<Node> node_;
-  std::string path_;
-  const bool is_durable_;
-  Faults& faults_;
-  int64_t& now_ms_;
-};
+class MemoryFile;
 
 class FaultFileSystem : public FileSystem {
  public:
   Faults faults;
   int64_t now_ms = 0;
+  // Asked before every operation.
+  std::function<Verdict(Operation, const std::string& path)> judge;
+  // Decides what a crash leaves.
+  std::mt19937 random;
+
+  // Of the names that weren't synced, a power loss keeps those made first, or any.
+  enum class NameOrder { kKept, kArbitrary };
 
   // The machine stops: names not synced in their directory and bytes not synced in their file are gone, but
   // for a random part of the bytes at the end when `keep` says how many (it is asked with the number of
   // unsynced ones).
   template <class Keep>
   void crash(Keep keep) {
-    for (auto& [path, node] : names_) node->lost = true;
-    names_ = durable_names_;
-    for (auto& [path, node] : names_) {
-      auto survivor = std::make_shared<Node>(*node);
-      survivor->lost = false;
+    pending_names_.clear();
+    restart_with([&](const Node& node) {
       const size_t unsynced =
-          node->content.size() > node->synced.size() ? node->content.size() - node->synced.size() : 0;
+          node.content.size() > node.synced.size() ? node.content.size() - node.synced.size() : 0;
       const size_t kept = unsynced == 0 ? 0 : keep(unsynced);
-      survivor->content = node->synced;
-      survivor->content.insert(
-          survivor->content.end(), node->content.begin() + static_cast<std::ptrdiff_t>(node->synced.size()),
-          node->content.begin() + static_cast<std::ptrdiff_t>(node->synced.size() + kept));
-      survivor->synced = survivor->content;
-      node = survivor;
-    }
-    durable_names_ = names_;
+      Buffer left = node.synced;
+      const auto begin = node.content.begin() + static_cast<std::ptrdiff_t>(node.synced.size());
+      if (kept > 0) left.insert(left.end(), begin, begin + static_cast<std::ptrdiff_t>(kept));
+      return left;
+    });
   }
   void crash() {
     crash([](size_t) { return size_t{0}; });
+  }
+  // The same without mercy: every sector and every name that wasn't synced is there or not, by chance.
+  void lose_power(NameOrder order) {
+    size_t left = below(pending_names_.size() + 1);
+    for (const NameChange& change : std::exchange(pending_names_, {})) {
+      if (order == NameOrder::kKept ? left > 0 : below(2) == 0) change.apply_to(durable_names_);
+      left -= left > 0 ? 1 : 0;
+    }
+    restart_with([this](const Node& node) { return torn(node); });
   }
 
   // By their owners, segments and others.
@@ -126,6 +109,7 @@ class FaultFileSystem : public FileSystem {
         std::count_if(opened_.begin(), opened_.end(), [](const auto& file) { return !file.expired(); }));
   }
   Buffer& content(const std::string& path) { return names_.at(path)->content; }
+  Buffer& on_disk(const std::string& path) { return names_.at(path)->synced; }
   bool has(const std::string& path) const { return names_.contains(path); }
   std::vector<std::string> paths() const {
     std::vector<std::string> all;
@@ -133,25 +117,18 @@ class FaultFileSystem : public FileSystem {
     return all;
   }
 
-  Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    if (!names_.contains(path)) {
-      if (mode != OpenMode::kCreate) return injected("open", path);
-      if (faults.fail_create) return injected("create", path);
-      names_[path] = std::make_shared<Node>();
-      names_[path]->modified_ms = now_ms;
-    }
-    auto file = std::make_shared<MemoryFile>(names_[path], path, mode, faults, now_ms);
-    opened_.push_back(file);
-    return file;
-  }
+  Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<bool> exists(const std::string& path) override {
+    if (asked(Operation::kLook, path) != Verdict::kProceed) return injected("look up", path);
     return names_.contains(path) || directories_.contains(path);
   }
   Result<FileStatus> status(const std::string& path) override {
-    if (!names_.contains(path)) return injected("look up", path);
+    if (asked(Operation::kLook, path) != Verdict::kProceed || !names_.contains(path))
+      return injected("look up", path);
     return FileStatus{static_cast<int64_t>(names_[path]->content.size()), names_[path]->modified_ms};
   }
   Result<std::vector<DirectoryEntry>> list(const std::string& directory) override {
+    if (asked(Operation::kLook, directory) != Verdict::kProceed) return injected("list", directory);
     std::set<DirectoryEntry> entries;
     const auto add = [&](const std::string& path, bool is_directory) {
       if (!path.starts_with(directory + "/")) return;
@@ -164,19 +141,26 @@ class FaultFileSystem : public FileSystem {
     return std::vector<DirectoryEntry>(entries.begin(), entries.end());
   }
   Result<> rename(const std::string& from, const std::string& to) override {
+    const Verdict verdict = asked(Operation::kRename, from);
+    if (verdict == Verdict::kSwallow) return {};
+    if (verdict == Verdict::kFail) return injected("rename", from);
     if (directories_.contains(from)) return rename_directory(from, to);
     if (!names_.contains(from)) return injected("rename", from);
-    names_[to] = names_[from];
-    names_.erase(from);
-    return {};
+    change_names({from, to, names_[from], parent(from)});
+    return verdict == Verdict::kProceed ? Result<>() : injected("rename", from);
   }
   Result<> remove(const std::string& path) override {
-    std::erase_if(names_,
-                  [&](const auto& item) { return item.first == path || item.first.starts_with(path + "/"); });
+    const Verdict verdict = asked(Operation::kRemove, path);
+    if (verdict == Verdict::kSwallow) return {};
+    if (verdict == Verdict::kFail) return injected("remove", path);
+    for (const std::string& name : paths()) {
+      if (name == path || name.starts_with(path + "/")) change_names({name, {}, nullptr, parent(name)});
+    }
     std::erase_if(directories_,
                   [&](const auto& item) { return item == path || item.starts_with(path + "/"); });
-    return {};
+    return verdict == Verdict::kProceed ? Result<>() : injected("remove", path);
   }
+  // Durable at once.
   Result<> create_directory(const std::string& path) override {
     for (size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
       directories_.insert(path.substr(0, end));
@@ -185,39 +169,217 @@ class FaultFileSystem : public FileSystem {
     return {};
   }
   Result<> sync_directory(const std::string& path) override {
-    if (faults.fail_sync) return injected("sync", path);
-    const auto in_directory = [&](const std::string& name) {
-      return name.substr(0, name.rfind('/')) == path;
-    };
-    std::erase_if(durable_names_, [&](const auto& item) { return in_directory(item.first); });
-    for (const auto& [name, node] : names_) {
-      if (in_directory(name)) durable_names_[name] = node;
+    const Verdict verdict = asked(Operation::kSyncDirectory, path);
+    if (verdict == Verdict::kSwallow) return {};
+    if (faults.fail_sync || verdict == Verdict::kFail) return injected("sync", path);
+    std::vector<NameChange> others;
+    for (NameChange& change : pending_names_) {
+      if (change.directory == path) {
+        change.apply_to(durable_names_);
+      } else {
+        others.push_back(std::move(change));
+      }
     }
-    return {};
+    pending_names_ = std::move(others);
+    return verdict == Verdict::kProceed ? Result<>() : injected("sync", path);
   }
   Result<> sync_all(const std::string& path) override {
-    if (faults.fail_sync) return injected("sync all of", path);
+    const Verdict verdict = asked(Operation::kSyncAll, path);
+    if (verdict == Verdict::kSwallow) return {};
+    if (faults.fail_sync || verdict == Verdict::kFail) return injected("sync all of", path);
     for (auto& [name, node] : names_) node->synced = node->content;
+    pending_names_.clear();
     durable_names_ = names_;
-    return {};
+    return verdict == Verdict::kProceed ? Result<>() : injected("sync all of", path);
   }
 
+  // For the files.
+  Verdict asked(Operation operation, const std::string& path) const {
+    return judge ? judge(operation, path) : Verdict::kProceed;
+  }
+  size_t below(size_t limit) { return std::uniform_int_distribution<size_t>(0, limit - 1)(random); }
+
  private:
-  Result<> rename_directory(const std::string& from, const std::string& to) {
-    std::map<std::string, std::shared_ptr<Node>> moved;
-    for (const auto& [name, node] : names_) {
-      moved[name.starts_with(from + "/") ? to + name.substr(from.size()) : name] = node;
+  using Names = std::map<std::string, std::shared_ptr<Node>>;
+
+  // One change of a directory, which happens whole or not at all: `from` goes, `to` (if not empty) is `node`.
+  struct NameChange {
+    std::string from;
+    std::string to;
+    std::shared_ptr<Node> node;
+    std::string directory;
+
+    void apply_to(Names& names) const {
+      if (!from.empty()) names.erase(from);
+      if (!to.empty()) names[to] = node;
     }
-    names_ = std::move(moved);
+  };
+
+  static std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
+  void change_names(NameChange change) {
+    change.apply_to(names_);
+    pending_names_.push_back(std::move(change));
+  }
+  Result<> rename_directory(const std::string& from, const std::string& to) {
+    for (const std::string& name : paths()) {
+      if (name.starts_with(from + "/"))
+        change_names({name, to + name.substr(from.size()), names_[name], parent(from)});
+    }
     directories_.erase(from);
     directories_.insert(to);
     return {};
   }
 
-  std::map<std::string, std::shared_ptr<Node>> names_;
-  std::map<std::string, std::shared_ptr<Node>> durable_names_;
+  template <class Left>
+  void restart_with(Left left) {
+    for (auto& [path, node] : names_) node->lost = true;
+    names_ = durable_names_;
+    for (auto& [path, node] : names_) {
+      auto survivor = std::make_shared<Node>();
+      survivor->content = left(*node);
+      survivor->synced = survivor->content;
+      survivor->modified_ms = node->modified_ms;
+      node = std::move(survivor);
+    }
+    durable_names_ = names_;
+  }
+
+  size_t torn_size(const Node& node) {
+    const size_t low = std::min(node.content.size(), node.synced.size());
+    const size_t high = std::max(node.content.size(), node.synced.size());
+    switch (below(4)) {
+      case 0:
+        return node.synced.size();
+      case 1:
+        return node.content.size();
+      case 2:
+        return low + below(high - low + 1);
+      default:
+        return std::clamp((low + below(high - low + 1)) / kSectorBytes * kSectorBytes, low, high);
+    }
+  }
+  Buffer torn(const Node& node) {
+    if (node.content == node.synced) return node.synced;
+    Buffer left(torn_size(node));
+    // Whole ranges of one kind happen as well as a mixture.
+    const size_t mood = below(4);
+    for (size_t at = 0; at < left.size(); at += kSectorBytes) {
+      const size_t choice = mood == 3 ? below(3) : mood;
+      const Buffer& source = choice == 0 ? node.synced : node.content;
+      // What was on disk and isn't being changed stays; zeros are where nothing was.
+      const bool is_new = choice == 2 && at >= node.synced.size();
+      if (is_new || at >= source.size()) continue;
+      const size_t n = std::min({kSectorBytes, source.size() - at, left.size() - at});
+      std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(at), n,
+                  left.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    return left;
+  }
+
+  Names names_;
+  Names durable_names_;
+  std::vector<NameChange> pending_names_;  // in order, since the last sync of their directory
   std::set<std::string> directories_;
   std::vector<std::weak_ptr<MemoryFile>> opened_;
 };
+
+class MemoryFile final : public File {
+ public:
+  MemoryFile(std::shared_ptr<Node> node, std::string path, OpenMode mode, FaultFileSystem& files)
+      : node_(std::move(node)),
+        path_(std::move(path)),
+        is_durable_(mode == OpenMode::kDurable),
+        files_(files) {}
+
+  Result<size_t> read_at(MutableBytes out, int64_t position) const override {
+    if (files_.asked(Operation::kRead, path_) != Verdict::kProceed) return injected("read", path_);
+    if (position >= static_cast<int64_t>(node_->content.size())) return 0;
+    const size_t n = std::min(out.size(), node_->content.size() - static_cast<size_t>(position));
+    std::copy_n(node_->content.begin() + position, n, out.begin());
+    return n;
+  }
+  Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
+    const Verdict verdict = files_.asked(is_durable_ ? Operation::kDurableWrite : Operation::kWrite, path_);
+    if (verdict == Verdict::kSwallow) return {};
+    if (node_->lost || verdict == Verdict::kFail) return injected("write", path_);
+    if (is_durable_ && files_.faults.fail_sync) return injected("write", path_);
+    const bool partly = verdict == Verdict::kPartly;
+    for (const Bytes piece : pieces) {
+      if (partly && is_durable_) {
+        tear(piece, static_cast<size_t>(position));
+        return injected("write", path_);
+      }
+      size_t n = partly ? files_.below(piece.size() + 1) : piece.size();
+      int64_t& until_full = files_.faults.bytes_until_full;
+      if (until_full >= 0) n = std::min(n, static_cast<size_t>(until_full));
+      put(piece.first(n), static_cast<size_t>(position));
+      position += static_cast<int64_t>(n);
+      if (until_full >= 0) until_full -= static_cast<int64_t>(n);
+      if (n < piece.size()) return injected("write", path_);
+    }
+    return partly ? injected("write", path_) : Result<>();
+  }
+  Result<> truncate(int64_t size) override {
+    const Verdict verdict = files_.asked(Operation::kTruncate, path_);
+    if (verdict == Verdict::kSwallow) return {};
+    if (files_.faults.fail_truncate || verdict == Verdict::kFail) return injected("truncate", path_);
+    node_->content.resize(static_cast<size_t>(size));
+    return verdict == Verdict::kProceed ? Result<>() : injected("truncate", path_);
+  }
+  Result<> sync_data() override {
+    const Verdict verdict = files_.asked(Operation::kSync, path_);
+    if (verdict == Verdict::kSwallow) return {};
+    if (files_.faults.fail_sync || verdict == Verdict::kFail) return injected("sync", path_);
+    node_->synced = node_->content;
+    return verdict == Verdict::kProceed ? Result<>() : injected("sync", path_);
+  }
+  Result<int64_t> size() const override { return static_cast<int64_t>(node_->content.size()); }
+  Result<> reserve(int64_t) override { return {}; }
+  int fd() const override { return -1; }
+  const std::string& path() const override { return path_; }
+
+ private:
+  void put(Bytes bytes, size_t position) {
+    const size_t end = position + bytes.size();
+    if (node_->content.size() < end) node_->content.resize(end);
+    std::copy(bytes.begin(), bytes.end(), node_->content.begin() + static_cast<std::ptrdiff_t>(position));
+    if (is_durable_) {
+      if (node_->synced.size() < end) node_->synced.resize(end);
+      std::copy(bytes.begin(), bytes.end(), node_->synced.begin() + static_cast<std::ptrdiff_t>(position));
+    }
+    node_->modified_ms = files_.now_ms;
+  }
+  // A write past the page cache that a crash interrupts: any of its sectors are written.
+  void tear(Bytes bytes, size_t position) {
+    const size_t mood = files_.below(3);
+    const size_t until = files_.below(bytes.size() / kSectorBytes + 1) * kSectorBytes;
+    for (size_t at = 0; at < bytes.size(); at += kSectorBytes) {
+      const bool written = mood == 0 ? at < until : mood == 1 ? at >= until : files_.below(2) == 0;
+      if (written) put(bytes.subspan(at, std::min(kSectorBytes, bytes.size() - at)), position + at);
+    }
+  }
+
+  std::shared_ptr<Node> node_;
+  std::string path_;
+  const bool is_durable_;
+  FaultFileSystem& files_;
+};
+
+inline Result<std::shared_ptr<File>> FaultFileSystem::open(const std::string& path, OpenMode mode) {
+  const bool creates = mode == OpenMode::kCreate && !names_.contains(path);
+  const Verdict verdict = asked(creates ? Operation::kCreate : Operation::kOpen, path);
+  if (verdict == Verdict::kFail) return injected("open", path);
+  if (!names_.contains(path)) {
+    if (mode != OpenMode::kCreate) return injected("open", path);
+    if (faults.fail_create) return injected("create", path);
+    auto node = std::make_shared<Node>();
+    node->modified_ms = now_ms;
+    change_names({{}, path, std::move(node), parent(path)});
+  }
+  if (verdict == Verdict::kPartly) return injected("open", path);
+  auto file = std::make_shared<MemoryFile>(names_[path], path, mode, *this);
+  opened_.push_back(file);
+  return file;
+}
 
 }  // namespace millrace::storage::test

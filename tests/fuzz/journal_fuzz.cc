@@ -1,0 +1,67 @@
+// Any bytes as a journal file. What is taken for a group must be sound batches, in order, within the file.
+#include "protocol/record_batch.h"
+#include "storage/journal_directory.h"
+#include "storage/journal_format.h"
+#include "tests/fuzz/batch_input.h"
+#include "tests/fuzz/fuzz.h"
+
+using namespace millrace;
+using namespace millrace::storage;
+
+namespace {
+
+void check(const JournalFileContent& content, Bytes file) {
+  size_t bytes = 0;
+  JournalPosition last;
+  for (const JournalGroup& group : content.groups) {
+    FUZZ_CHECK(group.size_bytes % kJournalBlockBytes == 0);
+    FUZZ_CHECK(last == JournalPosition{} || (group.position.run == last.run && group.position > last));
+    last = group.position;
+    bytes += group.size_bytes;
+    for (const JournalEntry& entry : group.entries) {
+      FUZZ_CHECK(entry.batch.data() >= file.data() &&
+                 entry.batch.data() + entry.batch.size() <= file.data() + file.size());
+      FUZZ_CHECK(protocol::crc_matches(entry.batch));
+      const auto header = protocol::peek_batch_header(entry.batch);
+      FUZZ_CHECK(header && header->size_bytes() == entry.batch.size());
+    }
+  }
+  FUZZ_CHECK(bytes <= file.size() + kJournalBlockBytes);
+  FUZZ_CHECK(content.damaged_at < static_cast<int64_t>(file.size()));
+}
+
+Buffer file_of(uint64_t run, std::vector<uint64_t> numbers) {
+  Buffer file;
+  const auto batches = fuzz::plain_batches();
+  for (const uint64_t number : numbers) {
+    JournalGroupBuilder builder;
+    for (size_t i = 0; i < number % 3 + 1; ++i)
+      builder.add({Uuid::from_random(1, number), 0}, static_cast<int64_t>(i), batches[i % batches.size()]);
+    const Bytes group = builder.seal({run, number});
+    file.insert(file.end(), group.begin(), group.end());
+  }
+  return file;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const Bytes input = std::as_bytes(std::span(data, size));
+  check(parse_journal_file(input), input);
+  if (const auto group = parse_journal_group(input)) {
+    FUZZ_CHECK(peek_journal_position(input) == group->position);
+    // What is written again is read as the same.
+    JournalGroupBuilder builder;
+    for (const JournalEntry& entry : group->entries)
+      builder.add(entry.partition, entry.log_end_offset, entry.batch);
+    if (builder.empty()) return 0;
+    const Bytes sealed = builder.seal(group->position);
+    const auto again = parse_journal_group(sealed);
+    FUZZ_CHECK(again && again->entries.size() == group->entries.size());
+  }
+  return 0;
+}
+
+std::vector<Buffer> fuzz::seeds() {
+  return {file_of(1, {1, 2, 3}), file_of(7, {4}), file_of(2, {5, 2, 3}), Buffer(kJournalBlockBytes)};
+}
