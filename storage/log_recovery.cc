@@ -268,11 +268,11 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
       if (auto removed = set_aside_beyond(segment.base_offset(), report); !removed) return removed;
     }
   }
-  // What was only in the page cache may be read from now on, so it must not vanish any more.
-  if (file_size > 0) return (*file)->sync_data();
-  // The name of an empty one may not be on disk yet, either; it is synced with the first batch.
-  ++names_version_;
-  return {};
+  // The name of an empty one may not be on disk yet; it is synced with the first batch.
+  if (file_size == 0) ++names_version_;
+  // What was only in the page cache may be read from now on, so it must not vanish any more. Nor may what a
+  // killed process has cut off come back under what is to be appended, if it was all of the file.
+  return (*file)->sync_data();
 }
 
 // Copies what is about to be cut off a segment that others follow: it may have been more than a torn tail.
