@@ -21,6 +21,7 @@
 #include "broker/net/http_server.h"
 #include "broker/net/listener.h"
 #include "broker/replication/log_cleaner.h"
+#include "broker/replication/scrubber.h"
 #include "broker/runtime/logging.h"
 #include "broker/topic_metrics.h"
 #include "storage/log_directory.h"
@@ -134,6 +135,7 @@ class Server::Impl {
   void make_services();
   void make_groups();
   void start_cleaner();
+  void start_scrubber();
   Result<> start_metadata();
   void report_strays();
   void release_journals();
@@ -164,6 +166,7 @@ class Server::Impl {
   std::unique_ptr<metadata::Controller> controller_;
   std::vector<std::unique_ptr<replication::PartitionTable>> tables_;
   std::unique_ptr<replication::LogCleaner> cleaner_;
+  std::unique_ptr<replication::Scrubber> scrubber_;
   std::unique_ptr<api::RequestMetrics> request_metrics_;
   std::unique_ptr<api::Services> services_;
   std::vector<std::unique_ptr<ConfigFollower>> config_followers_;
@@ -386,9 +389,24 @@ void Server::Impl::start_cleaner() {
   shards_[0].run(start);
 }
 
+void Server::Impl::start_scrubber() {
+  std::vector<replication::PartitionTable*> tables;
+  for (const auto& table : tables_) tables.push_back(table.get());
+  scrubber_ = std::make_unique<replication::Scrubber>(
+      replication::Scrubber::Options{.shards = shards_,
+                                     .tables = std::move(tables),
+                                     .disk_pool = cold_reads_,
+                                     .files = files_,
+                                     .config = [this] { return services_->of(shards_[0]).config; }});
+  scrubber_->add_metrics(registry_);
+  auto start = [this] { scrubber_->start(); };
+  shards_[0].run(start);
+}
+
 void Server::Impl::serve() {
   remove_retired();
   start_cleaner();
+  start_scrubber();
   add_topic_metrics(registry_, *services_);
   dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
   connections_ = std::make_unique<net::ConnectionGroup>(
@@ -414,6 +432,10 @@ void Server::Impl::stop() {
       co_await cache_->stop();
     };
     shards_[0].run(stop_metadata);
+  }
+  if (scrubber_) {
+    auto stop_scrubber = [this] { return scrubber_->stop(); };
+    shards_[0].run(stop_scrubber);
   }
   if (cleaner_) {
     auto stop_cleaner = [this] { return cleaner_->stop(); };

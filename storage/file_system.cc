@@ -94,6 +94,10 @@ class PosixFile final : public File {
     return {};
   }
 
+  void drop_cached(int64_t position, size_t size) const override {
+    (void)::posix_fadvise(fd_, position, static_cast<off_t>(size), POSIX_FADV_DONTNEED);
+  }
+
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
     size_t first = 0;
     size_t skip = 0;

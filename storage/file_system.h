@@ -33,6 +33,8 @@ class File {
   virtual bool is_cached(int64_t /*position*/, size_t /*size*/) const { return true; }
   // Returns once the range is in memory; has `ahead` bytes behind it read, too, without waiting for them.
   virtual Result<> load(int64_t /*position*/, size_t /*size*/, size_t /*ahead*/) const { return {}; }
+  // Lets the range go from memory, where nobody changed it: for who read it once and won't again.
+  virtual void drop_cached(int64_t /*position*/, size_t /*size*/) const {}
   // Writes all pieces, one after the other, from `position` on. On an error some of the bytes may stand in
   // the file.
   virtual Result<> write_at(std::span<const Bytes> pieces, int64_t position) = 0;

@@ -24,6 +24,7 @@
 #include "protocol/topic_partition.h"
 #include "storage/cleaner_checkpoint.h"
 #include "storage/compaction.h"
+#include "storage/damage.h"
 #include "storage/file_system.h"
 #include "storage/journal.h"
 #include "storage/journal_directory.h"
@@ -123,9 +124,10 @@ class Log {
   static constexpr int64_t kFurthestOffset = std::numeric_limits<int32_t>::max();
 
   // Opens the log in options.directory, or makes a new one in an empty directory (which must exist). Segments
-  // that the index covers aren't read; the others are scanned, and a torn tail of the last is cut. `report`
-  // (may be null) says what was scanned, cut and rebuilt. Errors: kKafkaStorageError, also for damage in the
-  // middle of data that had been synced: that isn't cut, because a person should decide.
+  // that the index covers aren't read; the others are scanned, and a torn tail of the last is cut. Damage in
+  // the middle of data that had been synced isn't: it is left out of what is read (see read()), because a
+  // person may still restore the file. `report` (may be null) says what was scanned, cut and rebuilt. Errors:
+  // kKafkaStorageError.
   static Result<std::unique_ptr<Log>> open(FileSystem& files, OffsetIndex& index, LogOptions options,
                                            RecoveryReport* report);
   ~Log();
@@ -148,7 +150,8 @@ class Log {
   // it, so that the last batch may be incomplete. With `at_least_one_batch` the first batch is whole even
   // above max_bytes; without, a first batch that doesn't fit gives an empty slice. `offset` equal to the
   // log's end, or at or beyond end_offset, gives an empty slice. Errors: kOffsetOutOfRange outside [log
-  // start, log end], kKafkaStorageError. An empty slice has no file.
+  // start, log end], kKafkaStorageError, kCorruptMessage where damage is known at `offset`. A slice ends
+  // before known damage. An empty slice has no file.
   //
   // This and the next two wait for the disk where they must. With `missing` they never do, but fail with
   // kOperationNotAttempted and tell it what they lack (missing_data.h).
@@ -194,6 +197,14 @@ class Log {
   // go with the next retention run. Errors: kOffsetOutOfRange beyond the log's end (the caller has checked
   // the high watermark), kKafkaStorageError.
   Result<int64_t> delete_records(int64_t before_offset);
+
+  // What is known to be damaged.
+  const DamageList& damages() const { return damages_; }
+  // The segments that a scrub looks at: all but the active one that are synced.
+  std::vector<SealedSegment> sealed_segments() const;
+  // What a scrub found in `segment`: not served from now on. False if it was known, or if the segment isn't
+  // what it was when the scrub began (retention or compaction had it).
+  bool note_damage(const SealedSegment& segment, const DamagedRange& range);
 
   // Syncs everything up to the log's end, on this thread.
   Result<> flush();
@@ -282,13 +293,17 @@ class Log {
                                   const std::vector<FoundSegment>& found);
   Result<> renew_journal_floor();
   Result<std::vector<FoundSegment>> find_segments(RecoveryReport& report);
-  Result<> load_segment(const FoundSegment& found, bool is_last, const std::vector<SegmentSummary>& summaries,
-                        RecoveryReport& report, bool& cut);
-  Result<> scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut);
+  Result<> load_segment(const FoundSegment& found, std::optional<int64_t> next_base,
+                        const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut);
+  Result<> scan(Segment& segment, int64_t file_size, std::optional<int64_t> next_base, RecoveryReport& report,
+                bool& cut);
   Result<> check_journal_joins(int64_t end_offset) const;
   Result<> apply_journal(RecoveryReport& report);
   std::string path_of(const FoundSegment& found) const;
   bool follows_a_hole(const FoundSegment& found) const;
+  Result<ScanResult> scan_past_damage(Segment& segment, const File& file, int64_t file_size,
+                                      std::optional<int64_t> next_base, ScanResult scanned,
+                                      RecoveryReport& report);
   Result<> keep_tail(const File& file, int64_t from, int64_t to) const;
   Result<> set_aside_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);
@@ -331,6 +346,7 @@ class Log {
   LogOptions options_;
   std::string name_;
   SegmentList segments_;
+  DamageList damages_;
   LeaderEpochs epochs_;
   ProducerState producers_;
   int64_t log_start_offset_ = 0;

@@ -31,6 +31,12 @@ Result<std::optional<TimestampOffset>> find_record(const File& file, const Batch
   return found;
 }
 
+// Whether it is this damage that ends what may be read of the segment: its position is known, and can't be
+// found by the headers if one of them is what is damaged.
+bool ends_at(const DamagedRange* damage, const Segment& segment, int64_t end_offset) {
+  return damage != nullptr && damage->first_offset == end_offset && damage->file == segment.path();
+}
+
 }  // namespace
 
 Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes, bool at_least_one_batch,
@@ -40,6 +46,15 @@ Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes
                                                           log_start_offset_, log_end_offset_, offset));
   }
   end_offset = std::min(end_offset, log_end_offset_);
+  if (const DamagedRange* damage = damages_.covering(offset)) {
+    return fail(
+        ErrorCode::kCorruptMessage,
+        fmt::format("offsets {} to {} of {} are damaged: {} at byte {}: {}; `millrace log verify` tells more",
+                    damage->first_offset, damage->end_offset - 1, name_, damage->file, damage->position,
+                    damage->what));
+  }
+  const DamagedRange* const damage = damages_.next_above(offset);
+  if (damage != nullptr) end_offset = std::min(end_offset, damage->first_offset);
   for (size_t i = segments_.floor(offset); i < segments_.count() && offset < end_offset; ++i) {
     const Segment& segment = segments_.at(i);
     // Beyond its last batch: the next segment has the first one at or above `offset`.
@@ -51,7 +66,8 @@ Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes
     if (!begin) return std::unexpected(begin.error());
     if (*begin >= segment.size()) continue;
     // The batch that holds end_offset isn't wholly below it, so the part that may be read ends before it.
-    const auto end = segment.position_of(end_offset, missing);
+    const auto end =
+        ends_at(damage, segment, end_offset) ? damage->position : segment.position_of(end_offset, missing);
     if (!end) return std::unexpected(end.error());
     if (*end <= *begin) break;
     const auto available = static_cast<size_t>(*end - *begin);
@@ -106,6 +122,26 @@ Result<std::optional<TimestampOffset>> Log::max_timestamp(MissingData* missing) 
   if (!batch) return std::unexpected(batch.error());
   if (!*batch) return std::nullopt;
   return find_record(**file, **batch, segment.max_timestamp_ms(), 0, missing);
+}
+
+std::vector<SealedSegment> Log::sealed_segments() const {
+  std::vector<SealedSegment> sealed;
+  for (size_t i = 0; i + 1 < segments_.count(); ++i) {
+    const Segment& segment = segments_.at(i);
+    if (segment.next_offset() > recovery_point_) break;
+    if (segment.size() == 0) continue;
+    sealed.push_back(
+        {segment.path(), segment.base_offset(), segments_.at(i + 1).base_offset(), segment.size()});
+  }
+  return sealed;
+}
+
+bool Log::note_damage(const SealedSegment& segment, const DamagedRange& range) {
+  for (const SealedSegment& now : sealed_segments()) {
+    if (now.base_offset != segment.base_offset) continue;
+    return now.size == segment.size && range.end_offset > log_start_offset_ && damages_.add(range);
+  }
+  return false;
 }
 
 }  // namespace millrace::storage

@@ -45,7 +45,8 @@ Result<> Log::load(RecoveryReport& report) {
   load_cleaner_checkpoint(report);
   bool cut = false;
   for (size_t i = 0; i < found->size() && !cut; ++i) {
-    const bool is_last = i + 1 == found->size();
+    const std::optional<int64_t> next_base =
+        i + 1 == found->size() ? std::nullopt : std::optional((*found)[i + 1].base_offset);
     if (is_merged_away((*found)[i])) {
       if (auto dropped = drop_leftover((*found)[i], report); !dropped) return dropped;
       continue;
@@ -64,7 +65,7 @@ Result<> Log::load(RecoveryReport& report) {
       if (auto moved = set_aside_beyond(segments_.active().base_offset(), report); !moved) return moved;
       break;
     }
-    if (auto loaded = load_segment((*found)[i], is_last, summaries.value_or(std::vector<SegmentSummary>{}),
+    if (auto loaded = load_segment((*found)[i], next_base, summaries.value_or(std::vector<SegmentSummary>{}),
                                    report, cut);
         !loaded) {
       return loaded;
@@ -202,7 +203,7 @@ std::string Log::path_of(const FoundSegment& found) const {
   return options_.directory + "/" + Segment::file_name(found.base_offset);
 }
 
-Result<> Log::load_segment(const FoundSegment& found, bool is_last,
+Result<> Log::load_segment(const FoundSegment& found, std::optional<int64_t> next_base,
                            const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut) {
   if (!segments_.empty() && segments_.active().next_offset() > found.base_offset) {
     return fail(ErrorCode::kKafkaStorageError,
@@ -223,8 +224,8 @@ Result<> Log::load_segment(const FoundSegment& found, bool is_last,
   if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {
-    if (auto scanned = scan(*segment, found.size, is_last, report, cut); !scanned) return scanned;
-    if (!is_last && !cut) {
+    if (auto scanned = scan(*segment, found.size, next_base, report, cut); !scanned) return scanned;
+    if (next_base && !cut) {
       segment->seal(true);
       segment->release_file();
     }
@@ -234,28 +235,24 @@ Result<> Log::load_segment(const FoundSegment& found, bool is_last,
 }
 
 // Reads what of a segment the index doesn't cover, ends it before the first damage, and syncs it.
-Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryReport& report, bool& cut) {
+Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> next_base,
+                   RecoveryReport& report, bool& cut) {
+  const bool is_last = !next_base;
   auto file = segment.file();
   if (!file) return std::unexpected(file.error());
   const int64_t from = segment.size();
   if (from == 0) segment.forget_batches();
-  const auto scanned = scan_segment(**file, from, segment.next_offset(), [&](const BatchHeader& header) {
+  auto scanned = scan_segment(**file, from, segment.next_offset(), [&](const BatchHeader& header) {
     segment.note_batch(header, options_.config.index_interval_bytes);
   });
   if (!scanned) return std::unexpected(scanned.error());
   ++report.segments_scanned;
   report.bytes_scanned += file_size - from;
+  if (!scanned->damage.empty() && segment.next_offset() < checkpointed_recovery_point_) {
+    scanned = scan_past_damage(segment, **file, file_size, next_base, std::move(*scanned), report);
+    if (!scanned) return std::unexpected(scanned.error());
+  }
   if (!scanned->damage.empty()) {
-    if (!is_last && segment.next_offset() < checkpointed_recovery_point_) {
-      return fail(
-          ErrorCode::kKafkaStorageError,
-          fmt::format(
-              "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
-              "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
-              "what is before the damage, move this file and the later ones away",
-              segment.path(), scanned->valid_bytes, segment.next_offset(), checkpointed_recovery_point_,
-              scanned->damage, options_.directory));
-    }
     if (auto joined = check_journal_joins(segment.next_offset()); !joined) return joined;
     cut = true;
     if (!is_last) {
@@ -273,6 +270,57 @@ Result<> Log::scan(Segment& segment, int64_t file_size, bool is_last, RecoveryRe
   // What was only in the page cache may be read from now on, so it must not vanish any more. Nor may what a
   // killed process has cut off come back under what is to be appended, if it was all of the file.
   return (*file)->sync_data();
+}
+
+// Goes on behind damage in data that had been synced, as far as it can be told where the next batch begins.
+// Nothing is cut: offsets that aren't found are known to be damaged from now on. Damage that the result tells
+// lies in data that was never known to be synced.
+Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int64_t file_size,
+                                         std::optional<int64_t> next_base, ScanResult scanned,
+                                         RecoveryReport& report) {
+  DamagedRange range;
+  const auto close = [&](int64_t end_offset) {
+    if (range.file.empty()) return;
+    range.end_offset = end_offset;
+    if (damages_.add(range)) report.damages.push_back(range);
+    range = {};
+  };
+  while (!scanned.damage.empty() && segment.next_offset() < checkpointed_recovery_point_) {
+    if (range.file.empty())
+      range = {segment.next_offset(), 0, file.path(), scanned.valid_bytes, scanned.damage};
+    BatchCursor cursor(file, scanned.valid_bytes, file_size);
+    const auto at = cursor.next();
+    const bool has_length =
+        at && *at &&
+        header_damage((*at)->header, segment.next_offset(), file_size - scanned.valid_bytes).empty() &&
+        (*at)->header.last_offset() < next_base.value_or(checkpointed_recovery_point_);
+    if (!has_length && next_base) {
+      scanned.damage.clear();
+      break;
+    }
+    if (!has_length) {
+      return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format(
+              "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
+              "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
+              "what is before the damage, move this file away",
+              file.path(), range.position, range.first_offset, checkpointed_recovery_point_, range.what,
+              options_.directory));
+    }
+    // It keeps its place among the batches; nothing else of it counts.
+    BatchHeader header = (*at)->header;
+    header.max_timestamp_ms = segment.max_timestamp_ms();
+    segment.note_batch(header, options_.config.index_interval_bytes);
+    auto rest = scan_segment(file, cursor.position(), segment.next_offset(), [&](const BatchHeader& sound) {
+      close(sound.base_offset);
+      segment.note_batch(sound, options_.config.index_interval_bytes);
+    });
+    if (!rest) return rest;
+    scanned = std::move(*rest);
+  }
+  close(next_base.value_or(segment.next_offset()));
+  return scanned;
 }
 
 // Copies what is about to be cut off a segment that others follow: it may have been more than a torn tail.

@@ -32,6 +32,7 @@ Result<> Log::truncate_above(int64_t offset, int64_t now_ms) {
   // Only a batch that began below the start was left: the log goes on, empty, at its start.
   if (end_offset < log_start_offset_) return begin_anew_at(log_start_offset_, now_ms);
   log_end_offset_ = recovery_point_ = staged_end_ = end_offset;
+  damages_.forget_from(end_offset);
   if (auto stored = store_checkpoint(); !stored) return stored;
   if (auto truncated = epochs_.truncate_from_end(log_end_offset_); !truncated) return truncated;
   int64_t replayed = 0;
@@ -106,6 +107,7 @@ Result<> Log::begin_anew_at(int64_t offset, int64_t now_ms) {
   // one.
   if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
   log_start_offset_ = log_end_offset_ = recovery_point_ = staged_end_ = offset;
+  damages_ = {};
   if (auto added = add_segment(offset, now_ms); !added) return added;
   if (auto stored = store_checkpoint(); !stored) return stored;
   producers_.reset(offset);
@@ -133,6 +135,7 @@ Result<int64_t> Log::delete_records(int64_t before_offset) {
 // What follows from a log start offset that moved up.
 Result<> Log::move_start(int64_t offset) {
   log_start_offset_ = std::max(log_start_offset_, offset);
+  damages_.forget_below(log_start_offset_);
   if (auto truncated = epochs_.truncate_from_start(log_start_offset_); !truncated) return truncated;
   // Producers whose batches are all gone now are in no segment any more.
   store_producers(producers_.end_offset(), producers_.snapshot());

@@ -14,7 +14,8 @@ using protocol::BatchHeader;
 
 constexpr size_t kCheckpointLimit = 4096;
 
-// What is wrong with a header; empty if nothing is.
+}  // namespace
+
 std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int64_t bytes_left) {
   const auto size = static_cast<int64_t>(header.size_bytes());
   if (size > bytes_left) return fmt::format("a batch of {} bytes where only {} are left", size, bytes_left);
@@ -28,7 +29,10 @@ std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int6
   return {};
 }
 
-}  // namespace
+std::string crc_damage(const BatchHeader& header) {
+  return fmt::format("the CRC of the batch with base offset {} isn't that of its contents",
+                     header.base_offset);
+}
 
 Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowest_offset,
                                 const std::function<void(const BatchHeader&)>& visit) {
@@ -49,8 +53,7 @@ Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowe
     const auto batch = reader.at(result.valid_bytes, header->size_bytes());
     if (!batch) return std::unexpected(batch.error());
     if (batch->size() < header->size_bytes() || !protocol::crc_matches(*batch)) {
-      result.damage = fmt::format("the CRC of the batch with base offset {} isn't that of its contents",
-                                  header->base_offset);
+      result.damage = crc_damage(*header);
       break;
     }
     visit(*header);

@@ -9,6 +9,7 @@
 
 #include "protocol/record_batch.h"
 #include "protocol/result.h"
+#include "storage/damage.h"
 #include "storage/file_system.h"
 #include "storage/journal_format.h"
 
@@ -30,6 +31,8 @@ struct RecoveryReport {
   int64_t batches_replayed = 0;  // for the producer state
   int64_t batches_restored = 0;  // from the journal
   std::vector<Cut> cuts;
+  // Of synced data: left where it is, and not served.
+  std::vector<DamagedRange> damages;
   // Everything else worth a line in the log: files removed, checkpoints rebuilt.
   std::vector<std::string> notes;
 };
@@ -39,6 +42,11 @@ struct ScanResult {
   // Why the scan ended before the file did; empty when all of it is sound.
   std::string damage;
 };
+
+// What is wrong with a batch's header, where `bytes_left` are left of the file; empty if nothing is.
+std::string header_damage(const protocol::BatchHeader& header, int64_t lowest_offset, int64_t bytes_left);
+// The words for a batch whose CRC is wrong.
+std::string crc_damage(const protocol::BatchHeader& header);
 
 // Goes through the batches of a segment file from `position` on: sizes, magic, CRC, ascending offsets (the
 // first at least `lowest_offset`). Calls `visit` for each sound batch, up to the first that isn't. Errors:

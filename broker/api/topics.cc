@@ -1,6 +1,8 @@
 // CreateTopics: 4 adds broker defaults (KIP-464), 5 answers with the configuration (KIP-525), 7 with the
 // topic id. DeleteTopics: 6 can name topics by id. CreatePartitions. What each means is the controller's;
 // here it is translated.
+#include <filesystem>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -73,14 +75,34 @@ std::vector<metadata::DeleteTopic> topics_to_delete(const DeleteTopicsRequest& r
   return topics;
 }
 
+// Files for partitions take a few blocks; without them the topic would be there, and its partitions not.
+// Nothing to say if there is enough, or if the file system doesn't tell.
+std::optional<Error> want_of_space(Context& context) {
+  constexpr uint64_t kLeastBytes = 1 << 20;
+  std::error_code failed;
+  const auto space = std::filesystem::space(context.services.log_directory.path(), failed);
+  if (failed || space.available >= kLeastBytes) return std::nullopt;
+  return Error{
+      ErrorCode::kKafkaStorageError,
+      "The disk is full: there is no space for more partitions. Free disk space or lower the topics' "
+      "retention."};
+}
+
 }  // namespace
 
 Task<> create_topics(Context& context, const CreateTopicsRequest& request, CreateTopicsResponse& response) {
+  response.topics = context.arena.make_array<CreateTopicsResponse::Topic>(request.topics.size());
+  if (const auto full = want_of_space(context)) {
+    for (size_t i = 0; i < request.topics.size(); ++i)
+      response.topics[i] = to_answer(context, {.name = std::string(request.topics[i].name), .error = *full});
+    co_return;
+  }
   std::vector<metadata::NewTopic> topics;
   for (const auto& wanted : request.topics) topics.push_back(to_new_topic(wanted));
   Controller& controller = context.services.controller;
   auto create = [&] { return controller.create_topics(std::move(topics), request.validate_only); };
   const auto results = co_await context.services.home().call(create);
+  // Topics that are named twice are answered once.
   response.topics = context.arena.make_array<CreateTopicsResponse::Topic>(results.size());
   for (size_t i = 0; i < results.size(); ++i) response.topics[i] = to_answer(context, results[i]);
 }
@@ -103,6 +125,15 @@ Task<> delete_topics(Context& context, const DeleteTopicsRequest& request, Delet
 
 Task<> create_partitions(Context& context, const CreatePartitionsRequest& request,
                          CreatePartitionsResponse& response) {
+  response.results = context.arena.make_array<CreatePartitionsResponse::Topic>(request.topics.size());
+  if (const auto full = want_of_space(context)) {
+    for (size_t i = 0; i < request.topics.size(); ++i) {
+      response.results[i].name = request.topics[i].name;
+      response.results[i].error_code = full->code;
+      response.results[i].error_message = context.message(full->message);
+    }
+    co_return;
+  }
   std::vector<metadata::NewPartitions> topics;
   for (const auto& wanted : request.topics) {
     metadata::NewPartitions topic{.topic = std::string(wanted.name), .count = wanted.count};

@@ -160,6 +160,10 @@ const Row kRows[] = {
     {{.name = "log.retention.check.interval.ms", .type = ConfigType::kLong, .default_value = "300000",
       .documentation = "How often old segments are looked for.",
       .unit = Unit::kMilliseconds, .min = 1}, &BrokerConfig::log_retention_check_interval_ms},
+    {{.name = "log.scrub.interval.ms", .type = ConfigType::kLong, .default_value = "604800000",
+      .documentation = "How often everything that is stored is read, slowly, to find damage before a reader does; 0 "
+                       "is never.",
+      .unit = Unit::kMilliseconds, .scope = Scope::kCluster, .min = 0}, &BrokerConfig::log_scrub_interval_ms},
     {{.name = "logging.format", .type = ConfigType::kString, .default_value = "text",
       .documentation = "Form of the broker's own log: lines for people, or one JSON object per line.",
       .choices = "text json"}, &BrokerConfig::logging_format},

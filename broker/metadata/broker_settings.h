@@ -63,6 +63,7 @@ struct BrokerConfig {
 
   int64_t producer_id_expiration_ms = 0;
   int64_t log_retention_check_interval_ms = 0;
+  int64_t log_scrub_interval_ms = 0;
   bool log_cleaner_enable = false;
   int64_t log_cleaner_backoff_ms = 0;
   int64_t log_cleaner_dedupe_buffer_size = 0;

@@ -14,6 +14,9 @@ namespace {
 constexpr size_t kClosers = 16;
 
 void say(const std::string& name, const storage::RecoveryReport& report) {
+  for (const auto& damage : report.damages) {
+    runtime::log_error("Recovery found: {}", storage::describe(damage, name));
+  }
   for (const auto& cut : report.cuts) {
     if (cut.set_aside) {
       runtime::log_error(
@@ -130,20 +133,29 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
   if (auto flushed = (*opening.log)->flush(); !flushed) opening.log = std::unexpected(flushed.error());
 }
 
-void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) {
-  if (!opening.log) {
-    std::string& reason = failed_[opening.id];
-    // Said once, not at every try.
-    if (reason != opening.log.error().message) {
-      runtime::log_error("Partition {}-{} is out of service: {}", topic.name, opening.id.partition,
-                         opening.log.error().message);
-    }
-    reason = opening.log.error().message;
-    failed_count_.store(failed_.size());
-    return;
+// Said once, not at every try; and a full disk, which keeps out many at a time, with the first of them.
+void PartitionTable::note_failure(const metadata::TopicImage& topic, const Opening& opening) {
+  const Error& error = opening.log.error();
+  Error& before = failed_[opening.id];
+  const bool is_full = storage::is_full_disk(error);
+  if (before.message != error.message && !(is_full && full_disk_told_)) {
+    runtime::log_error("Partition {}-{} is out of service{}: {}", topic.name, opening.id.partition,
+                       is_full ? ", and others may be that aren't named here, until the disk has space" : "",
+                       error.message);
   }
-  if (failed_.erase(opening.id) > 0) {
-    runtime::log_info("Partition {}-{} is back in service", topic.name, opening.id.partition);
+  full_disk_told_ = full_disk_told_ || is_full;
+  before = error;
+  failed_count_.store(failed_.size());
+}
+
+void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) {
+  if (!opening.log) return note_failure(topic, opening);
+  if (const auto failed = failed_.find(opening.id); failed != failed_.end()) {
+    const bool is_known = storage::is_full_disk(failed->second);
+    failed_.erase(failed);
+    if (!is_known) runtime::log_info("Partition {}-{} is back in service", topic.name, opening.id.partition);
+    if (failed_.empty() && std::exchange(full_disk_told_, false))
+      runtime::log_info("The disk has space again: all partitions are in service");
   }
   failed_count_.store(failed_.size());
   options_.log_directory.journals().mark_recovered(opening.id);

@@ -83,6 +83,7 @@ class PartitionTable final : public metadata::ImageListener {
   runtime::Task<> open_missing(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   void open_log(const storage::PartitionDirectory& directory, const storage::LogConfig& config,
                 int64_t expiration_ms, storage::Journal& journal, Opening& opening) const;
+  void note_failure(const metadata::TopicImage& topic, const Opening& opening);
   void adopt(const metadata::TopicImage& topic, Opening& opening);
   runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);
@@ -97,7 +98,8 @@ class PartitionTable final : public metadata::ImageListener {
   const Options options_;
   CommitLoop commit_loop_;
   std::unordered_map<TopicIdPartition, std::shared_ptr<Partition>> partitions_;
-  std::map<TopicIdPartition, std::string> failed_;  // with the reason that the log was told
+  std::map<TopicIdPartition, Error> failed_;  // with the reason that the log was told
+  bool full_disk_told_ = false;
   int64_t retry_ms_ = kFirstRetryMs;
   metadata::ImagePtr image_;
   // Images and retries open and retire logs one after the other.

@@ -43,6 +43,7 @@ class Broker:
         self.pid = 0
         # Added to the process's environment.
         self.environment: dict[str, str] = {}
+        self.log_path = directory / "log"
         self._process: subprocess.Popen | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -52,7 +53,7 @@ class Broker:
 
     @property
     def log_file(self) -> pathlib.Path:
-        return self.directory / "log"
+        return self.log_path
 
     def start(self) -> Broker:
         """Returns once the broker answers an ApiVersions request."""

@@ -44,6 +44,7 @@ BROKER = {
     "log.retention.check.interval.ms": "300",
     "log.cleaner.backoff.ms": "200",
     "offsets.topic.num.partitions": "4",
+    "log.scrub.interval.ms": "1000",
 }
 PRODUCERS = (
     {"codec": "none", "batch_bytes": 200_000, "linger_ms": 20, "value_bytes": 200},

@@ -37,6 +37,15 @@ class SmallDisk:
         with open(self.filler, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, self.free_bytes() - free_bytes))
 
+    def take_the_rest(self) -> None:
+        """What fits in no larger piece, down to the last block."""
+        with open(self.filler, "ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+
     def free_filler(self) -> None:
         self.filler.unlink()
 

@@ -93,34 +93,24 @@ TEST_CASE("Damage in a segment that was never synced takes the later segments wi
   CHECK(f.append(batch_of(2)).base_offset == 4);
 }
 
-TEST_CASE("Damage below the recovery point is a matter for a person: nothing is cut") {
+TEST_CASE("Damage in synced data is left where it is, after a close and after a kill") {
   SegmentedLog f;
-  REQUIRE(f.log->close(kNow));
-  f.damage(4);
-  f.log.reset();
-  f.index = std::move(*OffsetIndex::open_in_memory());
-  const auto before = f.files.paths();
-  const auto opened = f.try_open();
-  REQUIRE_FALSE(opened);
-  CHECK(opened.error().code == ErrorCode::kKafkaStorageError);
-  CHECK(opened.error().message.find(f.segment_path(4) + " is damaged at byte 0 (offset 4)") !=
-        std::string::npos);
-  CHECK(f.files.paths() == before);
-}
-
-TEST_CASE("Damage in a synced segment is a matter for a person after a kill, too: nothing is cut") {
-  SegmentedLog f;
-  REQUIRE(f.log->flush());
-  // Killed: the index forgets what it had only in memory, and there was no close.
+  const bool closed = GENERATE(false, true);
+  const Result<> ended = closed ? f.log->close(kNow) : f.log->flush();
+  REQUIRE(ended);
   f.log.reset();
   f.damage(4);
   f.index = std::move(*OffsetIndex::open_in_memory());
-  f.options.clean_shutdown = false;
   const auto before = f.files.paths();
-  const auto opened = f.try_open();
-  REQUIRE_FALSE(opened);
-  CHECK(opened.error().message.find("although it was synced up to offset 12") != std::string::npos);
+  const Buffer content = f.files.content(f.segment_path(4));
+  REQUIRE(f.try_open(closed));
+  CHECK(f.report.cuts.empty());
+  REQUIRE(f.report.damages.size() == 1);
+  CHECK(f.report.damages[0].file == f.segment_path(4));
+  CHECK(f.report.damages[0].position == 0);
+  CHECK(f.log->log_end_offset() == 12);
   CHECK(f.files.paths() == before);
+  CHECK(f.files.content(f.segment_path(4)) == content);
 }
 
 TEST_CASE("What recovery takes out of the middle of a log is kept beside it") {

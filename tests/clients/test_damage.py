@@ -1,0 +1,79 @@
+"""A scrub finds damage before a reader does; what is damaged isn't served, everything else is."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+
+import confluent_kafka as ck
+import pytest
+from conftest import Topics
+
+from broker import IS_KAFKA, free_port
+from confluent_client import open_consumer
+
+COUNT = 60
+DAMAGED = 25
+WAIT_S = 60
+
+
+@pytest.mark.skipif(IS_KAFKA, reason="Kafka has no scrub")
+def test_a_scrub_finds_damage(own_broker):
+    http = f"127.0.0.1:{free_port()}"
+    broker = own_broker({"log.scrub.interval.ms": "300", "http.listener": http})
+    topics = Topics(broker)
+    topic = topics.create(internal_segment_bytes="1000")
+    producer = ck.Producer({"bootstrap.servers": broker.address})
+    for i in range(COUNT):  # a batch each
+        producer.produce(topic, f"record {i:03}".encode() * 10)
+        producer.flush(30)
+
+    file = _file_of(broker, topic, DAMAGED)
+    content = bytearray(file.read_bytes())
+    at = content.index(f"record {DAMAGED:03}".encode())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+    _wait_for(lambda: "millrace_log_damaged_ranges 1" in _metrics(http))
+    time.sleep(1)  # more passes
+    told = [line for line in broker.log_file.read_text().splitlines() if "A scrub found" in line]
+    assert len(told) == 1
+    assert str(file) in told[0] and f"Offsets {DAMAGED} to {DAMAGED}" in told[0]
+    assert "millrace log verify" in told[0]
+
+    assert _read(broker, topic, 0) == [*range(DAMAGED), ck.KafkaError.INVALID_MSG]
+    assert _read(broker, topic, DAMAGED) == [ck.KafkaError.INVALID_MSG]
+    assert _read(broker, topic, DAMAGED + 1) == list(range(DAMAGED + 1, COUNT))
+
+
+def _read(broker, topic, start) -> list[int]:
+    """Offsets up to the end of the log, or to an error, which is then the last."""
+    consumer = open_consumer(broker.address)
+    consumer.assign([ck.TopicPartition(topic, 0, start)])
+    seen = []
+    try:
+        while not seen or seen[-1] != COUNT - 1:
+            message = consumer.poll(30)
+            assert message is not None, f"nothing more after {seen}"
+            if message.error():
+                return [*seen, message.error().code()]
+            seen.append(message.offset())
+        return seen
+    finally:
+        consumer.close()
+
+
+def _file_of(broker, topic, offset):
+    files = sorted((broker.directory / "data" / "topics" / f"{topic}-0").glob("*.log"))
+    return [f for f in files if int(f.stem) <= offset][-1]
+
+
+def _metrics(address: str) -> str:
+    return urllib.request.urlopen(f"http://{address}/metrics").read().decode()
+
+
+def _wait_for(condition) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

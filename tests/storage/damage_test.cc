@@ -1,0 +1,176 @@
+#include "storage/damage.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/storage/log_fixture.h"
+
+namespace millrace::storage {
+namespace {
+
+using test::batch_of;
+using test::kNow;
+using test::LogFixture;
+using Offsets = std::vector<int64_t>;
+
+// Three synced segments of four batches of one record each: 0 to 3, 4 to 7, 8 to 11.
+struct ThreeSegments : LogFixture {
+  const size_t batch_bytes = batch_of(1).size();
+
+  ThreeSegments() {
+    options.config.segment_bytes = static_cast<int32_t>(batch_bytes * 4);
+    open();
+    for (int i = 0; i < 12; ++i) append(batch_of(1));
+    REQUIRE(log->segment_count() == 3);
+    REQUIRE(log->flush());
+  }
+  // Of the batch with this offset: its last byte, or the first of its length.
+  void damage_records(int64_t offset) { flip(offset, batch_bytes - 1); }
+  void damage_length(int64_t offset) { flip(offset, 8); }
+
+  std::vector<DamagedRange> survey(const SealedSegment& segment, int64_t step = 1 << 20) {
+    SegmentSurvey survey(*files.open(segment.path, OpenMode::kRead), segment);
+    int steps = 1;
+    while (survey.advance(step)) ++steps;
+    if (step < segment.size) CHECK(steps > 1);
+    CHECK(survey.position() == segment.size);
+    return survey.damages();
+  }
+  void scrub() {
+    for (const SealedSegment& segment : log->sealed_segments()) {
+      for (const DamagedRange& range : survey(segment)) CHECK(log->note_damage(segment, range));
+    }
+  }
+  // Offsets that can be read one by one; the others must be refused as damaged.
+  Offsets readable() const {
+    Offsets offsets;
+    for (int64_t offset = log->log_start_offset(); offset < log->log_end_offset(); ++offset) {
+      const auto slice = log->read(offset, log->log_end_offset(), 1 << 20, true);
+      if (!slice) {
+        CHECK(slice.error().code == ErrorCode::kCorruptMessage);
+        continue;
+      }
+      // Everything that is sent is sound.
+      const Buffer bytes = bytes_of(*slice);
+      const auto walked = protocol::for_each_batch(bytes, [](const protocol::BatchHeader&, Bytes batch) {
+        CHECK(protocol::crc_matches(batch));
+        return true;
+      });
+      CHECK(walked);
+      CHECK(protocol::peek_batch_header(bytes)->base_offset == offset);
+      offsets.push_back(offset);
+    }
+    return offsets;
+  }
+
+ private:
+  void flip(int64_t offset, size_t byte) {
+    Buffer& content = files.content(segment_path(offset / 4 * 4));
+    content[static_cast<size_t>(offset % 4) * batch_bytes + byte] ^= std::byte{0x40};
+  }
+};
+
+TEST_CASE("A survey finds nothing in sound segments, and looks at all but the active one") {
+  ThreeSegments f;
+  const auto sealed = f.log->sealed_segments();
+  REQUIRE(sealed.size() == 2);
+  CHECK(sealed[0].base_offset == 0);
+  CHECK(sealed[0].end_offset == 4);
+  CHECK(sealed[1].size == static_cast<int64_t>(f.batch_bytes * 4));
+  for (const SealedSegment& segment : sealed) {
+    CHECK(f.survey(segment).empty());
+    CHECK(f.survey(segment, 10).empty());
+  }
+}
+
+TEST_CASE("What isn't synced is no matter for a survey: recovery looks at it") {
+  ThreeSegments f;
+  f.append(batch_of(1));
+  REQUIRE(f.log->segment_count() == 4);
+  CHECK(f.log->sealed_segments().size() == 3);
+  for (int i = 0; i < 4; ++i) f.append(batch_of(1));
+  CHECK(f.log->sealed_segments().size() == 3);
+}
+
+TEST_CASE("A damaged batch is refused, and everything before and behind it is served") {
+  ThreeSegments f;
+  const int64_t offset = GENERATE(range<int64_t>(0, 8));
+  INFO("offset " << offset);
+  f.damage_records(offset);
+  f.scrub();
+  CHECK(f.log->damages().count() == 1);
+  Offsets expected;
+  for (int64_t i = 0; i < 12; ++i)
+    if (i != offset) expected.push_back(i);
+  CHECK(f.readable() == expected);
+}
+
+TEST_CASE("Behind a damaged length the rest of the segment is refused") {
+  ThreeSegments f;
+  const int64_t offset = GENERATE(range<int64_t>(0, 8));
+  INFO("offset " << offset);
+  f.damage_length(offset);
+  f.scrub();
+  Offsets expected;
+  for (int64_t i = 0; i < 12; ++i)
+    if (i < offset || i >= offset / 4 * 4 + 4) expected.push_back(i);
+  CHECK(f.readable() == expected);
+}
+
+TEST_CASE("Neighbouring damages are one range, distant ones two") {
+  ThreeSegments f;
+  f.damage_records(1);
+  f.damage_records(2);
+  const auto first = f.survey(f.log->sealed_segments()[0]);
+  REQUIRE(first.size() == 1);
+  CHECK(first[0].first_offset == 1);
+  CHECK(first[0].end_offset == 3);
+  CHECK(first[0].position == static_cast<int64_t>(f.batch_bytes));
+  CHECK(describe(first[0], "orders-3").find("Offsets 1 to 2 of orders-3") != std::string::npos);
+  f.damage_records(4);
+  f.damage_records(7);
+  const auto second = f.survey(f.log->sealed_segments()[1]);
+  REQUIRE(second.size() == 2);
+  CHECK(second[0].end_offset == 5);
+  CHECK(second[1].first_offset == 7);
+  CHECK(second[1].end_offset == 8);
+}
+
+TEST_CASE("Damage counts once, and not for a segment that has changed meanwhile") {
+  ThreeSegments f;
+  f.damage_records(1);
+  const SealedSegment segment = f.log->sealed_segments()[0];
+  const DamagedRange range = f.survey(segment)[0];
+  SealedSegment other = segment;
+  ++other.size;
+  CHECK_FALSE(f.log->note_damage(other, range));
+  CHECK(f.log->note_damage(segment, range));
+  CHECK_FALSE(f.log->note_damage(segment, range));
+  REQUIRE(f.log->delete_records(2));
+  CHECK(f.log->damages().empty());
+  CHECK_FALSE(f.log->note_damage(segment, range));
+}
+
+TEST_CASE("A start without the index finds damage in synced data, refuses it and serves the rest") {
+  ThreeSegments f;
+  const bool length = GENERATE(false, true);
+  INFO((length ? "a length" : "records"));
+  length ? f.damage_length(5) : f.damage_records(5);
+  const auto before = f.files.paths();
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.kill_and_open();
+  CHECK(f.report.cuts.empty());
+  REQUIRE(f.report.damages.size() == 1);
+  CHECK(f.report.damages[0].file == f.segment_path(4));
+  CHECK(f.report.damages[0].position == static_cast<int64_t>(f.batch_bytes));
+  CHECK(f.report.damages[0].first_offset == 5);
+  CHECK(f.report.damages[0].end_offset == (length ? 8 : 6));
+  CHECK(f.readable() ==
+        (length ? Offsets{0, 1, 2, 3, 4, 8, 9, 10, 11} : Offsets{0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11}));
+  // Nothing was changed, and the log goes on.
+  CHECK(f.files.paths() == before);
+  CHECK(f.append(batch_of(1)).base_offset == 12);
+}
+
+}  // namespace
+}  // namespace millrace::storage
