@@ -35,8 +35,8 @@ class LeaderEpochs {
   LeaderEpochs(FileSystem& files, std::string directory);
 
   // Notes that `epoch` begins at `start_offset`; entries that contradict this go away. Nothing changes when
-  // the latest epoch is this one already. Errors: kKafkaStorageError when the checkpoint can't be written
-  // (the memory has the new entry all the same, and the next write repeats it).
+  // the latest epoch is this one already, or when the checkpoint can't be written: kKafkaStorageError, and
+  // the next attempt writes it.
   Result<> assign(int32_t epoch, int64_t start_offset);
   // Drops epochs that begin at or beyond `end_offset`.
   Result<> truncate_from_end(int64_t end_offset);

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <map>
 
+#include "storage/journal_directory.h"
 #include "storage/log_directory.h"
 #include "storage/segment.h"
 
 namespace millrace::storage {
 namespace {
+
+constexpr size_t kJournalFileLimit = size_t{1} << 30;
 
 using protocol::BatchHeader;
 using protocol::RecordView;
@@ -187,6 +190,33 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
           check_index(*index, {{*topic_id, name->partition}, *base_offset}, path, inspector, report);
       if (!checked) return std::unexpected(checked.error());
     }
+  }
+  return report;
+}
+
+Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& path,
+                                         const InspectionVisitor& visitor) {
+  const auto content = read_file(files, path, kJournalFileLimit);
+  if (!content) return std::unexpected(content.error());
+  const JournalFileContent journal = parse_journal_file(*content);
+  InspectionReport report;
+  report.bytes = static_cast<int64_t>(content->size());
+  int64_t position = 0;
+  for (const JournalGroup& group : journal.groups) {
+    for (const JournalEntry& entry : group.entries) {
+      const auto header = protocol::read_batch_header(entry.batch);
+      if (!header) continue;  // a sound group has none such
+      ++report.batches;
+      report.records += header->record_count;
+      report.max_timestamp_ms = std::max(report.max_timestamp_ms, header->max_timestamp_ms);
+      if (visitor.on_batch && !visitor.on_batch(path, {*header, position})) return report;
+    }
+    position += static_cast<int64_t>(group.size_bytes);
+  }
+  // The first group may be torn, with those of an earlier use behind it.
+  if (journal.damaged_at > 0) {
+    report.damages.push_back(
+        {path, journal.damaged_at, -1, "a group whose checksums are wrong, with later groups behind it"});
   }
   return report;
 }

@@ -60,4 +60,10 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
                                            const OffsetIndex* index, const InspectionOptions& options,
                                            const InspectionVisitor& visitor = {});
 
+// Inspects a journal file: the groups that its last user wrote, whose batches are counted and shown (no
+// records). Damage is what stands before a later group; that the last group is torn is no damage, it was
+// never acknowledged. Positions are those of groups. Errors as above.
+Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& path,
+                                         const InspectionVisitor& visitor = {});
+
 }  // namespace millrace::storage

@@ -385,7 +385,8 @@ Result<> Log::load_epochs(RecoveryReport& report) {
     }
     if (auto rebuilt = epochs_.rebuild(std::move(entries)); !rebuilt) return rebuilt;
   }
-  return epochs_.truncate_from_end(log_end_offset_);
+  // One that begins at the end has no records yet, and is right.
+  return epochs_.truncate_from_end(log_end_offset_ + 1);
 }
 
 // From the latest snapshot that is of this log, and the batches behind it.

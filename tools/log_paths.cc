@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "storage/directory_lock.h"
+#include "storage/journal_directory.h"
 #include "storage/log_directory.h"
 #include "storage/segment.h"
 
@@ -40,6 +41,8 @@ FoundIndex open_index(storage::FileSystem& files, const std::string& data_direct
   notes.push_back(fmt::format("{}: index not readable: {}", path, opened.error().message));
   return {};
 }
+
+bool is_journal(std::string_view path) { return path.ends_with(storage::JournalDirectory::kSuffix); }
 
 bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
   for (const storage::DirectoryEntry& entry : entries) {
@@ -103,9 +106,24 @@ Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::st
           path));
 }
 
+Result<std::vector<LogPath>> find_journals(storage::FileSystem& files, const std::string& path) {
+  const std::string directory = without_trailing_slashes(path) + "/journal";
+  const Result<bool> there = files.exists(directory);
+  if (!there) return std::unexpected(there.error());
+  std::vector<LogPath> journals;
+  if (!*there) return journals;
+  const auto entries = files.list(directory);
+  if (!entries) return std::unexpected(entries.error());
+  for (const storage::DirectoryEntry& entry : *entries) {
+    if (is_journal(entry.name)) journals.push_back({.path = directory + "/" + entry.name});
+  }
+  return journals;
+}
+
 Result<storage::InspectionReport> inspect(storage::FileSystem& files, const LogPath& log,
                                           const storage::InspectionOptions& options,
                                           const storage::InspectionVisitor& visitor) {
+  if (is_journal(log.path)) return storage::inspect_journal(files, log.path, visitor);
   if (!log.is_directory) return storage::inspect_segment(files, log.path, options, visitor);
   return storage::inspect_partition(files, log.path, log.index.get(), options, visitor);
 }

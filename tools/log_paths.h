@@ -30,7 +30,10 @@ struct LogPath {
 Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::string& path,
                                        std::vector<std::string>& notes);
 
-// inspect_segment or inspect_partition, as the path is.
+// The journal files of the data directory at `path`; none for any other path.
+Result<std::vector<LogPath>> find_journals(storage::FileSystem& files, const std::string& path);
+
+// inspect_segment, inspect_partition or inspect_journal, as the path is.
 Result<storage::InspectionReport> inspect(storage::FileSystem& files, const LogPath& log,
                                           const storage::InspectionOptions& options,
                                           const storage::InspectionVisitor& visitor);

@@ -127,10 +127,17 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
                                     .journal = &journal,
                                     .journaled = log_directory.journals().recovered(opening.id)},
                                    &opening.report);
-  if (!opening.log || (*opening.log)->recovery_point() >= (*opening.log)->log_end_offset()) return;
+  if (!opening.log) return;
+  storage::Log& log = **opening.log;
+  // The first append would else do it, and hold up the shard until it is synced.
+  if (log.log_end_offset() == log.log_start_offset() && !log.leader_epochs().latest_epoch()) {
+    const auto assigned = log.leader_epochs().assign(opening.leader_epoch, log.log_end_offset());
+    if (!assigned) opening.log = std::unexpected(assigned.error());
+  }
+  if (!opening.log || log.recovery_point() >= log.log_end_offset()) return;
   // What a killed process left in the page cache is shown to consumers from now on, so it must be on disk,
   // too.
-  if (auto flushed = (*opening.log)->flush(); !flushed) opening.log = std::unexpected(flushed.error());
+  if (auto flushed = log.flush(); !flushed) opening.log = std::unexpected(flushed.error());
 }
 
 // Said once, not at every try; and a full disk, which keeps out many at a time, with the first of them.

@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "protocol/batch_builder.h"
 #include "storage/directory_lock.h"
+#include "storage/journal_format.h"
 #include "tools/command_line.h"
 
 using namespace millrace;
@@ -123,4 +125,46 @@ TEST_CASE("verify shows no table when there was nothing to check") {
   CHECK(verified.out.empty());
   CHECK(verified.err == "millrace log verify: /nonexistent/path: no such file or directory\n");
   CHECK(run({"log", "verify", "/nonexistent/path", "--output", "json"}).out == "[]\n");
+}
+
+namespace {
+
+// So many groups of one batch each, a block long.
+std::string journal_file(uint64_t groups) {
+  protocol::BatchBuilder batch{{}};
+  batch.append(std::nullopt, as_bytes("value"), {}, 1);
+  const auto built = batch.build();
+  REQUIRE(built);
+  std::string content;
+  for (uint64_t number = 1; number <= groups; ++number) {
+    storage::JournalGroupBuilder group;
+    group.add({}, 0, *built);
+    content += as_text(group.seal({7, number}));
+  }
+  REQUIRE(content.size() == groups * storage::kJournalBlockBytes);
+  return content;
+}
+
+}  // namespace
+
+TEST_CASE("verify reads the journal of a data directory, and finds damage before later groups") {
+  const DataDirectory data;
+  const std::string path = data.path + "/journal/00000001.journal";
+  std::filesystem::create_directory(data.path + "/journal");
+  std::string content = journal_file(3);
+  std::ofstream(path) << content;
+  const Run sound = run({"log", "verify", data.path.c_str()});
+  CHECK(sound.code == kExitDone);
+  CHECK(sound.err.empty());
+  CHECK(sound.out.find(path) != std::string::npos);
+  // The last group may be torn: it was never acknowledged.
+  content[2 * storage::kJournalBlockBytes + 100] ^= 1;
+  std::ofstream(path) << content;
+  CHECK(run({"log", "verify", path.c_str()}).code == kExitDone);
+  content = journal_file(3);
+  content[storage::kJournalBlockBytes + 100] ^= 1;
+  std::ofstream(path) << content;
+  const Run damaged = run({"log", "verify", data.path.c_str()});
+  CHECK(damaged.code == kExitFailed);
+  CHECK(damaged.err.find(path + ": at byte 4096: a group whose checksums are wrong") != std::string::npos);
 }

@@ -84,12 +84,14 @@ int run(const Arguments& arguments, Console& console) {
   };
   for (const std::string& path : arguments.all("path")) {
     std::vector<std::string> notes;
-    const Result<std::vector<LogPath>> logs = find_logs(files, path, notes);
+    Result<std::vector<LogPath>> logs = find_logs(files, path, notes);
     for (const std::string& note : notes) complain(note);
-    if (!logs) {
-      complain(logs.error().message);
+    const Result<std::vector<LogPath>> journals = find_journals(files, path);
+    if (!logs || !journals) {
+      complain(!logs ? logs.error().message : journals.error().message);
       continue;
     }
+    logs->insert(logs->end(), journals->begin(), journals->end());
     if (!logs->front().index_in_use.empty()) {
       progress.clear();
       console.note(logs->front().index_in_use + " and was not checked");
@@ -124,11 +126,13 @@ int run(const Arguments& arguments, Console& console) {
 Command log_verify_command() {
   return {
       .path = "log verify",
-      .summary = "Check logs offline: checksums, offsets, records, index",
+      .summary = "Check logs offline: checksums, offsets, records, index, journal",
       .details =
-          "PATH is a segment file, a partition's directory, or a data directory with all partitions in it; "
-          "Kafka's work\n"
-          "too. It only reads. Below a running broker the end of a log may look torn, and the index is not "
+          "PATH is a segment file, a partition's directory, a journal file, or a data directory with all of "
+          "these in it;\n"
+          "Kafka's work too. It only reads. Below a running broker the end of a log may look torn, and the "
+          "index "
+          "is not\n"
           "checked.\n"
           "Exit code 1 when anything is damaged.\n",
       .options =
