@@ -61,11 +61,27 @@ LeaderEpochs::LeaderEpochs(FileSystem& files, std::string directory)
   }
 }
 
-Result<> LeaderEpochs::store() const {
+std::string LeaderEpochs::text() const {
   std::string text = fmt::format("0\n{}\n", entries_.size());
   for (const EpochEntry& entry : entries_)
     fmt::format_to(std::back_inserter(text), "{} {}\n", entry.epoch, entry.start_offset);
-  return replace_file(files_, fmt::format("{}/{}", directory_, kFileName), as_bytes(text));
+  return text;
+}
+
+Result<> LeaderEpochs::store() const {
+  return replace_file(files_, fmt::format("{}/{}", directory_, kFileName), as_bytes(text()));
+}
+
+Result<> LeaderEpochs::begin(int32_t epoch, int64_t start_offset) {
+  const auto file = files_.open(fmt::format("{}/{}", directory_, kFileName), OpenMode::kCreate);
+  if (!file) return std::unexpected(file.error());
+  if (auto emptied = (*file)->truncate(0); !emptied) return emptied;
+  entries_ = {{epoch, start_offset}};
+  const std::string content = text();
+  const Bytes pieces[] = {as_bytes(content)};
+  auto written = (*file)->write_at(pieces, 0);
+  if (!written) entries_.clear();
+  return written;
 }
 
 Result<> LeaderEpochs::assign(int32_t epoch, int64_t start_offset) {

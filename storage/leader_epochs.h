@@ -38,6 +38,9 @@ class LeaderEpochs {
   // the latest epoch is this one already, or when the checkpoint can't be written: kKafkaStorageError, and
   // the next attempt writes it.
   Result<> assign(int32_t epoch, int64_t start_offset);
+  // The same for the first epoch of a new log, without a sync: what a crash leaves of the file either parses
+  // or is rebuilt from the few batches that there are.
+  Result<> begin(int32_t epoch, int64_t start_offset);
   // Drops epochs that begin at or beyond `end_offset`.
   Result<> truncate_from_end(int64_t end_offset);
   // Lets the oldest epoch that still has records begin at `start_offset`, and drops those before it.
@@ -57,6 +60,7 @@ class LeaderEpochs {
   const std::string& load_problem() const { return load_problem_; }
 
  private:
+  std::string text() const;
   Result<> store() const;
 
   FileSystem& files_;

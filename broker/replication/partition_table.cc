@@ -130,9 +130,9 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
   if (!opening.log) return;
   storage::Log& log = **opening.log;
   // The first append would else do it, and hold up the shard until it is synced.
-  if (log.log_end_offset() == log.log_start_offset() && !log.leader_epochs().latest_epoch()) {
-    const auto assigned = log.leader_epochs().assign(opening.leader_epoch, log.log_end_offset());
-    if (!assigned) opening.log = std::unexpected(assigned.error());
+  if (directory.is_new && opening.leader_epoch >= 0) {
+    const auto begun = log.leader_epochs().begin(opening.leader_epoch, log.log_end_offset());
+    if (!begun) opening.log = std::unexpected(begun.error());
   }
   if (!opening.log || log.recovery_point() >= log.log_end_offset()) return;
   // What a killed process left in the page cache is shown to consumers from now on, so it must be on disk,

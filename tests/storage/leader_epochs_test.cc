@@ -29,6 +29,18 @@ TEST_CASE("An epoch that could not be stored is not there, and is stored at the 
   CHECK(LeaderEpochs(files, kDirectory).entries() == Entries{{2, 5}, {4, 11}});
 }
 
+TEST_CASE("The first epoch of a new log is stored without a sync, and the next one with it") {
+  FaultFileSystem files;
+  files.faults.fail_sync = true;
+  LeaderEpochs epochs(files, kDirectory);
+  REQUIRE(epochs.begin(3, 0));
+  CHECK(LeaderEpochs(files, kDirectory).entries() == Entries{{3, 0}});
+  REQUIRE(epochs.assign(3, 0));
+  files.faults.fail_sync = false;
+  REQUIRE(epochs.assign(4, 7));
+  CHECK(LeaderEpochs(files, kDirectory).entries() == Entries{{3, 0}, {4, 7}});
+}
+
 TEST_CASE("OffsetForLeaderEpoch's answers, case by case (KIP-101, KIP-279)") {
   FaultFileSystem files;
   LeaderEpochs epochs(files, kDirectory);
