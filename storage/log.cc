@@ -330,6 +330,8 @@ void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
 }
 
 void Log::store_producers(int64_t offset, Bytes snapshot) {
+  // It may be of damaged batches, and would still be believed when they are restored.
+  if (!damages_.empty()) return;
   if (index_.add_producers(options_.id, offset, snapshot)) producers_stored_at_ = offset;
 }
 

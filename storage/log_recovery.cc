@@ -224,9 +224,11 @@ Result<> Log::load_segment(const FoundSegment& found, std::optional<int64_t> nex
   if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {
+    const size_t damages_before = damages_.count();
     if (auto scanned = scan(*segment, found.size, next_base, report, cut); !scanned) return scanned;
     if (next_base && !cut) {
-      segment->seal(true);
+      // One that is damaged is looked at again at each start: it may have been restored.
+      if (damages_.count() == damages_before) segment->seal(true);
       segment->release_file();
     }
   }
@@ -272,12 +274,25 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   return (*file)->sync_data();
 }
 
-// Goes on behind damage in data that had been synced, as far as it can be told where the next batch begins.
+// Goes on behind damage in data that had been synced, as far as it can be told where the next batch begins;
+// not in the last segment, which is an error.
 // Nothing is cut: offsets that aren't found are known to be damaged from now on. Damage that the result tells
 // lies in data that was never known to be synced.
 Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int64_t file_size,
                                          std::optional<int64_t> next_base, ScanResult scanned,
                                          RecoveryReport& report) {
+  if (!next_base) {
+    // Records are to be appended behind it, so somebody has to say what is to become of it.
+    return fail(
+        ErrorCode::kKafkaStorageError,
+        fmt::format(
+            "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
+            "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
+            "what "
+            "is before the damage, move this file away",
+            file.path(), scanned.valid_bytes, segment.next_offset(), checkpointed_recovery_point_,
+            scanned.damage, options_.directory));
+  }
   DamagedRange range;
   const auto close = [&](int64_t end_offset) {
     if (range.file.empty()) return;
@@ -290,23 +305,10 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
       range = {segment.next_offset(), 0, file.path(), scanned.valid_bytes, scanned.damage};
     BatchCursor cursor(file, scanned.valid_bytes, file_size);
     const auto at = cursor.next();
-    const bool has_length =
-        at && *at &&
-        header_damage((*at)->header, segment.next_offset(), file_size - scanned.valid_bytes).empty() &&
-        (*at)->header.last_offset() < next_base.value_or(checkpointed_recovery_point_);
-    if (!has_length && next_base) {
+    if (!at || !*at || (*at)->header.last_offset() >= *next_base ||
+        !header_damage((*at)->header, segment.next_offset(), file_size - scanned.valid_bytes).empty()) {
       scanned.damage.clear();
       break;
-    }
-    if (!has_length) {
-      return fail(
-          ErrorCode::kKafkaStorageError,
-          fmt::format(
-              "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
-              "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
-              "what is before the damage, move this file away",
-              file.path(), range.position, range.first_offset, checkpointed_recovery_point_, range.what,
-              options_.directory));
     }
     // It keeps its place among the batches; nothing else of it counts.
     BatchHeader header = (*at)->header;
@@ -319,7 +321,8 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
     if (!rest) return rest;
     scanned = std::move(*rest);
   }
-  close(next_base.value_or(segment.next_offset()));
+  // What follows damage that was never synced is cut.
+  close(scanned.damage.empty() ? *next_base : segment.next_offset());
   return scanned;
 }
 

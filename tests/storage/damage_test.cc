@@ -172,27 +172,34 @@ TEST_CASE("A start without the index finds damage in synced data, refuses it and
   CHECK(f.append(batch_of(1)).base_offset == 12);
 }
 
-TEST_CASE(
-    "Damage in synced data of the active segment: skipped where that can be, else a matter for a person") {
+TEST_CASE("Damage in synced data of the active segment is a matter for a person: nothing is cut") {
   ThreeSegments f;
   // Has the checkpoint say that everything is synced.
   REQUIRE(f.log->delete_records(1));
-  const bool length = GENERATE(false, true);
-  INFO((length ? "a length" : "records"));
-  length ? f.damage_length(9) : f.damage_records(9);
+  f.damage_records(9);
   const Buffer content = f.files.content(f.segment_path(8));
   f.log.reset();
   f.index = std::move(*OffsetIndex::open_in_memory());
   const auto opened = f.try_open();
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().message.find("although it was synced up to offset 12") != std::string::npos);
   CHECK(f.files.content(f.segment_path(8)) == content);
-  if (length) {
-    REQUIRE_FALSE(opened);
-    CHECK(opened.error().message.find("although it was synced up to offset 12") != std::string::npos);
-    return;
-  }
-  REQUIRE(opened);
-  CHECK(f.readable() == Offsets{1, 2, 3, 4, 5, 6, 7, 8, 10, 11});
-  CHECK(f.append(batch_of(1)).base_offset == 12);
+}
+
+TEST_CASE("A restored file is served again from the next start on, and damage is found again until then") {
+  ThreeSegments f;
+  f.damage_records(5);
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.kill_and_open();
+  f.close_and_open();
+  CHECK(f.report.damages.size() == 1);
+  f.damage_records(5);  // the same bit: as it was
+  f.close_and_open();
+  CHECK(f.report.damages.empty());
+  CHECK(f.readable().size() == 12);
+  f.close_and_open();
+  CHECK(f.report.segments_scanned == 0);
 }
 
 }  // namespace

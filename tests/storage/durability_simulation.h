@@ -217,13 +217,17 @@ class DurabilitySimulation {
       disk_fails_ = has_trouble_ && chance(10);
       disk_full_ = has_trouble_ && chance(10);
       const auto opened = shard_.open(clean);
-      if (!crashed_ && opened) {
+      const bool refuses_range = !crashed_ && opened && damage_ && refuses_what_is_damaged();
+      if (!crashed_ && opened && !refuses_range) {
         count("start");
         break;
       }
       const bool may_fail = crashed_ || in_trouble() || damage_;
       require(may_fail, "no start: {}", opened ? "" : opened.error().message);
-      count(crashed_ ? "crash in a start" : damage_ ? "refused start of damaged data" : "failed start");
+      count(crashed_        ? "crash in a start"
+            : refuses_range ? "refused damaged range"
+            : damage_       ? "refused start of damaged data"
+                            : "failed start");
       if (damage_ && !crashed_) repair();
       clean = false;
       const After next = end_life();
@@ -579,6 +583,22 @@ class DurabilitySimulation {
       if (damage.position < content->size()) (*content)[damage.position] ^= damage.flipped;
     }
   }
+  // Whether a log has found damage in synced data, which must then not be read.
+  bool refuses_what_is_damaged() {
+    bool refuses = false;
+    for (size_t i = 0; i < kPartitions; ++i) {
+      for (int64_t offset = log(i).log_start_offset(); offset < log(i).log_end_offset(); ++offset) {
+        const DamagedRange* range = log(i).damages().covering(offset);
+        if (range == nullptr) continue;
+        refuses = true;
+        const auto read = log(i).read(offset, log(i).log_end_offset(), 1, true);
+        require(!read && read.error().code == ErrorCode::kCorruptMessage, "{} serves damaged offset {}",
+                log(i).name(), offset);
+      }
+    }
+    return refuses;
+  }
+
   // What a person does: restores the file.
   void repair() {
     if (files_.has(damage_->path)) flip(*damage_);
