@@ -122,13 +122,29 @@ void append(Services& services, ShardParts& parts) {
   }
 }
 
+// On the shard of the parts, which leaves them without their partition.
 runtime::Task<> wait_acknowledged(ShardParts& parts, Acks acks, int32_t timeout_ms) {
   const int64_t deadline_ns = parts.shard->clock().deadline_in_ms(std::max(timeout_ms, 0));
   for (Part& part : parts.parts) {
     const auto partition = std::move(part.partition);
-    if (!part.appended) continue;
+    // The first of a request's parts waits for the sync; it seldom leaves anything to wait for to the others.
+    if (!part.appended || acks == Acks::kNone) continue;
+    if (partition->high_watermark() > part.appended->last_offset) continue;
     part.acknowledged =
         co_await partition->wait_acknowledged(part.appended->last_offset + 1, acks, deadline_ns);
+  }
+}
+
+// Every shard has appended, or is about to, before the first of them is waited for.
+runtime::Task<> append_on_shards(Services& services, std::vector<ShardParts>& by_shard, Acks acks,
+                                 int32_t timeout_ms) {
+  std::vector<runtime::Shard*> shards;
+  for (const ShardParts& parts : by_shard) shards.push_back(parts.shard);
+  auto append_parts = [&services, &by_shard](size_t i) { append(services, by_shard[i]); };
+  co_await runtime::fan_out(shards, append_parts);
+  for (ShardParts& parts : by_shard) {
+    auto wait = [&parts, acks, timeout_ms] { return wait_acknowledged(parts, acks, timeout_ms); };
+    co_await parts.shard->call(wait);
   }
 }
 
@@ -233,25 +249,15 @@ runtime::Task<> produce(Context& context, const ProduceRequest& request, Produce
     sorter.add(request.topic_data[i], response.responses[i]);
   std::vector<ShardParts> by_shard = sorter.take();
 
-  std::vector<runtime::Shard*> shards;
-  for (const ShardParts& parts : by_shard) shards.push_back(parts.shard);
-  Services& services = context.services;
-  auto append_parts = [&services, &by_shard](size_t i) { append(services, by_shard[i]); };
-  co_await runtime::fan_out(shards, append_parts);
-
   const auto acks = static_cast<Acks>(request.acks);
-  for (ShardParts& parts : by_shard) {
-    if (acks == Acks::kNone) {
-      auto release = [&parts] {
-        for (Part& part : parts.parts) part.partition = nullptr;
-      };
-      co_await parts.shard->call(release);
-    } else {
-      auto wait = [&parts, acks, timeout_ms = request.timeout_ms] {
-        return wait_acknowledged(parts, acks, timeout_ms);
-      };
-      co_await parts.shard->call(wait);
-    }
+  if (by_shard.size() == 1 && by_shard.front().shard->is_current()) {
+    // The usual case, with fewer coroutines.
+    append(context.services, by_shard.front());
+    co_await wait_acknowledged(by_shard.front(), acks, request.timeout_ms);
+  } else {
+    co_await append_on_shards(context.services, by_shard, acks, request.timeout_ms);
+  }
+  for (const ShardParts& parts : by_shard) {
     for (const Part& part : parts.parts) answer(context, part);
   }
   if (acks == Acks::kNone) answer_by_silence(context, response);
