@@ -48,6 +48,8 @@ struct LogOptions {
   int64_t now_ms = 0;
   // Whether the data directory was closed cleanly (LogDirectory::clean_shutdown): the index is then believed.
   bool clean_shutdown = false;
+  // Whether the caller syncs the directory before anything is appended (LogDirectory::sync_new).
+  bool is_new = false;
   int64_t producer_expiration_ms = 86'400'000;  // producer.id.expiration.ms
   Journal* journal = nullptr;                   // of the log's shard; null: segments are synced at once
   std::span<const JournaledBatch> journaled;    // what a killed broker's journal has for this log

@@ -77,6 +77,10 @@ Result<> Log::load(RecoveryReport& report) {
   }
   if (segments_.empty()) {
     if (auto added = add_segment(log_start_offset_, options_.now_ms); !added) return added;
+    // Nothing would tell a start that the first segment is missing.
+    if (!options_.is_new) {
+      if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
+    }
   }
   log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
   log_end_offset_ = recovery_point_ = segments_.active().next_offset();

@@ -123,6 +123,7 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
                                     .config = config,
                                     .now_ms = shard_.clock().now_ms(),
                                     .clean_shutdown = log_directory.clean_shutdown(),
+                                    .is_new = directory.is_new,
                                     .producer_expiration_ms = expiration_ms,
                                     .journal = &journal,
                                     .journaled = log_directory.journals().recovered(opening.id)},
