@@ -21,7 +21,7 @@ std::optional<Journal::Write> Journal::take() {
     return std::nullopt;
   }
   std::swap(staging_, writing_);
-  const Bytes bytes = writing_.seal({run_, next_number_++});
+  const Bytes bytes = writing_.seal({{run_, next_number_++}, needed_from_});
   if (!fits_current(bytes.size())) {
     if (current_) full_.push_back(std::move(current_));
     current_ = std::move(spare_);

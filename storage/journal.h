@@ -59,6 +59,8 @@ class Journal {
   // Files with nothing but groups taken so far. A checkpoint takes them at its start, and gives them back at
   // its end with reuse().
   std::vector<std::shared_ptr<File>> take_full();
+  // What was staged before next_position() was `position` is in synced segments: a start needn't read it.
+  void set_needed_from(const JournalPosition& position) { needed_from_ = position.number; }
   bool has_full() const { return !full_.empty(); }
   // Keeps a file if it needs one; else returns it, for JournalDirectory::give_back.
   std::shared_ptr<File> reuse(std::shared_ptr<File> file);
@@ -71,6 +73,7 @@ class Journal {
   const uint64_t run_;
   const int64_t file_bytes_;
   uint64_t next_number_ = 1;
+  uint64_t needed_from_ = 1;
   JournalGroupBuilder staging_;
   JournalGroupBuilder writing_;
   std::shared_ptr<File> current_;

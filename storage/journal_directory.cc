@@ -33,14 +33,14 @@ JournalFileContent parse_journal_file(Bytes content) {
   JournalFileContent found;
   std::optional<int64_t> hole;
   for (size_t at = 0; at + kJournalBlockBytes <= content.size();) {
-    const auto position = peek_journal_position(content.subspan(at));
+    const auto header = peek_journal_header(content.subspan(at));
     const JournalPosition last = found.groups.empty() ? JournalPosition{} : found.groups.back().position;
     // What an earlier use of the file left: groups of an earlier run, or with lower numbers. And what an
     // earlier run left isn't reached by a later one that ended before it.
-    const bool is_stale =
-        position && !found.groups.empty() && (position->run != last.run || position->number <= last.number);
+    const bool is_stale = header && !found.groups.empty() &&
+                          (header->position.run != last.run || header->position.number <= last.number);
     if (is_stale) break;
-    auto group = position ? parse_journal_group(content.subspan(at)) : std::nullopt;
+    auto group = header ? parse_journal_group(content.subspan(at)) : std::nullopt;
     if (!group) {
       if (!hole) hole = static_cast<int64_t>(at);
       at += kJournalBlockBytes;
@@ -71,20 +71,19 @@ Result<> JournalDirectory::load(bool read) {
     last_file_ = std::max(last_file_, *number);
     paths.push_back(path_ + "/" + entry.name);
   }
+  std::vector<FoundFile> found;
   for (const std::string& path : paths) {
-    if (read) {
-      if (auto done = read_file_at(path); !done) return done;
-      continue;
-    }
-    // After a clean stop only the runs matter: the first group of a file is of the latest one in it.
     const auto file = files_.open(path, OpenMode::kRead);
     if (!file) return std::unexpected(file.error());
     Buffer block(kJournalBlockBytes);
     const auto got = (*file)->read_at(block, 0);
     if (!got) return std::unexpected(got.error());
-    if (const auto position = peek_journal_position(Bytes(block).first(*got))) {
-      last_run_ = std::max(last_run_, position->run);
-    }
+    found.push_back({path, peek_journal_header(Bytes(block).first(*got))});
+    // The first group of a file is of the latest run in it.
+    if (found.back().first) last_run_ = std::max(last_run_, found.back().first->position.run);
+  }
+  if (read) {
+    if (auto done = read_needed(std::move(found)); !done) return done;
   }
   (read ? unreleased_ : free_paths_) = std::move(paths);
   for (auto& [partition, batches] : recovered_) {
@@ -95,7 +94,32 @@ Result<> JournalDirectory::load(bool read) {
   return {};
 }
 
-Result<> JournalDirectory::read_file_at(const std::string& path) {
+// A run's files from the latest on, until one has only groups that were checkpointed by the time of the
+// latest group. What begins without a sound group is read, too: a torn group may stand before what is needed.
+Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
+  const auto position_of = [](const FoundFile& file) {
+    return file.first ? file.first->position : JournalPosition{};
+  };
+  std::sort(found.begin(), found.end(),
+            [&](const auto& a, const auto& b) { return position_of(a) > position_of(b); });
+  JournalHeader latest;
+  uint64_t next_number = 0;  // where the file used after this one begins
+  for (const FoundFile& file : found) {
+    const JournalPosition position = position_of(file);
+    const bool same_run = file.first && position.run == latest.position.run;
+    const bool is_needed = !same_run || next_number > latest.needed_from;
+    if (is_needed) {
+      const auto last = read_file_at(file.path);
+      if (!last) return std::unexpected(last.error());
+      if (!same_run) latest = *last;
+    }
+    next_number = position.number;
+  }
+  return {};
+}
+
+// Returns what the last group says; zeros without any.
+Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
   auto content = read_file(files_, path, static_cast<size_t>(file_bytes_));
   if (!content) return std::unexpected(content.error());
   contents_.push_back(std::make_unique<Buffer>(std::move(*content)));
@@ -108,14 +132,15 @@ Result<> JournalDirectory::read_file_at(const std::string& path) {
   }
   // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
   // was written after it. After a clean stop the first group alone would tell of the runs in the file.
-  if (!parsed.groups.empty() && !peek_journal_position(*contents_.back())) torn_.insert(path);
+  if (!parsed.groups.empty() && !peek_journal_header(*contents_.back())) torn_.insert(path);
   if (parsed.damaged_at > 0) {
     damages_.push_back(fmt::format(
         "{} is damaged at byte {}; what comes behind is used. See with `millrace log verify` whether a "
         "partition misses records",
         path, parsed.damaged_at));
   }
-  return {};
+  if (parsed.groups.empty()) return JournalHeader{};
+  return JournalHeader{parsed.groups.back().position, parsed.groups.back().needed_from};
 }
 
 std::span<const JournaledBatch> JournalDirectory::recovered(const TopicIdPartition& partition) const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -73,8 +74,14 @@ class JournalDirectory {
  private:
   JournalDirectory(FileSystem& files, std::string path, int64_t file_bytes)
       : files_(files), path_(std::move(path)), file_bytes_(file_bytes) {}
+  struct FoundFile {
+    std::string path;
+    std::optional<JournalHeader> first;
+  };
+
   Result<> load(bool read);
-  Result<> read_file_at(const std::string& path);
+  Result<> read_needed(std::vector<FoundFile> found);
+  Result<JournalHeader> read_file_at(const std::string& path);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
   void release_if_unneeded();
 

@@ -29,10 +29,11 @@ struct GroupHeader {
   uint32_t crc;  // of what follows in this header
   uint64_t run;
   uint64_t number;
+  uint64_t needed_from;
   uint32_t body_bytes;  // all entries, without padding
   uint32_t entry_count;
 };
-static_assert(sizeof(GroupHeader) == 32);
+static_assert(sizeof(GroupHeader) == 40);
 
 struct EntryHeader {
   std::array<std::byte, 16> topic_id;
@@ -141,11 +142,12 @@ void JournalGroupBuilder::remove(const TopicIdPartition& partition) {
   size_ = kept;
 }
 
-Bytes JournalGroupBuilder::seal(const JournalPosition& position) {
+Bytes JournalGroupBuilder::seal(const JournalHeader& told) {
   GroupHeader header{.magic = kMagic,
                      .crc = 0,
-                     .run = position.run,
-                     .number = position.number,
+                     .run = told.position.run,
+                     .number = told.position.number,
+                     .needed_from = told.needed_from,
                      .body_bytes = static_cast<uint32_t>(size_ - sizeof(GroupHeader)),
                      .entry_count = entry_count_};
   header.crc = crc_of(header);
@@ -163,16 +165,17 @@ void JournalGroupBuilder::clear() {
   capacity_ = 0;
 }
 
-std::optional<JournalPosition> peek_journal_position(Bytes at) {
+std::optional<JournalHeader> peek_journal_header(Bytes at) {
   const auto header = parse_header(at);
   if (!header) return std::nullopt;
-  return JournalPosition{header->run, header->number};
+  return JournalHeader{{header->run, header->number}, header->needed_from};
 }
 
 std::optional<JournalGroup> parse_journal_group(Bytes at) {
   const auto header = parse_header(at);
   if (!header || header->body_bytes > at.size() - sizeof(GroupHeader)) return std::nullopt;
   JournalGroup group{.position = {header->run, header->number},
+                     .needed_from = header->needed_from,
                      .entries = {},
                      .size_bytes = padded(sizeof(GroupHeader) + header->body_bytes)};
   Bytes body = at.subspan(sizeof(GroupHeader), header->body_bytes);

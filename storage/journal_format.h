@@ -32,6 +32,13 @@ struct JournalPosition {
   auto operator<=>(const JournalPosition&) const = default;
 };
 
+// What a group's header tells.
+struct JournalHeader {
+  JournalPosition position;
+  // Groups of this run with lower numbers were checkpointed when this one was written: nobody needs them.
+  uint64_t needed_from = 0;
+};
+
 struct JournalEntry {
   TopicIdPartition partition;
   int64_t log_end_offset = 0;  // where the log ended before the batch
@@ -40,6 +47,7 @@ struct JournalEntry {
 
 struct JournalGroup {
   JournalPosition position;
+  uint64_t needed_from = 0;           // see JournalHeader
   std::vector<JournalEntry> entries;  // views into what was parsed
   size_t size_bytes = 0;              // with padding
 };
@@ -58,7 +66,7 @@ class JournalGroupBuilder {
   // Drops what was added for a partition.
   void remove(const TopicIdPartition& partition);
   // Completes the group; the bytes stay until clear().
-  Bytes seal(const JournalPosition& position);
+  Bytes seal(const JournalHeader& header);
   void clear();
 
  private:
@@ -77,7 +85,7 @@ class JournalGroupBuilder {
 // The group that begins at `at`, whose checksums, the batches' CRCs included, are right; nullopt for anything
 // else.
 std::optional<JournalGroup> parse_journal_group(Bytes at);
-// The position that a sound group header at `at` tells, whatever follows it.
-std::optional<JournalPosition> peek_journal_position(Bytes at);
+// What a sound group header at `at` tells, whatever follows it.
+std::optional<JournalHeader> peek_journal_header(Bytes at);
 
 }  // namespace millrace::storage

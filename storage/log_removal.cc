@@ -58,7 +58,10 @@ Result<> Log::leave_journal_behind(int64_t end_offset) {
     journal_floor_ = journal_->next_position();
   }
   staged_end_ = log_end_offset_;
-  recovery_point_ = std::min(recovery_point_, end_offset);
+  // The cut may go below `end_offset`, to where its batch begins; until it is done, nothing of that segment
+  // counts as synced.
+  if (!segments_.empty())
+    recovery_point_ = std::min(recovery_point_, segments_.at(segments_.floor(end_offset)).base_offset());
   return store_checkpoint();
 }
 

@@ -82,10 +82,12 @@ runtime::Task<> Checkpointer::checkpoint() {
   deadline_ns_ = runtime::kNever;
   // Whatever is in these files was appended to a partition that is in changed_ now.
   auto full = options_.journal.take_full();
+  const storage::JournalPosition begun_at = options_.journal.next_position();
   const std::vector<Member> members = co_await begin();
   auto sync_members = [&] { return sync(members, options_.files, options_.log_directory.path()); };
   const Result<> synced = co_await options_.disk_pool.run(sync_members);
   if (!synced) co_return options_.sync_failed(synced.error());
+  options_.journal.set_needed_from(begun_at);
   for (auto& file : full) {
     if (auto surplus = options_.journal.reuse(std::move(file)))
       options_.log_directory.journals().give_back(std::move(surplus));

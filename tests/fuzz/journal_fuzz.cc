@@ -37,7 +37,7 @@ Buffer file_of(uint64_t run, std::vector<uint64_t> numbers) {
     JournalGroupBuilder builder;
     for (size_t i = 0; i < number % 3 + 1; ++i)
       builder.add({Uuid::from_random(1, number), 0}, static_cast<int64_t>(i), batches[i % batches.size()]);
-    const Bytes group = builder.seal({run, number});
+    const Bytes group = builder.seal({{run, number}, 0});
     file.insert(file.end(), group.begin(), group.end());
   }
   return file;
@@ -49,13 +49,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes input = std::as_bytes(std::span(data, size));
   check(parse_journal_file(input), input);
   if (const auto group = parse_journal_group(input)) {
-    FUZZ_CHECK(peek_journal_position(input) == group->position);
+    FUZZ_CHECK(peek_journal_header(input)->position == group->position);
     // What is written again is read as the same.
     JournalGroupBuilder builder;
     for (const JournalEntry& entry : group->entries)
       builder.add(entry.partition, entry.log_end_offset, entry.batch);
     if (builder.empty()) return 0;
-    const Bytes sealed = builder.seal(group->position);
+    const Bytes sealed = builder.seal({group->position, group->needed_from});
     const auto again = parse_journal_group(sealed);
     FUZZ_CHECK(again && again->entries.size() == group->entries.size());
   }

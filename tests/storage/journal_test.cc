@@ -26,7 +26,7 @@ Buffer copy(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
 Buffer group_of(const JournalPosition& position, Bytes batch) {
   JournalGroupBuilder builder;
   builder.add(kOrders, 7, batch);
-  return copy(builder.seal(position));
+  return copy(builder.seal({position, 1}));
 }
 
 Buffer concatenated(const std::vector<Buffer>& parts) {
@@ -51,12 +51,13 @@ TEST_CASE("A group comes back as it was sealed, without what was removed") {
   CHECK(builder.size_with(0) == kJournalBlockBytes);
   builder.add(kOrders, 9, second);
   builder.remove(kClicks);
-  const Bytes sealed = builder.seal({5, 6});
+  const Bytes sealed = builder.seal({{5, 6}, 4});
   CHECK(sealed.size() % kJournalBlockBytes == 0);
   CHECK(reinterpret_cast<uintptr_t>(sealed.data()) % kJournalBlockBytes == 0);
   const auto group = parse_journal_group(sealed);
   REQUIRE(group);
   CHECK(group->position == JournalPosition{5, 6});
+  CHECK(group->needed_from == 4);
   CHECK(group->size_bytes == sealed.size());
   REQUIRE(group->entries.size() == 2);
   CHECK(group->entries[0].partition == kOrders);
@@ -70,10 +71,10 @@ TEST_CASE("A group comes back as it was sealed, without what was removed") {
 TEST_CASE("A group with any bit flipped, but for its padding, is none") {
   const Buffer batch = batch_at(7);
   const Buffer group = group_of({1, 1}, batch);
-  const size_t used = 32 + 40 + batch.size();
+  const size_t used = 40 + 40 + batch.size();
   for (size_t i = 0; i < used; ++i) {
     // The entry header's last four bytes say nothing yet.
-    if (i >= 32 + 36 && i < 32 + 40) continue;
+    if (i >= 40 + 36 && i < 40 + 40) continue;
     Buffer damaged = group;
     damaged[i] ^= std::byte{1};
     INFO("byte " << i);
@@ -232,6 +233,25 @@ TEST_CASE("Files stay as they are until nobody needs what was read from them") {
   f.add_file();
   f.add_file();
   CHECK(f.files.paths().size() == 2);
+}
+
+TEST_CASE("Files that were checkpointed aren't read") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  const Buffer batch = batch_at(0, 1, 3 << 20);
+  // Five fill a file; the position of each file's first group is 1, 6 and 11.
+  JournalPosition needed_from;
+  for (int64_t i = 0; i < 12; ++i) {
+    if (i == 8) needed_from = f.journal->next_position();
+    if (i == 11) f.journal->set_needed_from(needed_from);
+    if (f.journal->wants_file()) f.add_file();
+    REQUIRE(f.journal->stage(kOrders, i, batch));
+    f.commit();
+  }
+  f.open(true);
+  // Those of the file before are there as well.
+  CHECK(f.recovered(kOrders).size() == 7);
 }
 
 TEST_CASE("A file that the disk has no room for is an error, and leaves nothing") {

@@ -144,6 +144,7 @@ class SimulatedShard {
     std::vector<std::shared_ptr<File>> full;
     std::vector<std::pair<size_t, LogCheckpointing>> members;
     size_t next = 0;
+    JournalPosition begun_at;
     bool syncs_all = false;
   };
   bool is_checkpointing() const { return checkpoint_.has_value(); }
@@ -151,6 +152,7 @@ class SimulatedShard {
     checkpoint_.emplace();
     checkpoint_->syncs_all = syncs_all;
     checkpoint_->full = journal_->take_full();
+    checkpoint_->begun_at = journal_->next_position();
     for (size_t i = 0; i < partitions_.size(); ++i) {
       SimulatedPartition& partition = partitions_[i];
       if (!std::exchange(partition.changed, false)) continue;
@@ -241,6 +243,7 @@ class SimulatedShard {
   };
 
   void give_back_full() {
+    journal_->set_needed_from(checkpoint_->begun_at);
     for (auto& file : std::exchange(checkpoint_->full, {})) {
       if (auto surplus = journal_->reuse(std::move(file))) journals_->give_back(std::move(surplus));
     }
