@@ -24,6 +24,8 @@ KAFKA_JVM = (
     "-XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true"
 )
 # Paused or not, its controller must not think that it's dead; deleted files needn't wait for readers.
+# The records are of a fixed day, and would be too old to be kept.
+KEPT = ("-c", "retention.ms=-1")
 KAFKA_SETTINGS = ["broker.session.timeout.ms=3600000", "log.segment.delete.delay.ms=100"]
 STOP_TIMEOUT_S = 30
 START_TIMEOUT_S = 120
@@ -226,7 +228,7 @@ class Millrace(System):
         return (json.loads(output)["answered_ns"] - begun_ns) / 1e6
 
     def create_topic(self, name, partitions):
-        self.bench.millrace_command("topic", "create", name, "-p", partitions, "-b", self.address)
+        self.bench.millrace_command("topic", "create", name, "-p", partitions, "-b", self.address, *KEPT)
 
 
 class KafkaServer(System):
@@ -274,7 +276,7 @@ class KafkaServer(System):
             os.kill(pid, signal.SIGKILL)
 
     def create_topic(self, name, partitions, *settings):
-        options = [word for setting in settings for word in ("-c", setting)]
+        options = [*KEPT, *(word for setting in settings for word in ("-c", setting))]
         self.bench.millrace_command("topic", "create", name, "-p", partitions, "-b", self.address, *options)
         # It says that it leads them a moment before it does.
         self.bench.client("await-topic", self, topic=name, partitions=partitions)
