@@ -23,9 +23,9 @@ KAFKA_JVM = (
     "-Xms1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 "
     "-XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true"
 )
-# Paused or not, its controller must not think that it's dead; deleted files needn't wait for readers.
 # The records are of a fixed day, and would be too old to be kept.
 KEPT = ("-c", "retention.ms=-1")
+# Paused or not, its controller must not think that it's dead; deleted files needn't wait for readers.
 KAFKA_SETTINGS = ["broker.session.timeout.ms=3600000", "log.segment.delete.delay.ms=100"]
 STOP_TIMEOUT_S = 30
 START_TIMEOUT_S = 120
