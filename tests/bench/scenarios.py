@@ -388,13 +388,3 @@ def client_scenarios():
 SCENARIOS = [
     *produce_scenarios(), *consume_scenarios(), *latency_scenarios(), *start_scenarios(), *client_scenarios(),
 ]  # fmt: skip
-
-
-def by_name(names):
-    known = {scenario.name: scenario for scenario in SCENARIOS}
-    for name in names:
-        if name not in known:
-            raise BenchError(f"no scenario '{name}'; there are {', '.join(known)}")
-    return [known[name] for name in names]
-
-

@@ -67,8 +67,9 @@ def cpu_seconds(pid):
 class Bench:
     """The programs, the cores and the place for temporary files; knows every process that was started."""
 
-    def __init__(self, build, directory=None):
+    def __init__(self, build, directory=None, settings=()):
         self.build = pathlib.Path(build)
+        self.settings = settings  # of the brokers, KEY=VALUE
         self.millrace = self.build / "millrace"
         self.client_program = self.build / "tests" / "bench_client"
         self.floor = self.build / "tests" / "bench_floor"
@@ -221,6 +222,7 @@ class Millrace(System):
         self.launch([
             self.bench.millrace, "broker", "--set", f"listeners=PLAINTEXT://{self.address}",
             "--set", f"log.dirs={self.directory}/data", "--set", "http.listener=",
+            *(word for setting in self.bench.settings for word in ("--set", setting)),
         ])  # fmt: skip
         output, _ = waiting.communicate(timeout=START_TIMEOUT_S + 10)
         if waiting.returncode != 0 or self.process.poll() is not None:
@@ -244,7 +246,8 @@ class KafkaServer(System):
         self.port = free_port()
         waiting = self.bench.await_answer(self.port)
         environment = {**os.environ, "KAFKA_HEAP": "1g", "KAFKA_JVM": KAFKA_JVM}
-        command = on_core(self.bench.broker_core, [KAFKA, "start", self.port, self.directory, *KAFKA_SETTINGS])
+        settings = [*KAFKA_SETTINGS, *self.bench.settings]
+        command = on_core(self.bench.broker_core, [KAFKA, "start", self.port, self.directory, *settings])
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode != 0:
             waiting.kill()
