@@ -85,6 +85,7 @@ class Comparison:
         self.bench = systems.Bench(arguments.build, arguments.directory, suite.settings)
         self.systems = {}
         self.results = []
+        self.failed = []
         self.runs = 0
 
     def wanted_columns(self):
@@ -144,7 +145,10 @@ class Comparison:
             if self.late():
                 left_out.append(scenario.name)
                 continue
-            self.results.append((scenario, self.measure(scenario)))
+            try:
+                self.results.append((scenario, self.measure(scenario)))
+            except systems.BenchError as error:
+                self.failed.append(f"{scenario.name}: {error}")
         self.progress.clear()
         lines = report.table(self.results, self.columns)
         print(f"{len(self.results)} scenarios ran" if self.mode == "smoke" else "\n".join(lines))
@@ -152,6 +156,8 @@ class Comparison:
             print(f"left out, for want of time: {', '.join(left_out)}")
         if self.arguments.json:
             self.write_json()
+        if self.failed:
+            raise systems.BenchError("\n".join(self.failed))
 
     def write_json(self):
         found = {scenario.name: values for scenario, values in self.results}

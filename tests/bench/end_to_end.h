@@ -1,5 +1,5 @@
 // Latency from the moment a record should have been sent to the moment its consumer has it. A producer at a
-// fixed rate and a long-polling consumer in one process, each with a connection of its own.
+// fixed rate and long-polling consumers in one process, each with a connection of its own.
 #pragma once
 
 #include "tests/bench/load.h"
@@ -12,6 +12,9 @@ struct EndToEndOptions : LoadOptions {
   // Requests that wait for their answer; records that come due meanwhile share the next batch, as with
   // Kafka's producer without linger.
   size_t depth = 5;
+  size_t readers = 1;  // each reads everything
+  // Whether each reader is a group, which commits its position once a second, over a connection for all.
+  bool commits = false;
 };
 
 // A record that is late because the broker was slow counts from when it was due: the latencies have no

@@ -9,7 +9,7 @@
 #include "protocol/messages/fetch.h"
 #include "protocol/messages/produce.h"
 #include "protocol/record_batch.h"
-#include "protocol/writer.h"
+#include "tests/bench/request.h"
 
 namespace millrace::bench {
 namespace {
@@ -18,23 +18,9 @@ using protocol::FetchRequest;
 using protocol::ProduceRequest;
 
 constexpr size_t kLengthSize = 4;
-constexpr std::string_view kClientId = "bench";
 // Kafka's defaults for a consumer.
 constexpr int32_t kFetchMaxBytes = 50 << 20;
 constexpr int32_t kPartitionMaxBytes = 1 << 20;
-
-template <class Message>
-Buffer make_frame(const Message& message, int16_t version) {
-  protocol::Writer writer(4096);
-  writer.integer(int32_t{0});
-  const protocol::RequestHeader header{
-      .api_key = Message::kApi, .api_version = version, .correlation_id = 0, .client_id = kClientId};
-  auto encoded = encode(header, writer);
-  if (encoded) encoded = encode(message, version, writer);
-  if (!encoded) throw std::runtime_error(encoded.error().message);
-  writer.patch_int32(0, static_cast<int32_t>(writer.size() - kLengthSize));
-  return writer.take();
-}
 
 class ValueSource {
  public:

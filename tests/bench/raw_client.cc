@@ -9,25 +9,17 @@
 //
 // --server-pid is the process whose CPU time is measured. The other options are those of the structs in
 // load.h, produce_load.h and end_to_end.h. `await` prints when the answer came, in ns of CLOCK_MONOTONIC.
-#include <sys/socket.h>
-#include <time.h>
-
 #include <cstdio>
 #include <exception>
-#include <functional>
-#include <system_error>
 
-#include "protocol/arena.h"
 #include "protocol/error_code.h"
-#include "protocol/header.h"
 #include "protocol/messages/fetch.h"
 #include "protocol/messages/metadata.h"
-#include "protocol/writer.h"
 #include "tests/bench/arguments.h"
 #include "tests/bench/consume_load.h"
 #include "tests/bench/end_to_end.h"
 #include "tests/bench/produce_load.h"
-#include "tests/bench/socket.h"
+#include "tests/bench/request.h"
 #include "tools/json.h"
 
 namespace millrace::bench {
@@ -37,8 +29,6 @@ using tools::Json;
 
 constexpr int16_t kMetadataVersion = 12;
 constexpr const char* kModes = "the modes are produce, consume, end-to-end, await, await-topic";
-constexpr int64_t kAwaitTimeout_ns = 120'000'000'000;
-constexpr int64_t kAwaitPause_ns = 100'000;
 
 void read_load(Arguments& arguments, LoadOptions& options) {
   options.broker = arguments.text("broker");
@@ -83,6 +73,8 @@ LoadResult end_to_end(Arguments& arguments) {
   read_load(arguments, options);
   options.rate = arguments.number("rate", options.rate);
   options.record_bytes = static_cast<size_t>(arguments.number("record-bytes", 1024));
+  options.readers = static_cast<size_t>(arguments.number("readers", 1));
+  options.commits = arguments.number("commits", 0) != 0;
   arguments.refuse_unknown();
   return run_end_to_end(options);
 }
@@ -98,56 +90,9 @@ Json as_json(const LoadResult& result) {
 }
 
 Buffer metadata_frame() {
-  protocol::Writer writer;
-  writer.integer(int32_t{0});
   protocol::MetadataRequest request;
   request.topics.emplace();
-  const protocol::RequestHeader header{.api_key = protocol::ApiKey::kMetadata,
-                                       .api_version = kMetadataVersion};
-  if (!encode(header, writer) || !encode(request, kMetadataVersion, writer))
-    throw std::runtime_error("encode");
-  writer.patch_int32(0, static_cast<int32_t>(writer.size() - sizeof(int32_t)));
-  return writer.take();
-}
-
-// The answer to one request on a connection of its own, or nothing when it's late.
-template <class Message>
-bool ask(const std::string& broker, Bytes frame, int16_t version,
-         const std::function<bool(const Message&)>& test) {
-  Socket socket(broker);
-  socket.queue(frame);
-  socket.send();
-  Poller poller;
-  poller.add(socket, 0);
-  bool answered = false;
-  bool passed = false;
-  const int64_t deadline_ns = now_ns() + kAwaitTimeout_ns;
-  const auto take = [&](Bytes response) {
-    Arena arena;
-    Bytes body;
-    if (!protocol::decode_response_header(response, Message::kApi, version, body)) return;
-    const auto decoded = protocol::decode<Message>(body, version, arena);
-    answered = true;
-    passed = decoded && test(*decoded);
-  };
-  while (!answered && now_ns() < deadline_ns) {
-    poller.wait(deadline_ns - now_ns(), [&](size_t) { socket.receive(take); });
-  }
-  return passed;
-}
-
-// When `test` was first true, in ns.
-int64_t await(const std::string& broker, const std::function<bool()>& test) {
-  for (const int64_t begun_ns = now_ns(); now_ns() < begun_ns + kAwaitTimeout_ns;) {
-    try {
-      if (test()) return now_ns();
-    } catch (const std::exception&) {
-      // Nobody listens yet, or closes again.
-    }
-    const timespec pause{.tv_sec = 0, .tv_nsec = kAwaitPause_ns};
-    nanosleep(&pause, nullptr);
-  }
-  throw std::runtime_error("no answer from " + broker);
+  return make_frame(request, kMetadataVersion);
 }
 
 int64_t await_answer(Arguments& arguments) {

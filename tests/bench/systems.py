@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -38,9 +39,12 @@ class BenchError(Exception):
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Not one that the kernel gives to clients: who tries it until somebody listens might connect to itself."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def on_core(core, command):
@@ -72,8 +76,9 @@ class Bench:
         self.settings = settings  # of the brokers, KEY=VALUE
         self.millrace = self.build / "millrace"
         self.client_program = self.build / "tests" / "bench_client"
+        self.group_client_program = self.build / "tests" / "bench_group_client"
         self.floor = self.build / "tests" / "bench_floor"
-        for program in (self.millrace, self.client_program, self.floor):
+        for program in (self.millrace, self.client_program, self.group_client_program, self.floor):
             if not os.access(program, os.X_OK):
                 raise BenchError(f"{program} is missing: build first")
         cores = sorted(os.sched_getaffinity(0))
@@ -89,14 +94,26 @@ class Bench:
 
     def client(self, mode, system, **options):
         """Runs the raw client against a system and returns what it reports."""
-        arguments = [self.client_program, mode, "--broker", system.address, "--server-pid", system.pid]
-        for name, value in options.items():
-            arguments += ["--" + name.replace("_", "-"), value]
-        command = on_core(self.client_core, arguments)
+        return self.run_client(self.client_program, mode, system, options)
+
+    def group_client(self, mode, system, **options):
+        """The same with the raw client of consumer groups."""
+        return self.run_client(self.group_client_program, mode, system, options)
+
+    def run_client(self, program, mode, system, options):
+        command = self.client_command(program, mode, broker=system.address, server_pid=system.pid, **options)
         done = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_TIMEOUT_S)
         if done.returncode != 0:
             raise BenchError(f"{system.title}: {done.stderr.strip()}")
         return json.loads(done.stdout)
+
+    def group_client_process(self, mode, address, **options):
+        command = self.client_command(self.group_client_program, mode, broker=address, **options)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def client_command(self, program, mode, **options):
+        words = [word for name, value in options.items() for word in ("--" + name.replace("_", "-"), value)]
+        return on_core(self.client_core, [program, mode, *words])
 
     def await_answer(self, port):
         """A client that waits for the first answer at this port, started before the broker is."""
@@ -140,6 +157,13 @@ class System:
                 stdin=subprocess.DEVNULL, stderr=log, **{"stdout": log, **pipes},
             )  # fmt: skip
         self.pid = self.process.pid
+
+    def began_ns(self):
+        """When the process began, on the monotonic clock: formatting the directory isn't part of a start."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        return (since_boot - ahead) * 1e9
 
     def end_process(self, how=signal.SIGTERM):
         if self.process is None:
@@ -214,9 +238,9 @@ class Millrace(System):
         self.make_directory()
         return self.start_again()
 
-    def start_again(self):
+    def start_again(self, port=None):
         """On the data that is there; returns how long it took until Metadata was answered, in ms."""
-        self.port = free_port()
+        self.port = port or free_port()
         waiting = self.bench.await_answer(self.port)
         begun_ns = time.monotonic_ns()
         self.launch([
@@ -242,8 +266,8 @@ class KafkaServer(System):
         self.make_directory()
         return self.start_again()
 
-    def start_again(self):
-        self.port = free_port()
+    def start_again(self, port=None):
+        self.port = port or free_port()
         waiting = self.bench.await_answer(self.port)
         environment = {**os.environ, "KAFKA_HEAP": "1g", "KAFKA_JVM": KAFKA_JVM}
         settings = [*KAFKA_SETTINGS, *self.bench.settings]
@@ -256,13 +280,6 @@ class KafkaServer(System):
             raise BenchError(f"Kafka didn't start: {done.stderr} {self.log_tail()}")
         self.pid = int((self.directory / "pid").read_text())
         return (json.loads(output)["answered_ns"] - self.began_ns()) / 1e6
-
-    def began_ns(self):
-        """When the process began, on the monotonic clock: formatting the directory isn't part of a start."""
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-        return (since_boot - ahead) * 1e9
 
     def end_process(self, how=signal.SIGTERM):
         if self.pid == 0:
