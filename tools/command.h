@@ -22,7 +22,7 @@ inline constexpr int kExitUsage = 2;
 using Check = std::function<std::optional<std::string>(const std::string& value)>;
 
 // What a shell may offer for a value that has no fixed choices.
-enum class Completion { kNone, kFile, kTopic };
+enum class Completion { kNone, kFile, kTopic, kGroup };
 
 struct Option {
   // "-p,--partition"; the name of a positional argument stands without dashes. Values are asked for under

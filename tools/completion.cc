@@ -11,8 +11,14 @@
 namespace millrace::tools {
 namespace {
 
-// Asks the broker in MILLRACE_BROKER; quiet and quick when there is none.
-constexpr std::string_view kListTopics = "millrace topic list --names --timeout 1s 2>/dev/null";
+// The command that lists what may stand for the option's value, or nothing. It asks the broker in
+// MILLRACE_BROKER; quiet and quick when there is none.
+std::string list_command(const Option& option) {
+  const std::string_view what = option.completion == Completion::kTopic   ? "topic"
+                                : option.completion == Completion::kGroup ? "group"
+                                                                          : "";
+  return what.empty() ? "" : fmt::format("millrace {} list --names --timeout 1s 2>/dev/null", what);
+}
 
 // Every path that has words below it: "", "topic", ...
 std::vector<std::string> groups(std::span<const Command> commands) {
@@ -51,7 +57,7 @@ std::string bash_candidates(const Option& option) {
   if (!option.choices.empty())
     return fmt::format("-W {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
   if (option.completion == Completion::kFile) return "-f";
-  if (option.completion == Completion::kTopic) return fmt::format("-W \"$({})\"", kListTopics);
+  if (const std::string list = list_command(option); !list.empty()) return fmt::format("-W \"$({})\"", list);
   return "-W ''";
 }
 
@@ -141,7 +147,8 @@ std::string zsh_completion(std::span<const Command> commands) {
   const auto action = [](const Option& option) -> std::string {
     if (!option.choices.empty()) return fmt::format("compadd -- {}", fmt::join(option.choices, " "));
     if (option.completion == Completion::kFile) return "_files";
-    if (option.completion == Completion::kTopic) return fmt::format("compadd -- $({})", kListTopics);
+    if (const std::string list = list_command(option); !list.empty())
+      return fmt::format("compadd -- $({})", list);
     return fmt::format("_message {}", quoted(option.value));
   };
   const auto described = [](const std::string& word, std::string text) {
@@ -192,8 +199,8 @@ std::string fish_completion(std::span<const Command> commands) {
   const auto candidates = [](const Option& option) -> std::string {
     if (!option.choices.empty())
       return fmt::format(" -f -a {}", quoted(fmt::format("{}", fmt::join(option.choices, " "))));
-    if (option.completion == Completion::kTopic)
-      return fmt::format(" -f -a {}", quoted(fmt::format("({})", kListTopics)));
+    if (const std::string list = list_command(option); !list.empty())
+      return fmt::format(" -f -a {}", quoted(fmt::format("({})", list)));
     return option.completion == Completion::kFile ? " -F" : "";
   };
   for (const Command& command : commands) {

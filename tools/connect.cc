@@ -55,6 +55,16 @@ Option topic_argument() {
           .completion = Completion::kTopic};
 }
 
+Option group_argument() {
+  return {.names = "group",
+          .aliases = "--group",
+          .value = "GROUP",
+          .help = "The group's name",
+          .positional = true,
+          .required = true,
+          .completion = Completion::kGroup};
+}
+
 Option output_option() {
   return {.names = "--output",
           .value = "FORMAT",
@@ -107,6 +117,18 @@ std::optional<std::vector<int32_t>> parse_partitions(std::string_view text) {
     for (int32_t number = first; number <= last; ++number) numbers.insert(number);
   }
   return std::vector<int32_t>(numbers.begin(), numbers.end());
+}
+
+std::string format_partitions(const std::vector<int32_t>& ordered) {
+  std::string text;
+  for (size_t i = 0; i < ordered.size();) {
+    size_t last = i;
+    while (last + 1 < ordered.size() && ordered[last + 1] == ordered[last] + 1) ++last;
+    text += (text.empty() ? "" : ",") + std::to_string(ordered[i]);
+    if (last > i) text += (last == i + 1 ? "," : "-") + std::to_string(ordered[last]);
+    i = last + 1;
+  }
+  return text;
 }
 
 Check partition_list() {

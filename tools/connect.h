@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "tools/client/cluster.h"
@@ -14,6 +15,8 @@ namespace millrace::tools {
 std::vector<Option> with_connection(std::vector<Option> options);
 // TOPIC as an argument, or Kafka's --topic.
 Option topic_argument();
+// GROUP as an argument, or Kafka's --group.
+Option group_argument();
 // --output table|json.
 Option output_option();
 bool wants_json(const Arguments& arguments);
@@ -27,5 +30,7 @@ Check topic_name();
 // "0,2-5" as numbers, in order and once each; nothing for any other text.
 std::optional<std::vector<int32_t>> parse_partitions(std::string_view text);
 Check partition_list();
+// The other way around: "0,2-5".
+std::string format_partitions(const std::vector<int32_t>& ordered);
 
 }  // namespace millrace::tools

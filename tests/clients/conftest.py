@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from broker import BINARY, Broker, has_java
+from command_line import CommandLine
 from confluent_client import ConfluentClient
 from java_client import JavaClient
 from kafka_python_client import KafkaPythonClient, OldKafkaPythonClient
@@ -126,3 +127,9 @@ class Topics:
 @pytest.fixture
 def topics(broker):
     return Topics(broker)
+
+
+@pytest.fixture
+def millrace(broker):
+    """The command line, with the shared broker."""
+    return CommandLine(broker.address)

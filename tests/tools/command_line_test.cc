@@ -1,21 +1,15 @@
 #include "tools/command_line.h"
 
 #include <catch2/catch.hpp>
-#include <cstdio>
-#include <cstdlib>
 
+#include "command_line_run.h"
 #include "tools/completion.h"
 #include "tools/help.h"
 
 using namespace millrace::tools;
+using millrace::tools::test::Run;
 
 namespace {
-
-struct Run {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
 
 Arguments seen;
 
@@ -62,26 +56,9 @@ std::vector<Command> table() {
   return commands;
 }
 
-Run run(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "millrace");
-  Run result;
-  char* out = nullptr;
-  char* err = nullptr;
-  size_t out_size = 0;
-  size_t err_size = 0;
-  Console console;
-  console.out = open_memstream(&out, &out_size);
-  console.err = open_memstream(&err, &err_size);
+Run run(const std::vector<std::string>& words) {
   seen = {};
-  const std::vector<Command> commands = table();
-  result.code = run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console);
-  std::fclose(console.out);
-  std::fclose(console.err);
-  result.out.assign(out, out_size);
-  result.err.assign(err, err_size);
-  std::free(out);
-  std::free(err);
-  return result;
+  return test::run(table(), words);
 }
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -119,7 +96,7 @@ TEST_CASE("fallbacks and the environment") {
 }
 
 TEST_CASE("usage errors say what was probably meant, and exit with 2") {
-  const auto expect = [](std::vector<const char*> arguments, std::string_view words) {
+  const auto expect = [](std::vector<std::string> arguments, std::string_view words) {
     const Run result = run(std::move(arguments));
     INFO(result.err);
     CHECK(result.code == kExitUsage);
@@ -142,7 +119,7 @@ TEST_CASE("usage errors say what was probably meant, and exit with 2") {
 }
 
 TEST_CASE("a mistyped word is named, whatever follows it") {
-  const auto error = [](std::vector<const char*> arguments) {
+  const auto error = [](std::vector<std::string> arguments) {
     const Run result = run(std::move(arguments));
     CHECK(result.code == kExitUsage);
     return result.err.substr(0, result.err.find('\n'));
@@ -167,18 +144,10 @@ TEST_CASE("a mistyped word is named, whatever follows it") {
 
 TEST_CASE("the real table's typing errors") {
   const std::vector<Command> commands = tools_commands();
-  const auto error = [&](std::vector<const char*> arguments) {
-    arguments.insert(arguments.begin(), "millrace");
-    char* err = nullptr;
-    size_t size = 0;
-    Console console;
-    console.err = open_memstream(&err, &size);
-    CHECK(run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console) ==
-          kExitUsage);
-    std::fclose(console.err);
-    const std::string text(err, size);
-    std::free(err);
-    return text.substr(0, text.find('\n'));
+  const auto error = [&](const std::vector<std::string>& words) {
+    const Run result = test::run(commands, words);
+    CHECK(result.code == kExitUsage);
+    return result.err.substr(0, result.err.find('\n'));
   };
   CHECK(error({"consum", "x"}) == "millrace: no command \"consum\"; did you mean consume?");
   CHECK(error({"consume", "greetings", "--offet", "3"}) ==

@@ -8,13 +8,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "command_line_run.h"
 #include "protocol/batch_builder.h"
 #include "storage/directory_lock.h"
 #include "storage/journal_format.h"
-#include "tools/command_line.h"
 
 using namespace millrace;
 using namespace millrace::tools;
+using millrace::tools::test::Run;
 
 namespace {
 
@@ -36,32 +37,7 @@ struct DataDirectory {
   std::string partition;
 };
 
-struct Run {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-Run run(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "millrace");
-  Run result;
-  char* out = nullptr;
-  char* err = nullptr;
-  size_t out_size = 0;
-  size_t err_size = 0;
-  Console console;
-  console.out = open_memstream(&out, &out_size);
-  console.err = open_memstream(&err, &err_size);
-  const std::vector<Command> commands = tools_commands();
-  result.code = run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console);
-  std::fclose(console.out);
-  std::fclose(console.err);
-  result.out.assign(out, out_size);
-  result.err.assign(err, err_size);
-  std::free(out);
-  std::free(err);
-  return result;
-}
+Run run(const std::vector<std::string>& words) { return test::run(tools_commands(), words); }
 
 std::string in_use(const DataDirectory& data) {
   return data.path + "/index: the index is in use by the broker (pid " + std::to_string(getpid()) + ")";

@@ -9,19 +9,9 @@
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/delete_topics.h"
 #include "protocol/messages/describe_log_dirs.h"
+#include "tools/client/refusal.h"
 
 namespace millrace::tools {
-namespace {
-
-// The broker's words, or the code's name where it has none.
-std::unexpected<Error> refused(ErrorCode code, const std::optional<std::string_view>& message) {
-  std::string text = message && !message->empty() ? fmt::format("{} ({})", *message, error_name(code))
-                                                  : std::string(error_name(code));
-  return fail(code, std::move(text));
-}
-
-}  // namespace
-
 Result<CreatedTopic> create_topic(Cluster& cluster, const NewTopic& topic, bool validate_only) {
   using Request = protocol::CreateTopicsRequest;
   std::vector<Request::Topic> topics(1);

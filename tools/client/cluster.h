@@ -71,15 +71,15 @@ class Cluster {
   // Closes a connection that failed.
   void drop(Connection* connection);
 
-  // Sends one request at the highest common version to the broker that `pick` chooses, and again while the
-  // connection fails or `verdict` calls the answer retriable, until the timeout.
+  // Sends one request at the highest common version, at most `limit`, to the broker that `pick` chooses, and
+  // again while the connection fails or `verdict` calls the answer retriable, until the timeout.
   template <class Answer, class Request>
   Result<Reply<Answer>> call(const std::function<Result<Connection*>()>& pick, const Request& request,
                              const std::function<ErrorCode(const Answer&)>& verdict = {},
-                             bool refresh_between = true) {
+                             bool refresh_between = true, int16_t limit = INT16_MAX) {
     Retry retry(options_.timeout_ms);
     while (true) {
-      Result<Reply<Answer>> reply = call_once<Answer>(pick, request);
+      Result<Reply<Answer>> reply = call_once<Answer>(pick, request, limit);
       const ErrorCode code = !reply    ? reply.error().code
                              : verdict ? verdict(reply->message)
                                        : ErrorCode::kNone;
@@ -121,10 +121,11 @@ class Cluster {
   };
 
   template <class Answer, class Request>
-  Result<Reply<Answer>> call_once(const std::function<Result<Connection*>()>& pick, const Request& request) {
+  Result<Reply<Answer>> call_once(const std::function<Result<Connection*>()>& pick, const Request& request,
+                                  int16_t limit) {
     Result<Connection*> connection = pick();
     if (!connection) return std::unexpected(connection.error());
-    Result<int16_t> version = (*connection)->version_of(Request::kApi);
+    Result<int16_t> version = (*connection)->version_of(Request::kApi, limit);
     if (!version) return std::unexpected(version.error());
     Result<Reply<Answer>> reply = (*connection)->template call<Answer>(request, *version);
     if (!reply) drop(*connection);

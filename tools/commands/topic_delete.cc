@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
-#include <iostream>
-
 #include "tools/client/admin.h"
 #include "tools/commands/rows.h"
+#include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/json.h"
 #include "tools/regular_expression.h"
@@ -28,13 +27,9 @@ Result<std::vector<std::string>> matching(Cluster& cluster, const std::string& r
 }
 
 bool confirmed(Console& console, const std::vector<std::string>& names) {
-  console.note(fmt::format("This deletes {} topic{} and all records in {}:", names.size(),
-                           names.size() == 1 ? "" : "s", names.size() == 1 ? "it" : "them"));
-  for (const std::string& name : names) console.note("  " + name);
-  fmt::print(console.err, "Type yes to go on: ");
-  std::fflush(console.err);
-  std::string answer;
-  return std::getline(std::cin, answer) && answer == "yes";
+  return confirm(console, fmt::format("This deletes {} topic{} and all records in {}:\n  {}\n", names.size(),
+                                      names.size() == 1 ? "" : "s", names.size() == 1 ? "it" : "them",
+                                      fmt::join(names, "\n  ")));
 }
 
 int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& console,

@@ -1,11 +1,10 @@
 // millrace topic trim: deletes a topic's oldest records, up to a position (Kafka's DeleteRecords).
 #include <fmt/format.h>
 
-#include <iostream>
-
 #include "tools/client/admin.h"
 #include "tools/client/offsets.h"
 #include "tools/commands/rows.h"
+#include "tools/confirm.h"
 #include "tools/connect.h"
 #include "tools/json.h"
 #include "tools/quantity.h"
@@ -51,12 +50,8 @@ Result<Plan> make_plan(Cluster& cluster, const Arguments& arguments) {
 }
 
 bool confirmed(Console& console, const Plan& plan) {
-  fmt::print(console.err,
-             "This deletes {} record{} of {} for good. Type yes to go on: ", format_count(plan.records),
-             plan.records == 1 ? "" : "s", plan.topic.name);
-  std::fflush(console.err);
-  std::string answer;
-  return std::getline(std::cin, answer) && answer == "yes";
+  return confirm(console, fmt::format("This deletes {} record{} of {} for good. ", format_count(plan.records),
+                                      plan.records == 1 ? "" : "s", plan.topic.name));
 }
 
 int report(const Arguments& arguments, Console& console, const Plan& plan,

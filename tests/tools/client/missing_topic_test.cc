@@ -3,21 +3,17 @@
 
 #include <set>
 
+#include "../command_line_run.h"
 #include "fake_broker.h"
 #include "protocol/messages/delete_topics.h"
 #include "protocol/messages/produce.h"
-#include "tools/command_line.h"
 
 using namespace millrace;
 using namespace millrace::tools;
 using millrace::tools::test::FakeBroker;
+using millrace::tools::test::Run;
 
 namespace {
-
-struct Run {
-  int code = 0;
-  std::string err;
-};
 
 struct Setup {
   FakeBroker broker;
@@ -91,10 +87,7 @@ struct Setup {
 
   // With `input` as standard input.
   Run run(std::vector<std::string> words, const std::string& input = {}) {
-    words.insert(words.begin(), "millrace");
     words.insert(words.end(), {"-b", "127.0.0.1:" + std::to_string(broker.port())});
-    std::vector<const char*> arguments;
-    for (const std::string& word : words) arguments.push_back(word.c_str());
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     REQUIRE(write(ends[1], input.data(), input.size()) == static_cast<ssize_t>(input.size()));
@@ -102,18 +95,7 @@ struct Setup {
     const int saved = dup(STDIN_FILENO);
     dup2(ends[0], STDIN_FILENO);
     close(ends[0]);
-    Run result;
-    char* err = nullptr;
-    size_t size = 0;
-    Console console;
-    console.out = std::fopen("/dev/null", "w");
-    console.err = open_memstream(&err, &size);
-    const std::vector<Command> commands = tools_commands();
-    result.code = run_command_line(commands, static_cast<int>(arguments.size()), arguments.data(), console);
-    std::fclose(console.out);
-    std::fclose(console.err);
-    result.err.assign(err, size);
-    std::free(err);
+    Run result = test::run(tools_commands(), words);
     dup2(saved, STDIN_FILENO);
     close(saved);
     return result;

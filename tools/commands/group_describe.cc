@@ -1,0 +1,146 @@
+// millrace group describe: a group's members, with client, host and what they are assigned.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tools/client/groups.h"
+#include "tools/commands/rows.h"
+#include "tools/connect.h"
+#include "tools/json.h"
+#include "tools/table.h"
+
+namespace millrace::tools {
+namespace {
+
+constexpr std::string_view kName = "group describe";
+
+Json partitions_json(const TopicPartitions& by_topic) {
+  Json list = Json::list();
+  for (const auto& [topic, numbers] : by_topic) {
+    Json partitions = Json::list();
+    for (const int32_t number : numbers) partitions.push(int64_t{number});
+    Json item = Json::object();
+    item.set("topic", topic).set("partitions", std::move(partitions));
+    list.push(std::move(item));
+  }
+  return list;
+}
+
+Json member_json(const GroupMember& member) {
+  Json topics = Json::list();
+  for (const std::string& topic : member.topics) topics.push(topic);
+  Json item = Json::object();
+  item.set("member_id", member.id).set("instance_id", member.instance_id).set("client_id", member.client_id);
+  item.set("host", member.host).set("rack", member.rack);
+  item.set("epoch", member.epoch < 0 ? Json() : Json(int64_t{member.epoch}));
+  item.set("classic", member.classic).set("topics", std::move(topics)).set("topic_regex", member.topic_regex);
+  item.set("assignment", partitions_json(member.assignment));
+  item.set("target_assignment", member.target ? partitions_json(*member.target) : Json());
+  return item;
+}
+
+Json as_json(const GroupDescription& group) {
+  Json json = Json::object();
+  json.set("name", group.name).set("type", group.type).set("protocol_type", group.protocol_type);
+  json.set("state", group.state).set("assignor", group.assignor);
+  json.set("coordinator", int64_t{group.coordinator});
+  json.set("epoch", group.epoch < 0 ? Json() : Json(int64_t{group.epoch}));
+  json.set("assignment_epoch", group.epoch < 0 ? Json() : Json(int64_t{group.assignment_epoch}));
+  Json members = Json::list();
+  for (const GroupMember& member : group.members) members.push(member_json(member));
+  return std::move(json.set("members", std::move(members)));
+}
+
+std::string partitions_text(const TopicPartitions& by_topic) {
+  std::string text;
+  for (const auto& [topic, numbers] : by_topic) {
+    if (numbers.empty()) continue;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", topic, format_partitions(numbers));
+  }
+  return text.empty() ? "-" : text;
+}
+
+std::string assignment_text(const GroupMember& member) {
+  std::string text = partitions_text(member.assignment);
+  if (member.target && *member.target != member.assignment)
+    text += fmt::format(" (soon {})", partitions_text(*member.target));
+  return text;
+}
+
+std::string members_table(const GroupDescription& group, bool colour) {
+  const bool epochs = group.epoch >= 0;
+  const auto has_instance = [](const GroupMember& member) { return member.instance_id.has_value(); };
+  const bool instances = std::any_of(group.members.begin(), group.members.end(), has_instance);
+  std::vector<std::string> columns = {"CLIENT", "HOST"};
+  if (instances) columns.emplace_back("INSTANCE");
+  if (epochs) columns.emplace_back(">EPOCH");
+  columns.insert(columns.end(), {">PARTITIONS", "ASSIGNMENT", "MEMBER"});
+  Table table(columns);
+  for (const GroupMember& member : group.members) {
+    std::vector<std::string> cells = {member.client_id, member.host};
+    if (instances) cells.push_back(member.instance_id.value_or("-"));
+    if (epochs)
+      cells.push_back(std::to_string(member.epoch) + (member.classic.value_or(false) ? " (classic)" : ""));
+    cells.insert(cells.end(), {std::to_string(member.partition_count()), assignment_text(member), member.id});
+    table.add(std::move(cells));
+  }
+  return table.render(colour);
+}
+
+Style state_style(const std::string& state) {
+  if (state == "Stable") return Style::kGreen;
+  return state == "Empty" || state == "Dead" ? Style::kDim : Style::kYellow;
+}
+
+std::string as_text(const GroupDescription& group, bool colour) {
+  std::string text = fmt::format("{}  {}  {}", styled(group.name, Style::kBold, colour),
+                                 styled(group.state, state_style(group.state), colour), group.type);
+  if (!group.protocol_type.empty() && group.protocol_type != group.type)
+    text += fmt::format("  of {}s", group.protocol_type);
+  if (!group.assignor.empty()) text += fmt::format("  assignor {}", group.assignor);
+  if (group.epoch >= 0) text += fmt::format("  epoch {} (assigned {})", group.epoch, group.assignment_epoch);
+  text += fmt::format("  coordinator {}\n", group.coordinator);
+  if (group.members.empty()) return text + "No members.\n";
+  return text + "\n" + members_table(group, colour);
+}
+
+int run(const Arguments& arguments, Console& console) {
+  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
+  if (!cluster) return kExitFailed;
+  int code = kExitDone;
+  Json list = Json::list();
+  bool first = true;
+  for (const std::string& name : arguments.all("group")) {
+    const Result<GroupDescription> group = describe_group(*cluster, name);
+    if (!group) {
+      console.complain(kName, group.error().message);
+      code = kExitFailed;
+    } else if (wants_json(arguments)) {
+      list.push(as_json(*group));
+    } else {
+      console.write((first ? "" : "\n") + as_text(*group, console.colour_out));
+      first = false;
+    }
+  }
+  if (wants_json(arguments)) console.write(list.dump(2) + "\n");
+  return code;
+}
+
+}  // namespace
+
+Command group_describe_command() {
+  Option groups = group_argument();
+  groups.help = "The groups' names";
+  groups.repeatable = true;
+  return {
+      .path = "group describe",
+      .summary = "Show groups: members, hosts, assignments",
+      .details =
+          "Epochs are those of groups of type consumer (KIP-848): a member whose epoch is the group's has\n"
+          "its final assignment, others show what they will have soon.\n"
+          "millrace group lag shows how far a group is.\n",
+      .options = with_connection({groups, output_option()}),
+      .run = run};
+}
+
+}  // namespace millrace::tools
