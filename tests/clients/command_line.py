@@ -37,7 +37,10 @@ class CommandLine:
     def complaint(self, *arguments: str, code: int = 1, stdin: bytes | str = b"") -> str:
         return self(*arguments, code=code, stdin=stdin).stderr.decode()
 
+    def start_words(self, *arguments: str) -> list[str]:
+        return [BINARY, *arguments]
+
     def start(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [BINARY, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment
+            self.start_words(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment
         )

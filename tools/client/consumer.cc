@@ -25,13 +25,20 @@ Consumer::Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options,
       topic_(topic.name),
       isolation_(options.isolation),
       on_note_(std::move(on_note)) {
-  for (const ConsumeRange& range : ranges) {
-    PartitionState& state = partitions_[range.partition];
-    state.next = range.from;
-    state.to = range.to;
-    state.done = range.to && range.from >= *range.to;
-    if (!state.done) fetcher_.seek(range.partition, range.from);
-  }
+  for (const ConsumeRange& range : ranges) add(range);
+}
+
+void Consumer::add(const ConsumeRange& range) {
+  PartitionState& state = partitions_[range.partition];
+  state.next = range.from;
+  state.to = range.to;
+  state.done = range.to && range.from >= *range.to;
+  if (!state.done) fetcher_.seek(range.partition, range.from);
+}
+
+void Consumer::remove(int32_t partition) {
+  partitions_.erase(partition);
+  fetcher_.remove(partition);
 }
 
 bool Consumer::finished() const {

@@ -15,7 +15,7 @@
 
 #include "protocol/record_batch.h"
 #include "tools/client/fetcher.h"
-#include "tools/record.h"
+#include "tools/client/record_source.h"
 
 namespace millrace::tools {
 
@@ -26,7 +26,7 @@ struct ConsumeRange {
   std::optional<int64_t> to;
 };
 
-class Consumer {
+class Consumer : public RecordSource {
  public:
   // What a person should know and what doesn't end the reading, e.g. records that retention deleted
   // meanwhile.
@@ -35,11 +35,15 @@ class Consumer {
   Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options, const std::vector<ConsumeRange>& ranges,
            OnNote on_note);
 
-  // The next record; null when none came within `wait_ms`, or when finished. Valid until the next call.
+  // Starts reading one more partition.
+  void add(const ConsumeRange& range);
+  // Stops reading a partition; what came of it and wasn't returned is dropped.
+  void remove(int32_t partition);
+
   // Errors name topic, partition and offset.
-  Result<const ConsumedRecord*> next(int64_t wait_ms);
+  Result<const ConsumedRecord*> next(int64_t wait_ms) override;
   // Every partition has been read to its end offset.
-  bool finished() const;
+  bool finished() const override;
   // Where reading a partition would go on.
   int64_t position(int32_t partition) const;
 

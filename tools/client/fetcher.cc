@@ -57,7 +57,8 @@ Result<void> Fetcher::send_fetches() {
 
 Result<void> Fetcher::send_fetch(int32_t leader, const std::vector<int32_t>& partitions) {
   using Request = protocol::FetchRequest;
-  lines_[leader].asked = partitions;
+  lines_[leader].asked.clear();
+  for (const int32_t number : partitions) lines_[leader].asked[number] = positions_[number].offset;
   Result<Connection*> connection = cluster_.broker(leader);
   if (!connection) return std::unexpected(connection.error());
   const int16_t limit = topic_.id.is_zero() ? kFirstVersionWithTopicId - 1 : INT16_MAX;
@@ -124,7 +125,7 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
   if (!reply) return std::unexpected(reply.error());
   lines_[leader].waiting = false;
   const auto frame = std::make_shared<const Buffer>(std::move(reply->frame));
-  for (const int32_t number : lines_[leader].asked) {
+  for (const auto& [number, offset] : lines_[leader].asked) {
     if (const auto found = positions_.find(number); found != positions_.end())
       found->second.on_the_way = false;
   }
@@ -137,6 +138,9 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
       const auto found = positions_.find(partition.partition_index);
       if (found == positions_.end()) continue;
       PartitionState& state = found->second;
+      const auto asked = lines_[leader].asked.find(partition.partition_index);
+      // Its caller has moved on meanwhile.
+      if (asked == lines_[leader].asked.end() || asked->second != state.offset) continue;
       if (is_retriable(partition.error_code)) {
         hold_back(partition.partition_index);
         continue;
@@ -175,7 +179,7 @@ Result<void> Fetcher::fail_line(int32_t leader, const Error& error) {
   if (line.connection != nullptr) cluster_.drop(line.connection);
   line.connection = nullptr;
   line.waiting = false;
-  for (const int32_t number : line.asked) {
+  for (const auto& [number, offset] : line.asked) {
     const auto found = positions_.find(number);
     if (found == positions_.end()) continue;
     found->second.on_the_way = false;

@@ -76,8 +76,8 @@ class Fetcher {
   struct Line {
     Connection* connection = nullptr;
     bool waiting = false;
-    // Leaders may change before the answer comes, so what was asked is kept.
-    std::vector<int32_t> asked;
+    // The offset asked for, by partition. Leaders may change before the answer comes, and callers may seek.
+    std::map<int32_t, int64_t> asked;
     Deadline deadline = Deadline::after_ms(0);
     int64_t sent_us = 0;
   };

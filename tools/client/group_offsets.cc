@@ -21,6 +21,12 @@ ErrorCode first_error(const protocol::OffsetCommitResponse& answer) {
   return ErrorCode::kNone;
 }
 
+// What another try may mend. A topic that isn't there is not waited for.
+ErrorCode coordinator_error(const protocol::OffsetCommitResponse& answer) {
+  const ErrorCode error = first_error(answer);
+  return error == ErrorCode::kUnknownTopicOrPartition ? ErrorCode::kNone : error;
+}
+
 }  // namespace
 
 Result<GroupOffsets> committed_offsets(Cluster& cluster, const std::string& group) {
@@ -72,8 +78,8 @@ Result<void> commit_offsets(Cluster& cluster, const std::string& group, const Co
   request.member_id = committer.member_id;
   request.generation_id_or_member_epoch = committer.epoch;
   request.topics = topics;
-  auto reply =
-      call_coordinator<protocol::OffsetCommitResponse>(cluster, group, request, first_error, kLastWithNames);
+  auto reply = call_coordinator<protocol::OffsetCommitResponse>(cluster, group, request, coordinator_error,
+                                                                kLastWithNames);
   if (!reply) return std::unexpected(reply.error());
   if (const ErrorCode error = first_error(reply->message); error != ErrorCode::kNone) return refused(error);
   return {};

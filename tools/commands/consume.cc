@@ -2,7 +2,11 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <cerrno>
+#include <csignal>
+
 #include "tools/client/consumer.h"
+#include "tools/client/group_reader.h"
 #include "tools/commands/rows.h"
 #include "tools/connect.h"
 #include "tools/interrupt.h"
@@ -20,6 +24,8 @@ namespace {
 constexpr std::string_view kName = "consume";
 constexpr int64_t kWaitMs = 200;
 constexpr size_t kOutputBuffer = 64 * 1024;
+// Written at least that often, and told to the source.
+constexpr int64_t kWriteEveryMs = 500;
 
 struct Plan {
   Range range;
@@ -30,8 +36,35 @@ struct Plan {
   FetchOptions fetch;
 };
 
+// What can't be said together with --group, and what can be instead.
+Result<void> check_group_options(const Arguments& arguments) {
+  const auto conflict = [](std::string message) {
+    return fail(ErrorCode::kInvalidRequest, std::move(message));
+  };
+  const std::string group = arguments.text("group");
+  if (!arguments.has("group")) {
+    if (!arguments.has("reset")) return {};
+    return conflict("--reset is for groups: it needs --group");
+  }
+  if (group.empty()) return conflict("--group: a group needs a name");
+  if (arguments.has("offset")) {
+    return conflict(
+        fmt::format("--offset and --group both say where to start: a group goes on from what it committed. "
+                    "To move it, stop "
+                    "its members, then: millrace group seek {} --to {}; to say where a new group starts: "
+                    "--reset start|end",
+                    group, arguments.text("offset")));
+  }
+  if (arguments.has("partitions"))
+    return conflict(
+        "--partitions and --group both say what to read: a group shares all partitions among its members");
+  return {};
+}
+
 Result<Plan> read_arguments(const Arguments& arguments) {
   Plan plan;
+  if (Result<void> checked = check_group_options(arguments); !checked)
+    return std::unexpected(checked.error());
   plan.follow = arguments.has("follow");
   plan.json = arguments.has("json") || wants_json(arguments);
   plan.most = arguments.integer("count", INT64_MAX);
@@ -111,45 +144,90 @@ bool matches(const ConsumedRecord& record, const RE2& pattern) {
          RE2::PartialMatch(record.key.value_or(""), pattern);
 }
 
+// Standard output, and what is still on the way there.
+class Output {
+ public:
+  explicit Output(Console& console) : console_(console) {}
+
+  std::string& text() { return text_; }
+  bool due() const { return text_.size() >= kOutputBuffer || deadline_.passed(); }
+  // kNetworkException when nobody reads it any more.
+  Result<void> write() {
+    errno = 0;
+    console_.write(text_);
+    text_.clear();
+    deadline_ = Deadline::after_ms(kWriteEveryMs);
+    // A write that failed leaves nothing to flush, only the mark.
+    if (std::fflush(console_.out) == 0 && std::ferror(console_.out) == 0) return {};
+    return fail(ErrorCode::kNetworkException, fmt::format("standard output: {}", std::strerror(errno)));
+  }
+
+ private:
+  Console& console_;
+  std::string text_;
+  Deadline deadline_ = Deadline::after_ms(kWriteEveryMs);
+};
+
 // Writes records until the end, the count or a signal.
-Result<void> pump(Consumer& consumer, const Arguments& arguments, const Plan& plan, Console& console) {
+Result<void> pump(RecordSource& source, const Arguments& arguments, const Plan& plan, Console& console) {
   const std::optional<std::string> grep = arguments.maybe("grep");
   RE2::Options quiet(RE2::Quiet);
   const RE2 pattern(grep.value_or(""), quiet);
   // Progress would write into the records on a terminal.
   Progress progress(console, "records", 0, !console.out_is_terminal && !arguments.has("quiet"));
-  std::string out;
+  Output out(console);
+  const auto write = [&] {
+    const Result<void> written = out.write();
+    return written ? source.done_with_all() : written;
+  };
   int64_t written = 0;
   while (written < plan.most && !interrupted()) {
-    Result<const ConsumedRecord*> record = consumer.next(out.empty() ? kWaitMs : 0);
+    Result<const ConsumedRecord*> record = source.next(out.text().empty() ? kWaitMs : 0);
     if (!record) {
-      console.write(out);
+      static_cast<void>(write());
       return std::unexpected(record.error());
     }
     if (*record == nullptr) {
-      if (consumer.finished()) break;
-      console.write(out);
-      std::fflush(console.out);
-      out.clear();
+      if (source.finished()) break;
+      if (Result<void> wrote = write(); !wrote) return wrote;
       progress.tick();
       continue;
     }
     progress.add(
         1, static_cast<int64_t>((*record)->value.value_or("").size() + (*record)->key.value_or("").size()));
-    if (grep && !matches(**record, pattern)) continue;
-    ++written;
-    if (plan.json) {
-      append_record_json(out, **record);
-    } else {
-      plan.format.append(out, **record);
+    if (!grep || matches(**record, pattern)) {
+      ++written;
+      if (plan.json) {
+        append_record_json(out.text(), **record);
+      } else {
+        plan.format.append(out.text(), **record);
+      }
     }
-    if (out.size() < kOutputBuffer) continue;
-    console.write(out);
-    out.clear();
+    if (!out.due()) continue;
+    if (Result<void> wrote = write(); !wrote) return wrote;
   }
-  console.write(out);
-  std::fflush(console.out);
-  return {};
+  return write();
+}
+
+// As one of the group's members, which it leaves at the end, whatever the end was.
+Result<void> pump_as_member(Cluster& cluster, const TopicInfo& topic, const Arguments& arguments,
+                            const Plan& plan, Console& console) {
+  // A reader that is gone must not take the member along: it has to leave.
+  std::signal(SIGPIPE, SIG_IGN);
+  GroupReaderOptions options;
+  options.group = arguments.text("group");
+  options.fetch = plan.fetch;
+  options.follow = plan.follow;
+  options.new_at_end = arguments.text("reset") == "end";
+  Result<std::unique_ptr<GroupReader>> reader =
+      GroupReader::join(cluster, topic, options, [&](const std::string& note) { console.note(note); });
+  if (!reader) return std::unexpected(reader.error());
+  const Result<void> pumped = pump(**reader, arguments, plan, console);
+  const bool signalled = interrupted();
+  clear_interrupt();
+  const Result<void> left = (*reader)->leave();
+  // Of a signal during the pump's last steps nothing is to be said.
+  return !pumped && !signalled ? pumped : left;
 }
 
 int run(const Arguments& arguments, Console& console) {
@@ -168,6 +246,10 @@ int run(const Arguments& arguments, Console& console) {
   };
   Result<TopicInfo> topic = cluster->topic(arguments.text("topic"));
   if (!topic) return fail_with(topic.error());
+  if (arguments.has("group")) {
+    const Result<void> pumped = pump_as_member(*cluster, *topic, arguments, *plan, console);
+    return pumped ? kExitDone : fail_with(pumped.error());
+  }
   const Result<std::vector<int32_t>> numbers = chosen_partitions(arguments, *topic);
   if (!numbers) return fail_with(numbers.error());
   const Result<std::vector<ConsumeRange>> ranges = resolve_ranges(*cluster, *topic, *numbers, *plan, console);
@@ -190,6 +272,10 @@ Without --follow it reads what is there when it starts, from the start unless -o
 on a terminal and in a pipe. With --follow it goes on, from the end unless -o says otherwise; Ctrl-C ends it.
 Records of one partition come in order of their offsets; partitions are merged by timestamp as far as they are there.
 
+With --group it is one of the group's members: they share the partitions, each goes on from what the group has
+committed, and what is written to stdout is committed a second later at most, and at the end. So a record that was
+being written when the process was killed comes again. Ctrl-C leaves the group. millrace group shows and moves it.
+
 JSON lines have topic, partition, offset, timestamp, timestamp_type, key, value and headers; bytes that aren't
 UTF-8 stand under key_base64 and value_base64. produce --json reads them.
 
@@ -198,6 +284,7 @@ Examples:
   millrace consume orders -f -o -10            the last 10 of each partition, and what comes
   millrace consume orders -o @-1h --json       the last hour
   millrace consume orders -p 3 -o 1000:1010    ten records of partition 3
+  millrace consume orders -g billing -f        share the work with the other members of billing
 )",
           .options = with_connection({
               topic_argument(),
@@ -223,7 +310,15 @@ Examples:
                .help = "json is the same as --json",
                .fallback = "text",
                .choices = {"text", "json"}},
-              {.names = "-g,--grep",
+              {.names = "-g,--group",
+               .value = "GROUP",
+               .help = "Read as a member of this group, and commit",
+               .completion = Completion::kGroup},
+              {.names = "--reset",
+               .value = "PLACE",
+               .help = "Where a group starts that has committed nothing [start]",
+               .choices = {"start", "end"}},
+              {.names = "--grep",
                .value = "REGEX",
                .help = "Only records whose value or key matches (RE2)",
                .check = regular_expression()},

@@ -177,3 +177,33 @@ TEST_CASE("a damaged batch is an error that says where") {
   CHECK(setup.failure.error().code == ErrorCode::kCorruptMessage);
   CHECK(setup.failure.error().message.find("t partition 0, batch at offset 1") != std::string::npos);
 }
+
+TEST_CASE("a partition that was given up and taken again is read from where it was taken") {
+  Setup setup(1);
+  setup.partitions[0].add({1, 2, 3, 4});
+  setup.broker.on(ApiKey::kFetch, 11, [&](int16_t version, Bytes body) {
+    Arena arena;
+    const auto request = protocol::decode<protocol::FetchRequest>(body, version, arena);
+    // Answers when the partition is no longer read from there.
+    if (request && request->topics[0].partitions[0].fetch_offset == 4)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return setup.answer(version, body);
+  });
+  setup.cluster = std::move(*Cluster::connect(setup.broker.options()));
+  Consumer consumer(*setup.cluster, *setup.cluster->topic("t"), {}, {}, [](const std::string&) {});
+  CHECK(consumer.finished());
+  consumer.add({0, 0, std::nullopt});
+  const auto next = [&](int64_t wait_ms) {
+    const Result<const ConsumedRecord*> record = consumer.next(wait_ms);
+    REQUIRE(record);
+    return *record == nullptr ? "none" : std::string((*record)->value.value());
+  };
+  for (const char* value : {"0", "1", "2", "3"}) CHECK(next(5'000) == value);
+  setup.partitions[0].add({5});
+  CHECK(next(0) == "none");
+  consumer.remove(0);
+  CHECK(consumer.finished());
+  consumer.add({0, 1, std::nullopt});
+  for (const char* value : {"1", "2", "3", "4"}) CHECK(next(5'000) == value);
+  CHECK(consumer.position(0) == 5);
+}

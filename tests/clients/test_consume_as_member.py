@@ -1,0 +1,209 @@
+"""consume -g: members of a group on the command line. The same with Apache Kafka."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from group_members import RdkafkaMember, wait_for
+
+from broker import IS_KAFKA
+from command_line import TIMEOUT_S, CommandLine
+
+_numbers = itertools.count(1)
+SHORT_SESSION = {"group.consumer.session.timeout.ms": "2000", "group.consumer.heartbeat.interval.ms": "500"}
+if IS_KAFKA:  # allows less than its defaults only if the minimum is lowered, too
+    SHORT_SESSION |= {
+        "group.consumer.min.heartbeat.interval.ms": "500",
+        "group.consumer.min.session.timeout.ms": "2000",
+    }
+VALUES = [f"{p}-{n}" for p in range(4) for n in range(50)]
+
+
+@pytest.fixture
+def group():
+    return f"members-{next(_numbers)}"
+
+
+@pytest.fixture
+def topic(millrace, topics):
+    """Four partitions of fifty records each, whose values are VALUES."""
+    name = topics.create(partitions=4)
+    produce(millrace, name, VALUES)
+    return name
+
+
+def produce(millrace, topic: str, values: list[str]) -> None:
+    """The partition stands before the dash."""
+    lines = "\n".join(f'{{"value": "{value}", "partition": {value.split("-")[0]}}}' for value in values)
+    millrace("produce", topic, "--json", "-q", stdin=lines)
+
+
+def committed(millrace, group: str) -> dict[int, int]:
+    lag = millrace.json("group", "lag", group)
+    return {p["partition"]: p["committed_offset"] for p in lag["partitions"]}
+
+
+class Reader:
+    """consume -g in the background, and what it has written."""
+
+    def __init__(self, millrace, *arguments: str):
+        self.process = millrace.start("consume", *arguments, "-q")
+        self.values: list[str] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.values.append(line.decode().strip())
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> str:
+        """Signals, waits, and returns what it complained about."""
+        self.process.send_signal(how)
+        code = self.process.wait(TIMEOUT_S)
+        self._thread.join(TIMEOUT_S)
+        complaint = self.process.stderr.read().decode()
+        assert code == (0 if how != signal.SIGKILL else -9), complaint
+        return complaint
+
+
+def test_a_group_goes_on_where_it_was(millrace, topic, group):
+    assert sorted(millrace.lines("consume", topic, "-g", group)) == sorted(VALUES)
+    assert committed(millrace, group) == {p: 50 for p in range(4)}
+    described = millrace.json("group", "describe", group)[0]
+    assert (described["type"], described["state"], described["members"]) == ("consumer", "Empty", [])
+    assert millrace.lines("consume", topic, "-g", group) == []
+    produce(millrace, topic, ["0-new", "3-new"])
+    assert sorted(millrace.lines("consume", topic, "--group", group)) == ["0-new", "3-new"]
+    # Another group has its own place.
+    assert len(millrace.lines("consume", topic, "-g", group + "-other")) == 202
+    millrace("group", "seek", group, "--to", "-1")
+    assert sorted(millrace.lines("consume", topic, "-g", group)) == ["0-new", "1-49", "2-49", "3-new"]
+
+
+def test_what_was_not_written_is_not_committed(millrace, topics, group):
+    topic = topics.create()
+    produce(millrace, topic, [f"0-{n}" for n in range(20)])
+    read = []
+    for _ in range(5):
+        read += millrace.lines("consume", topic, "-g", group, "-c", "4")
+    assert read == [f"0-{n}" for n in range(20)]
+
+
+def test_where_a_new_group_starts(millrace, topic, group):
+    assert millrace.lines("consume", topic, "-g", group, "--reset", "end") == []
+    produce(millrace, topic, ["1-new"])
+    assert millrace.lines("consume", topic, "-g", group, "--reset", "start", "-c", "1") in (["1-new"], [])
+    assert millrace.lines("consume", topic, "-g", group + "-b", "--from-beginning", "-c", "1") != []
+
+
+def test_members_share_and_hand_over(millrace, topic, group):
+    first = Reader(millrace, topic, "-g", group, "-f")
+    wait_for(lambda: len(first.values) == 200)
+    second = Reader(millrace, topic, "-g", group, "-f")
+
+    def shares() -> list[int]:
+        members = millrace.json("group", "describe", group)[0]["members"]
+        return sorted(sum(len(a["partitions"]) for a in m["assignment"]) for m in members)
+
+    wait_for(lambda: shares() == [2, 2])
+    produce(millrace, topic, [f"{p}-second" for p in range(4)])
+    wait_for(lambda: len(first.values) + len(second.values) == 204)
+    assert len(second.values) == 2
+    assert first.end() == ""
+    wait_for(lambda: shares() == [4])
+    produce(millrace, topic, [f"{p}-third" for p in range(4)])
+    wait_for(lambda: len(first.values) + len(second.values) == 208)
+    assert second.end(signal.SIGTERM) == ""
+    assert sorted(first.values + second.values) == sorted(
+        [*VALUES, *(f"{p}-{n}" for p in range(4) for n in ("second", "third"))]
+    )
+    assert committed(millrace, group) == {p: 52 for p in range(4)}
+    # Both have left, so nothing waits for a session to time out.
+    assert millrace.json("group", "describe", group)[0]["state"] == "Empty"
+
+
+def test_it_shares_with_other_clients(millrace, broker, topic, group):
+    other = RdkafkaMember(broker.address, group, topic, {"group.protocol": "consumer"})
+    wait_for(lambda: len(other.values) == 200)
+    reader = Reader(millrace, topic, "-g", group, "-f")
+    wait_for(lambda: len(other.assigned()) == 2)
+    produce(millrace, topic, [f"{p}-shared" for p in range(4)])
+    wait_for(lambda: len(other.values) + len(reader.values) == 204)
+    other.close()
+    produce(millrace, topic, [f"{p}-alone" for p in range(4)])
+    wait_for(lambda: sum(value.endswith("-alone") for value in reader.values) == 4)
+    reader.end()
+    assert sorted(other.values + reader.values) == sorted(
+        [*VALUES, *(f"{p}-{n}" for p in range(4) for n in ("shared", "alone"))]
+    )
+
+
+def test_a_reader_that_goes_away_takes_nothing_along(millrace, topics, group):
+    topic = topics.create()
+    produce(millrace, topic, [f"0-{n:030}" for n in range(20_000)])
+    reader = subprocess.Popen(
+        ["bash", "-c", '"$@" | head -n 1', "-", *millrace.start_words("consume", topic, "-g", group, "-q")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=millrace.environment,
+    )  # fmt: skip
+    out, err = reader.communicate(timeout=TIMEOUT_S)
+    assert out == f"0-{0:030}\n".encode()
+    assert b"Broken pipe" in err
+    assert millrace.json("group", "describe", group)[0]["state"] == "Empty"
+    # What head never had comes again.
+    assert len(millrace.lines("consume", topic, "-g", group)) >= 10_000
+
+
+def test_a_member_that_was_silent_joins_again(own_broker, group):
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "silent", "-p", "1")
+    reader = Reader(millrace, "silent", "-g", group, "-f")
+    produce(millrace, "silent", ["0-before"])
+    wait_for(lambda: reader.values == ["0-before"] and committed(millrace, group) == {0: 1})
+    reader.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: millrace.json("group", "describe", group)[0]["state"] == "Empty")
+    reader.process.send_signal(signal.SIGCONT)
+    produce(millrace, "silent", ["0-after"])
+    wait_for(lambda: reader.values == ["0-before", "0-after"])
+    complaint = reader.end()
+    assert "went on without this member" in complaint
+
+
+def test_a_member_outlives_a_restart(own_broker, group):
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "restarted", "-p", "2")
+    reader = Reader(millrace, "restarted", "-g", group, "-f")
+    produce(millrace, "restarted", ["0-before", "1-before"])
+    wait_for(lambda: len(reader.values) == 2)
+    wait_for(lambda: committed(millrace, group) == {0: 1, 1: 1})
+    broker.stop()
+    time.sleep(1)
+    broker.start()
+    produce(millrace, "restarted", ["0-after", "1-after"])
+    wait_for(lambda: len(reader.values) == 4)
+    reader.end()
+    assert sorted(reader.values) == ["0-after", "0-before", "1-after", "1-before"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["-o", "5"], "group seek g --to 5"), (["-o", "start"], "--reset"), (["-p", "0"], "shares all partitions")],
+)
+def test_what_a_group_decides_is_not_an_option(millrace, topic, arguments, words):
+    assert words in millrace.complaint("consume", topic, "-g", "g", *arguments, code=2)
+
+
+def test_reset_needs_a_group(millrace, topic):
+    assert "--group" in millrace.complaint("consume", topic, "--reset", "end", code=2)
+    assert "name" in millrace.complaint("consume", topic, "-g", "", code=2)
+
+
+def test_there_must_be_a_topic(millrace, group):
+    assert 'no topic "nothing-here"' in millrace.complaint("consume", "nothing-here", "-g", group)
+    assert group not in millrace.lines("group", "list", "-q")

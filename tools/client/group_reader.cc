@@ -1,0 +1,187 @@
+#include "tools/client/group_reader.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+
+#include "tools/client/offsets.h"
+
+namespace millrace::tools {
+namespace {
+
+constexpr int64_t kCommitEveryMs = 1'000;
+// Other members may take this long to give partitions up.
+constexpr int64_t kPatienceMs = 15'000;
+
+// The group knows nothing of this member, or of this stay of it.
+bool is_lost(ErrorCode code) {
+  return code == ErrorCode::kFencedMemberEpoch || code == ErrorCode::kUnknownMemberId ||
+         code == ErrorCode::kIllegalGeneration;
+}
+
+}  // namespace
+
+GroupReader::GroupReader(Cluster& cluster, std::unique_ptr<Cluster> own, TopicInfo topic,
+                         GroupReaderOptions options, OnNote on_note)
+    : cluster_(cluster),
+      own_(std::move(own)),
+      topic_(std::move(topic)),
+      options_(std::move(options)),
+      on_note_(std::move(on_note)),
+      membership_(*own_, options_.group, topic_),
+      consumer_(cluster, topic_, options_.fetch, {}, on_note_),
+      next_commit_(Deadline::after_ms(kCommitEveryMs)),
+      patience_(Deadline::after_ms(kPatienceMs)) {}
+
+Result<std::unique_ptr<GroupReader>> GroupReader::join(Cluster& cluster, const TopicInfo& topic,
+                                                       GroupReaderOptions options, OnNote on_note) {
+  Result<std::unique_ptr<Cluster>> own = Cluster::connect(cluster.options());
+  if (!own) return std::unexpected(own.error());
+  std::unique_ptr<GroupReader> reader(
+      new GroupReader(cluster, std::move(*own), topic, std::move(options), std::move(on_note)));
+  if (Result<void> joined = reader->beat(); !joined) return std::unexpected(joined.error());
+  return reader;
+}
+
+Result<const ConsumedRecord*> GroupReader::next(int64_t wait_ms) {
+  // Nothing to read at the moment isn't the end.
+  if (consumer_.finished() && !finished()) {
+    poll(nullptr, 0, static_cast<int>(wait_ms));
+    return nullptr;
+  }
+  return consumer_.next(wait_ms);
+}
+
+bool GroupReader::finished() const {
+  if (options_.follow || !consumer_.finished()) return false;
+  return ever_owned_ || patience_.passed();
+}
+
+Result<void> GroupReader::done_with_all() {
+  for (const int32_t partition : owned_) done_[partition] = consumer_.position(partition);
+  if (next_commit_.passed()) {
+    if (Result<void> committed = commit(); !committed) return committed;
+  }
+  return membership_.due() ? beat() : Result<void>{};
+}
+
+Result<void> GroupReader::leave() {
+  const Result<void> committed = commit();
+  const Result<void> left = membership_.leave();
+  owned_.clear();
+  if (!committed) return committed;
+  // Then there is nothing to leave.
+  return !left && is_lost(left.error().code) ? Result<void>{} : left;
+}
+
+Result<void> GroupReader::commit() {
+  next_commit_ = Deadline::after_ms(kCommitEveryMs);
+  std::map<TopicPartition, int64_t> offsets;
+  for (const auto& [partition, offset] : done_) {
+    const auto known = committed_.find(partition);
+    if (known == committed_.end() || known->second != offset) offsets[{topic_.name, partition}] = offset;
+  }
+  if (offsets.empty()) return {};
+  Result<void> committed = commit_offsets(*own_, options_.group, membership_.committer(), offsets);
+  if (!committed && committed.error().code == ErrorCode::kStaleMemberEpoch) {
+    // The epoch has moved on since the last heartbeat; the partitions may still be ours.
+    if (const Result<void> sent = membership_.heartbeat(owned_); sent) {
+      committed = commit_offsets(*own_, options_.group, membership_.committer(), offsets);
+    } else {
+      committed = sent;
+    }
+    membership_.hurry();
+  }
+  // The next heartbeat finds that out, and says so.
+  if (!committed && is_lost(committed.error().code)) {
+    membership_.hurry();
+    return {};
+  }
+  if (!committed) {
+    return fail(committed.error().code,
+                fmt::format("committing for group \"{}\": {}", options_.group, committed.error().message));
+  }
+  for (const auto& [place, offset] : offsets) committed_[place.partition] = offset;
+  return {};
+}
+
+void GroupReader::lose_all() {
+  for (const int32_t partition : owned_) consumer_.remove(partition);
+  owned_.clear();
+  done_.clear();
+  committed_.clear();
+}
+
+Result<void> GroupReader::beat() {
+  Result<void> sent = membership_.heartbeat(owned_);
+  if (!sent && is_lost(sent.error().code)) {
+    on_note_(
+        fmt::format("group \"{}\" went on without this member, which wasn't heard from for too long ({}); "
+                    "joining again, some records may come twice",
+                    options_.group, error_name(sent.error().code)));
+    lose_all();
+    membership_.forget();
+    sent = membership_.heartbeat(owned_);
+  }
+  if (!sent)
+    return fail(sent.error().code, fmt::format("group \"{}\": {}", options_.group, sent.error().message));
+  if (membership_.assigned() == owned_) return {};
+  // What is given away is committed first: its next owner starts there.
+  if (!std::includes(membership_.assigned().begin(), membership_.assigned().end(), owned_.begin(),
+                     owned_.end())) {
+    if (Result<void> committed = commit(); !committed) return committed;
+  }
+  const std::set<int32_t> assigned = membership_.assigned();
+  std::set<int32_t> fresh;
+  std::set_difference(assigned.begin(), assigned.end(), owned_.begin(), owned_.end(),
+                      std::inserter(fresh, fresh.end()));
+  for (auto it = owned_.begin(); it != owned_.end();) {
+    if (assigned.contains(*it)) {
+      ++it;
+      continue;
+    }
+    consumer_.remove(*it);
+    done_.erase(*it);
+    committed_.erase(*it);
+    it = owned_.erase(it);
+  }
+  membership_.hurry();
+  return take(fresh);
+}
+
+Result<void> GroupReader::take(const std::set<int32_t>& partitions) {
+  if (partitions.empty()) return {};
+  const std::vector<int32_t> numbers(partitions.begin(), partitions.end());
+  const Result<GroupOffsets> committed = committed_offsets(*own_, options_.group);
+  if (!committed) return std::unexpected(committed.error());
+  const Isolation isolation = options_.fetch.isolation;
+  const Result<Offsets> start = list_offsets(*own_, topic_.name, numbers, kEarliestTimestamp, isolation);
+  if (!start) return std::unexpected(start.error());
+  const Result<Offsets> end = list_offsets(*own_, topic_.name, numbers, kLatestTimestamp, isolation);
+  if (!end) return std::unexpected(end.error());
+  for (const int32_t partition : numbers) {
+    const auto place = committed->find({topic_.name, partition});
+    ConsumeRange range;
+    range.partition = partition;
+    range.from = place != committed->end() ? place->second.offset
+                 : options_.new_at_end     ? end->at(partition)
+                                           : start->at(partition);
+    const int64_t within = std::clamp(range.from, start->at(partition), end->at(partition));
+    if (within != range.from) {
+      on_note_(fmt::format("{} partition {}: the group is at offset {}, where the log {}; going on at {}",
+                           topic_.name, partition, range.from,
+                           range.from < within ? "no longer has records" : "doesn't reach", within));
+      range.from = within;
+    }
+    if (!options_.follow) range.to = end->at(partition);
+    consumer_.add(range);
+    owned_.insert(partition);
+    if (place != committed->end()) committed_[partition] = place->second.offset;
+    done_[partition] = range.from;
+  }
+  ever_owned_ = true;
+  return {};
+}
+
+}  // namespace millrace::tools

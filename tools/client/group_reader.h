@@ -1,0 +1,71 @@
+// Reads a topic as one of the members of a group, and commits what is done with.
+//
+// At least once: a position is committed only after done_with_all(), and before its partition is given away.
+// What a crash leaves uncommitted comes again.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "tools/client/consumer.h"
+#include "tools/client/membership.h"
+#include "tools/client/record_source.h"
+
+namespace millrace::tools {
+
+struct GroupReaderOptions {
+  std::string group;
+  FetchOptions fetch;
+  // Go on at the end; otherwise a partition ends where its log ended when it was assigned.
+  bool follow = false;
+  // Where partitions begin for which the group has committed nothing: the log's end, or its start.
+  bool new_at_end = false;
+};
+
+class GroupReader : public RecordSource {
+ public:
+  using OnNote = std::function<void(const std::string&)>;
+
+  // Joins the group. The cluster must outlive the reader; for its heartbeats it connects anew, so that they
+  // never wait behind a fetch. Errors are the broker's, in words.
+  static Result<std::unique_ptr<GroupReader>> join(Cluster& cluster, const TopicInfo& topic,
+                                                   GroupReaderOptions options, OnNote on_note);
+
+  Result<const ConsumedRecord*> next(int64_t wait_ms) override;
+  // Never with `follow`. Otherwise every partition that it has is read, or it was given none in good time.
+  bool finished() const override;
+  // Commits and sends heartbeats when they are due, and gives and takes partitions.
+  Result<void> done_with_all() override;
+  // Commits what is done with and leaves the group.
+  Result<void> leave();
+
+ private:
+  GroupReader(Cluster& cluster, std::unique_ptr<Cluster> own, TopicInfo topic, GroupReaderOptions options,
+              OnNote on_note);
+
+  Result<void> commit();
+  Result<void> beat();
+  Result<void> take(const std::set<int32_t>& partitions);
+  void lose_all();
+
+  Cluster& cluster_;
+  std::unique_ptr<Cluster> own_;
+  TopicInfo topic_;
+  GroupReaderOptions options_;
+  OnNote on_note_;
+  Membership membership_;
+  Consumer consumer_;
+  std::set<int32_t> owned_;
+  // Of each owned partition what is done with, and what of it the group knows.
+  std::map<int32_t, int64_t> done_;
+  std::map<int32_t, int64_t> committed_;
+  Deadline next_commit_;
+  // Without partitions by then, there will be none.
+  Deadline patience_;
+  bool ever_owned_ = false;
+};
+
+}  // namespace millrace::tools

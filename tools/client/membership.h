@@ -1,0 +1,52 @@
+// Membership of a consumer group by the consumer protocol (KIP-848), with one topic: joining, heartbeats,
+// leaving. What is assigned, and that it is read or no longer read, is all that it knows of partitions.
+//
+// Of the two protocols this one needs no assignor and no barrier in the client: a heartbeat says what is
+// owned and is told what should be.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include "tools/client/cluster.h"
+#include "tools/client/group_offsets.h"
+
+namespace millrace::tools {
+
+class Membership {
+ public:
+  // Joins with the first heartbeat. The cluster must outlive it, and is used by nobody else meanwhile: its
+  // connections must be free.
+  Membership(Cluster& cluster, std::string group, TopicInfo topic);
+
+  bool due() const { return next_.passed(); }
+  // The next heartbeat is due now: there is something to tell.
+  void hurry() { next_ = Deadline::after_ms(0); }
+
+  // Tells the coordinator what is owned; `assigned` has its answer then. Joins if this is no member, and
+  // nothing may be owned then.
+  // kFencedMemberEpoch, kUnknownMemberId: the group has gone on without this member; what it owned is
+  // somebody else's by now. Others are for a person; what trying again would mend has been tried.
+  Result<void> heartbeat(const std::set<int32_t>& owned);
+  const std::set<int32_t>& assigned() const { return assigned_; }
+  // The next heartbeat joins anew.
+  void forget();
+  // Gives all partitions back at once. Does nothing if it is no member.
+  Result<void> leave();
+
+  // For commits as this member.
+  Committer committer() const { return {member_id_, epoch_}; }
+
+ private:
+  Cluster& cluster_;
+  std::string group_;
+  TopicInfo topic_;
+  std::string member_id_;
+  // 0 until it has joined.
+  int32_t epoch_ = 0;
+  std::set<int32_t> assigned_;
+  Deadline next_ = Deadline::after_ms(0);
+};
+
+}  // namespace millrace::tools
