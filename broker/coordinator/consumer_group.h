@@ -83,7 +83,9 @@ class ConsumerGroup {
   // After a replay: drops what is left of members that were not described.
   void drop_undescribed();
 
-  // Soft state: whether topics have changed since they were last looked at.
+  // Soft state: when a record last changed the group; not known after a replay.
+  int64_t changed_ms = INT64_MIN / 2;
+  // Whether topics have changed since they were last looked at.
   bool topics_stale = true;
   bool regexes_stale = true;
 

@@ -14,6 +14,10 @@ bool is_blank(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<uint8_t>(c) <= ' '; });
 }
 
+// While its group changes, a member is asked to come back after this: the next step of a rebalance may be
+// due.
+constexpr int32_t kSettlingHeartbeatMs = 500;
+
 // Names are part of record keys, which can't hold longer ones.
 bool is_too_long(std::string_view text) { return text.size() > INT16_MAX; }
 
@@ -151,7 +155,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
         group, ticket,
         ConsumerHeartbeatResult{.member = known->id,
                                 .epoch = known->assignment.epoch,
-                                .heartbeat_interval_ms = settings_.consumer_heartbeat_interval_ms});
+                                .heartbeat_interval_ms = heartbeat_interval_ms(*joined->group, now_ms)});
   }
   if (auto valid = change.update(updated(change.metadata(), request)); !valid)
     return refuse(std::move(valid.error()));
@@ -160,18 +164,29 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
   finish_heartbeat(ticket, request, std::move(*joined), change, now_ms);
 }
 
+// For one regular interval after each change the members come more often, as many as there are: together they
+// make no more than a thousand heartbeats a second of it.
+int32_t GroupCoordinator::heartbeat_interval_ms(const ConsumerGroup& group, int64_t now_ms,
+                                                bool changes) const {
+  const int32_t regular_ms = settings_.consumer_heartbeat_interval_ms;
+  if (!changes && now_ms - group.changed_ms >= regular_ms) return regular_ms;
+  const auto members = static_cast<int32_t>(std::min<size_t>(group.members().size(), INT32_MAX));
+  return std::min(regular_ms, std::max(kSettlingHeartbeatMs, members));
+}
+
 void GroupCoordinator::finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat& request, Joined joined,
                                         ConsumerGroupChange& change, int64_t now_ms) {
-  ConsumerHeartbeatResult result{.member = change.member(),
-                                 .epoch = change.assignment().epoch,
-                                 .heartbeat_interval_ms = settings_.consumer_heartbeat_interval_ms};
+  auto records = change.take_records();
+  ConsumerHeartbeatResult result{
+      .member = change.member(),
+      .epoch = change.assignment().epoch,
+      .heartbeat_interval_ms = heartbeat_interval_ms(*joined.group, now_ms, !records.empty())};
   if (request.epoch == kJoiningEpoch || says_everything(request) || change.assigned_changed())
     result.assignment = partitions_of(change.assignment().assigned);
   Group* group = find(request.group);
   ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
   ConsumerMember* known = consumer == nullptr ? nullptr : consumer->find(change.member());
   if (known != nullptr) start_session(*group, *known, now_ms);
-  auto records = change.take_records();
   if (records.empty()) {  // nothing has changed, and the topics are as the group knows them
     consumer->topics_stale = false;
     consumer->regexes_stale = false;

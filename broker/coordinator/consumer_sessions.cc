@@ -32,6 +32,7 @@ void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_
   group->last_offset = offset;
   ConsumerGroup& consumer = *group->consumer();
   const bool live = now_ms >= 0;  // else a replay: deadlines are set when all of it is read
+  if (live) consumer.changed_ms = now_ms;
   if (const auto* epoch = std::get_if<ConsumerGroupEpochRecord>(&record)) {
     consumer.apply(epoch->value);
     if (epoch->value) return;

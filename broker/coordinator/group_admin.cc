@@ -73,11 +73,9 @@ void GroupCoordinator::handle_request(uint64_t ticket, const DeleteGroup& reques
                                          : std::get<ClassicGroup>(group->kind).state == GroupState::kEmpty;
   if (!empty) return answer(ticket, DeleteGroupResult{ErrorCode::kNonEmptyGroup});
   std::vector<GroupRecord> records;
-  for (const auto& [topic, partitions] : group->offsets.topics()) {
-    for (const auto& [partition, offset] : partitions) {
-      records.push_back(OffsetCommitRecord{group->id, topic, partition, std::nullopt});
-    }
-  }
+  group->offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset&) {
+    records.push_back(OffsetCommitRecord{group->id, std::string(topic), partition, std::nullopt});
+  });
   erase_group(*group, records);
   write_removals(std::move(records), SendAnswer{ticket, DeleteGroupResult{}});
 }

@@ -80,20 +80,21 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& reques
       auto& out = result.topics.emplace_back(OffsetFetchResult::Topic{std::string(topic.name), topic.id, {}});
       out.partitions.reserve(topic.partitions.size());
       for (const int32_t partition : topic.partitions) {
-        const CommittedOffset* at = group == nullptr ? nullptr : group->offsets.find(topic.name, partition);
+        const auto at = group == nullptr ? std::nullopt : group->offsets.find(topic.name, partition);
         // A position in a former topic of the same name says nothing about this one.
         const bool other_topic =
-            at != nullptr && !at->topic_id.is_zero() && !topic.id.is_zero() && at->topic_id != topic.id;
-        const bool none = at == nullptr || other_topic;
+            at && !at->topic_id.is_zero() && !topic.id.is_zero() && at->topic_id != topic.id;
+        const bool none = !at || other_topic;
         out.partitions.push_back(none ? OffsetFetchResult::Partition{.partition = partition}
                                       : position(partition, *at));
       }
     }
   } else if (group != nullptr) {
-    for (const auto& [topic, partitions] : group->offsets.topics()) {
-      auto& out = result.topics.emplace_back(OffsetFetchResult::Topic{topic, {}, {}});
-      for (const auto& [partition, at] : partitions) out.partitions.push_back(position(partition, at));
-    }
+    group->offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset& at) {
+      if (result.topics.empty() || result.topics.back().name != topic)
+        result.topics.push_back({std::string(topic), {}, {}});
+      result.topics.back().partitions.push_back(position(partition, at));
+    });
   }
   // A position that is not committed yet could be lost: whoever reads it waits for it, so that no reader ever
   // sees a group go back.
@@ -117,7 +118,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetDelete& reque
     for (const int32_t partition : topic.partitions) {
       out.partitions.emplace_back(partition,
                                   subscribed ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone);
-      if (subscribed || group->offsets.find(topic.name, partition) == nullptr) continue;
+      if (subscribed || !group->offsets.find(topic.name, partition)) continue;
       records.push_back(OffsetCommitRecord{group->id, std::string(topic.name), partition, std::nullopt});
     }
   }
@@ -175,14 +176,15 @@ void GroupCoordinator::expire_offsets(int64_t now_ms) {
   std::vector<GroupRecord> records;
   for (const auto& [id, group] : groups_) {
     bool all = true;
-    for (const auto& [topic, partitions] : group->offsets.topics()) {
-      const bool may = may_expire(*group, topic);
-      for (const auto& [partition, offset] : partitions) {
-        const bool gone = may && expired(*group, offset, now_ms);
-        all &= gone;
-        if (gone) records.push_back(OffsetCommitRecord{id, topic, partition, std::nullopt});
-      }
-    }
+    std::optional<std::string_view> looked_at;
+    bool may = false;
+    group->offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset& offset) {
+      if (topic != looked_at) may = may_expire(*group, topic);
+      looked_at = topic;
+      const bool gone = may && expired(*group, offset, now_ms);
+      all &= gone;
+      if (gone) records.push_back(OffsetCommitRecord{id, std::string(topic), partition, std::nullopt});
+    });
     if (all && is_unused(*group)) erase_group(*group, records);
   }
   if (!records.empty()) write_removals(std::move(records), {});
@@ -193,12 +195,10 @@ void GroupCoordinator::expire_offsets(int64_t now_ms) {
 Effects GroupCoordinator::topic_deleted(std::string_view topic, const Uuid& topic_id, int64_t) {
   std::vector<GroupRecord> records;
   for (const auto& [id, group] : groups_) {
-    const auto found = group->offsets.topics().find(topic);
-    if (found == group->offsets.topics().end()) continue;
-    for (const auto& [partition, offset] : found->second) {
-      if (!offset.topic_id.is_zero() && offset.topic_id != topic_id) continue;
+    group->offsets.for_each_in(topic, [&](int32_t partition, const CommittedOffset& offset) {
+      if (!offset.topic_id.is_zero() && offset.topic_id != topic_id) return;
       records.push_back(OffsetCommitRecord{id, std::string(topic), partition, std::nullopt});
-    }
+    });
   }
   if (!records.empty()) write_removals(std::move(records), {});
   return take_effects();

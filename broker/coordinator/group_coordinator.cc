@@ -116,6 +116,7 @@ Effects GroupCoordinator::loaded(int64_t end_offset, int64_t now_ms) {
 }
 
 void GroupCoordinator::load(Group& group, int64_t now_ms) {
+  group.offsets.shrink();
   if (ConsumerGroup* consumer = group.consumer()) {
     consumer->drop_undescribed();
     for (const auto& [id, member] : consumer->members()) {

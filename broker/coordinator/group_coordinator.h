@@ -14,7 +14,9 @@
 // protocol (KIP-848, 1082, 1099, 1251). On purpose differently: a refused first join leaves no empty group
 // behind; a request that a retry of the same member replaces is answered REBALANCE_IN_PROGRESS instead of
 // never; at most max_pending_members ids are outstanding per group; a consumer group's target assignment and
-// regular expressions are worked out within the heartbeat that asks for them, not some time after it.
+// regular expressions are worked out within the heartbeat that asks for them, not some time after it; and
+// while a group changes, its members are asked to heartbeat more often, so that a rebalance doesn't take
+// several regular intervals.
 #pragma once
 
 #include <cstdint>
@@ -280,6 +282,7 @@ class GroupCoordinator {
                        ConsumerGroupChange& change) const;
   bool is_settled(const ConsumerGroup& group, const ConsumerMember& member,
                   const ConsumerHeartbeat& request) const;
+  int32_t heartbeat_interval_ms(const ConsumerGroup& group, int64_t now_ms, bool changes = false) const;
   void finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat& request, Joined joined,
                         ConsumerGroupChange& change, int64_t now_ms);
   void leave_consumer_group(uint64_t ticket, const ConsumerHeartbeat& request, int64_t now_ms);

@@ -5,38 +5,103 @@
 namespace millrace::coordinator {
 namespace {
 
+constexpr int64_t kMaxTimestampMs = (int64_t{1} << 47) - 1;
+constexpr size_t kMaxTopicIds = size_t{1} << 15;
+
 template <class P>
-auto place(P& partitions, int32_t partition) {
-  return std::ranges::lower_bound(partitions, partition, {}, [](const auto& entry) { return entry.first; });
+auto place(P& positions, int32_t partition) {
+  return std::ranges::lower_bound(positions, partition, {},
+                                  [](const auto& position) { return position.partition; });
+}
+
+// A quarter more than it has, not twice as much: most arrays are as long as they will ever be.
+template <class T>
+void grow(std::vector<T>& array) {
+  if (array.size() == array.capacity()) array.reserve(array.size() + array.size() / 4 + 1);
 }
 
 }  // namespace
 
-const CommittedOffset* GroupOffsets::find(std::string_view topic, int32_t partition) const {
-  const auto found = topics_.find(topic);
-  if (found == topics_.end()) return nullptr;
-  const auto at = place(found->second, partition);
-  return at == found->second.end() || at->first != partition ? nullptr : &at->second;
+GroupOffsets::Topics::const_iterator GroupOffsets::find_topic(std::string_view name) const {
+  const auto found = std::ranges::lower_bound(
+      topics_, name, {}, [](const Topic& topic) { return std::string_view(topic.name); });
+  return found != topics_.end() && found->name == name ? found : topics_.end();
 }
 
-void GroupOffsets::put(std::string_view topic, int32_t partition, CommittedOffset offset) {
-  auto found = topics_.find(topic);
-  if (found == topics_.end()) found = topics_.emplace(std::string(topic), Partitions()).first;
-  const auto at = place(found->second, partition);
-  if (at != found->second.end() && at->first == partition) {
-    at->second = std::move(offset);
-  } else {
-    found->second.emplace(at, partition, std::move(offset));
+CommittedOffset GroupOffsets::value(const Topic& topic, const Position& position) {
+  if (position.is_other) return topic.others->at(position.partition);
+  CommittedOffset offset;
+  offset.offset = position.offset;
+  offset.commit_timestamp_ms = position.commit_timestamp_ms;
+  offset.leader_epoch = position.leader_epoch;
+  offset.topic_id = topic.ids[position.topic_id];
+  return offset;
+}
+
+std::optional<CommittedOffset> GroupOffsets::find(std::string_view topic, int32_t partition) const {
+  const auto found = find_topic(topic);
+  if (found == topics_.end()) return std::nullopt;
+  const auto at = place(found->positions, partition);
+  if (at == found->positions.end() || at->partition != partition) return std::nullopt;
+  return value(*found, *at);
+}
+
+std::optional<GroupOffsets::Position> GroupOffsets::pack(Topic& topic, int32_t partition,
+                                                         const CommittedOffset& offset) {
+  if (!offset.metadata.empty() || offset.expire_timestamp_ms != -1 ||
+      offset.commit_timestamp_ms > kMaxTimestampMs || offset.commit_timestamp_ms < -kMaxTimestampMs) {
+    return std::nullopt;
   }
+  auto id = std::ranges::find(topic.ids, offset.topic_id);
+  if (id == topic.ids.end()) {
+    if (topic.ids.size() == kMaxTopicIds) return std::nullopt;
+    grow(topic.ids);
+    id = topic.ids.insert(topic.ids.end(), offset.topic_id);
+  }
+  return Position{.offset = offset.offset,
+                  .commit_timestamp_ms = offset.commit_timestamp_ms,
+                  .topic_id = static_cast<uint64_t>(id - topic.ids.begin()) & (kMaxTopicIds - 1),
+                  .is_other = 0,
+                  .partition = partition,
+                  .leader_epoch = offset.leader_epoch};
 }
 
-void GroupOffsets::erase(std::string_view topic, int32_t partition) {
-  const auto found = topics_.find(topic);
+void GroupOffsets::put(std::string_view name, int32_t partition, const CommittedOffset& offset) {
+  auto topic = std::ranges::lower_bound(topics_, name, {},
+                                        [](const Topic& one) { return std::string_view(one.name); });
+  if (topic == topics_.end() || topic->name != name)
+    topic = topics_.insert(topic, Topic{std::string(name), {}, {}, nullptr});
+  auto at = place(topic->positions, partition);
+  if (at == topic->positions.end() || at->partition != partition) {
+    const auto index = at - topic->positions.begin();
+    grow(topic->positions);
+    at = topic->positions.insert(topic->positions.begin() + index, Position{.partition = partition});
+  }
+  const auto packed = pack(*topic, partition, offset);
+  if (at->is_other && packed) topic->others->erase(partition);
+  if (packed) {
+    *at = *packed;
+    return;
+  }
+  at->is_other = 1;
+  if (!topic->others) topic->others = std::make_unique<std::map<int32_t, CommittedOffset>>();
+  topic->others->insert_or_assign(partition, offset);
+}
+
+void GroupOffsets::erase(std::string_view name, int32_t partition) {
+  const auto found = find_topic(name);
   if (found == topics_.end()) return;
-  const auto at = place(found->second, partition);
-  if (at == found->second.end() || at->first != partition) return;
-  found->second.erase(at);
-  if (found->second.empty()) topics_.erase(found);
+  Topic& topic = topics_[static_cast<size_t>(found - topics_.begin())];
+  const auto at = place(topic.positions, partition);
+  if (at == topic.positions.end() || at->partition != partition) return;
+  if (at->is_other) topic.others->erase(partition);
+  topic.positions.erase(at);
+  if (topic.positions.empty()) topics_.erase(found);
+}
+
+void GroupOffsets::shrink() {
+  topics_.shrink_to_fit();
+  for (Topic& topic : topics_) topic.positions.shrink_to_fit();
 }
 
 }  // namespace millrace::coordinator

@@ -1,12 +1,13 @@
-// The committed positions of one group, by topic and partition. A broker holds a million of these, so they
-// lie in sorted arrays, one per topic.
+// The committed positions of one group, by topic and partition. A broker holds a million of these, so each is
+// 24 bytes in a sorted array, one per topic; only those that say more than most do take more.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "broker/coordinator/group_record.h"
@@ -15,22 +16,64 @@ namespace millrace::coordinator {
 
 class GroupOffsets {
  public:
-  // In the order of partitions.
-  using Partitions = std::vector<std::pair<int32_t, CommittedOffset>>;
-  using Topics = std::map<std::string, Partitions, std::less<>>;
-
-  // Null when nothing is committed there.
-  const CommittedOffset* find(std::string_view topic, int32_t partition) const;
-  void put(std::string_view topic, int32_t partition, CommittedOffset offset);
+  // Nothing when nothing is committed there.
+  std::optional<CommittedOffset> find(std::string_view topic, int32_t partition) const;
+  void put(std::string_view topic, int32_t partition, const CommittedOffset& offset);
   // Nothing happens when there is none.
   void erase(std::string_view topic, int32_t partition);
 
   bool empty() const { return topics_.empty(); }
-  // Topics with at least one position each.
-  const Topics& topics() const { return topics_; }
+
+  // fn(topic, partition, committed offset) in the order of topics and partitions. It must not change anything
+  // here.
+  template <class F>
+  void for_each(F&& fn) const {
+    for (const Topic& topic : topics_) for_each_in(topic, fn);
+  }
+  // fn(partition, committed offset) for those of one topic.
+  template <class F>
+  void for_each_in(std::string_view topic, F&& fn) const {
+    const auto found = find_topic(topic);
+    if (found == topics_.end()) return;
+    for_each_in(*found, [&](std::string_view, int32_t partition, const CommittedOffset& offset) {
+      fn(partition, offset);
+    });
+  }
+
+  // Gives back the memory that was meant for more: after a replay.
+  void shrink();
 
  private:
-  Topics topics_;
+  struct Position {
+    int64_t offset;
+    int64_t commit_timestamp_ms : 48;
+    uint64_t topic_id : 15;  // its place in the topic's ids
+    uint64_t is_other : 1;   // it is among the others of its topic: this says only that it exists
+    int32_t partition;
+    int32_t leader_epoch;
+  };
+  static_assert(sizeof(Position) == 24);
+
+  struct Topic {
+    std::string name;
+    std::vector<Uuid> ids;  // under which it was committed to; seldom more than one
+    std::vector<Position> positions;
+    // With metadata, an expiry of their own, or whatever else doesn't fit.
+    std::unique_ptr<std::map<int32_t, CommittedOffset>> others;
+  };
+  using Topics = std::vector<Topic>;
+
+  Topics::const_iterator find_topic(std::string_view name) const;
+  static CommittedOffset value(const Topic& topic, const Position& position);
+  // Nothing if it has to be among the others.
+  static std::optional<Position> pack(Topic& topic, int32_t partition, const CommittedOffset& offset);
+  template <class F>
+  static void for_each_in(const Topic& topic, F&& fn) {
+    for (const Position& position : topic.positions)
+      fn(std::string_view(topic.name), position.partition, value(topic, position));
+  }
+
+  Topics topics_;  // in the order of names, each with a position at least
 };
 
 }  // namespace millrace::coordinator

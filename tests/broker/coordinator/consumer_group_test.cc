@@ -1,4 +1,5 @@
 // Groups of the consumer protocol (KIP-848), one step at a time.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "broker/coordinator/consumer_subscription.h"
@@ -93,7 +94,6 @@ TEST_CASE("a member joins, gets everything, and leaves") {
   CHECK(joined.error.code == ErrorCode::kNone);
   CHECK(joined.member == "a");
   CHECK(joined.epoch == 1);
-  CHECK(joined.heartbeat_interval_ms == 5'000);
   CHECK(joined.assignment == Assignment{{topic, {0, 1, 2}}});
   CHECK(state(driver) == "Stable");
   CHECK_FALSE(a.beat_briefly().assignment);
@@ -102,6 +102,31 @@ TEST_CASE("a member joins, gets everything, and leaves") {
   CHECK(a.beat().error.code == ErrorCode::kUnknownMemberId);
   CHECK(driver.call<DeleteGroupResult>(DeleteGroup{"g"}).error == ErrorCode::kNone);
   CHECK(driver.machine().group_count() == 0);
+}
+
+TEST_CASE("members heartbeat more often while their group changes") {
+  GroupDriver driver;
+  driver.set_topic("t", 3);
+  Member a{driver, "a"};
+  CHECK(a.join().heartbeat_interval_ms == 500);
+  CHECK(a.beat_briefly().heartbeat_interval_ms == 500);
+  driver.advance(4'999);
+  CHECK(a.beat_briefly().heartbeat_interval_ms == 500);
+  driver.advance(1);
+  CHECK(a.beat_briefly().heartbeat_interval_ms == 5'000);
+  Member b{driver, "b"};
+  CHECK(b.join().heartbeat_interval_ms == 500);
+  CHECK(a.beat_briefly().heartbeat_interval_ms == 500);
+}
+
+TEST_CASE("the members of a large group heartbeat no more than a thousand times a second") {
+  GroupDriver driver;
+  driver.set_topic("t", 3);
+  for (int i = 0; i < 700; ++i) {
+    const std::string id = "member-" + std::to_string(i);
+    Member member{driver, id};
+    CHECK(member.join().heartbeat_interval_ms == std::max(500, i));
+  }
 }
 
 TEST_CASE("partitions go to another member only once they are given up") {

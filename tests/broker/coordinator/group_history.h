@@ -485,14 +485,19 @@ class GroupHistory {
   void check_replay() {
     GroupCoordinator replayed(GroupSettings{}, [] { return Uuid{}; });
     for (size_t i = 0; i < log_.size(); ++i) replayed.replay(log_[i], static_cast<int64_t>(i));
-    std::map<std::string, std::pair<GroupOffsets::Topics, std::optional<StoredGroup>>> live;
+    using Positions = std::map<std::pair<std::string, int32_t>, CommittedOffset>;
+    std::map<std::string, std::pair<Positions, std::optional<StoredGroup>>> live;
     const auto collect = [](auto& into) {
       return [&into](const std::string& id, const GroupOffsets& offsets, const ClassicGroup& group) {
         const bool settled = group.state == GroupState::kStable || group.state == GroupState::kEmpty;
         std::optional<StoredGroup> stored;
         if (settled) stored = group.stored();
         if (stored) stored->state_timestamp_ms = 0;
-        into[id] = {offsets.topics(), stored};
+        Positions positions;
+        offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset& offset) {
+          positions[{std::string(topic), partition}] = offset;
+        });
+        into[id] = {std::move(positions), stored};
       };
     };
     machine_->for_each_group(collect(live));
