@@ -1,5 +1,6 @@
 #include "broker/replication/commit_loop.h"
 
+#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "broker/replication/partition.h"
@@ -10,6 +11,10 @@ namespace {
 
 // Between tries to make a journal file where the disk has no room for one.
 constexpr int64_t kFileRetryMs = 60'000;
+// For so long at most, about what a fast disk's sync takes, a busy shard puts off a round.
+constexpr int64_t kGatherNs = 300'000;
+// Of the shard's loop: the responses go out, what comes back is seen, and appended.
+constexpr int kTurnsToAnswer = 3;
 
 }  // namespace
 
@@ -73,6 +78,7 @@ runtime::Task<> CommitLoop::run() {
     if (requested_.empty()) {
       co_await wakeup_.wait_until(by_deadline_.empty() ? runtime::kNever : by_deadline_.begin()->first);
     } else {
+      co_await gather();
       co_await commit_round();
     }
   }
@@ -86,6 +92,18 @@ runtime::Task<> CommitLoop::stop() {
   stopping_ = true;
   wakeup_.notify_all();
   while (running_) co_await ended_.wait();
+}
+
+// A round costs as much for many as for few. Those whose requests have arrived take part, and those who
+// answer at once to what the round before has told them.
+runtime::Task<> CommitLoop::gather() {
+  const int64_t deadline_ns = shard_.clock().monotonic_ns() + kGatherNs;
+  uint64_t before = 0;
+  int turns = 0;
+  do {
+    before = appends_;
+    co_await runtime::asio::post(shard_.executor(), runtime::kUseTask);
+  } while ((++turns < kTurnsToAnswer || appends_ != before) && shard_.clock().monotonic_ns() < deadline_ns);
 }
 
 CommitLoop::Round CommitLoop::take_round() {

@@ -42,7 +42,10 @@ class CommitLoop {
   storage::Journal& journal() { return journal_; }
 
   // A partition's log has `bytes` more.
-  void appended(Partition& partition, size_t bytes) { checkpointer_.appended(partition, bytes); }
+  void appended(Partition& partition, size_t bytes) {
+    checkpointer_.appended(partition, bytes);
+    ++appends_;
+  }
   // Has what the partition's log holds now made durable, with the next round.
   void request_sync(Partition& partition);
   // The same, but not before the deadline unless something else asks for it (flush.ms).
@@ -56,6 +59,7 @@ class CommitLoop {
  private:
   struct Round;
 
+  runtime::Task<> gather();
   runtime::Task<> commit_round();
   Round take_round();
   void request_what_is_due();
@@ -70,6 +74,7 @@ class CommitLoop {
   std::multimap<int64_t, std::weak_ptr<Partition>> by_deadline_;
   int64_t next_file_try_ns_ = 0;
   bool preparing_file_ = false;
+  uint64_t appends_ = 0;
   runtime::Notifier wakeup_;
   runtime::Notifier ended_;
   bool stopping_ = false;

@@ -8,6 +8,7 @@
 namespace millrace::runtime {
 
 DiskPool::DiskPool(size_t threads, size_t shard_count) {
+  sem_init(&jobs_, 0, 0);
   for (size_t i = 0; i < shard_count; ++i) {
     places_.push_back(std::make_unique<MemoryBudget>(kMaxJobsPerShard));
   }
@@ -17,7 +18,10 @@ DiskPool::DiskPool(size_t threads, size_t shard_count) {
   }
 }
 
-DiskPool::~DiskPool() { stop(); }
+DiskPool::~DiskPool() {
+  stop();
+  sem_destroy(&jobs_);
+}
 
 void DiskPool::push(std::unique_ptr<Job> job) {
   {
@@ -25,15 +29,16 @@ void DiskPool::push(std::unique_ptr<Job> job) {
     if (stopped_) return;
     queue_.push_back(std::move(job));
   }
-  wakeup_.notify_one();
+  sem_post(&jobs_);
 }
 
 void DiskPool::work() {
   for (;;) {
     std::unique_ptr<Job> job;
+    while (sem_wait(&jobs_) != 0) {
+    }
     {
-      std::unique_lock lock(mutex_);
-      wakeup_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
+      const std::lock_guard lock(mutex_);
       if (stopped_) return;
       job = std::move(queue_.front());
       queue_.pop_front();
@@ -49,7 +54,7 @@ void DiskPool::stop() {
     stopped_ = true;
     unrun.swap(queue_);
   }
-  wakeup_.notify_all();
+  for (size_t i = 0; i < threads_.size(); ++i) sem_post(&jobs_);
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }

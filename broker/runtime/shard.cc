@@ -8,6 +8,13 @@
 #include "broker/runtime/logging.h"
 
 namespace millrace::runtime {
+namespace {
+
+// What a woken coroutine wakes is resumed at once, so many times over: a request's answer gets to its socket
+// without a look at all sockets in between.
+constexpr int kMaxWakesInTurn = 4;
+
+}  // namespace
 
 Suspension::Suspension() : shard_(*Shard::current()) {}
 
@@ -109,18 +116,21 @@ void Shard::make_ready(Suspension& suspension) {
 }
 
 void Shard::resume_ready() {
-  ready_posted_ = false;
-  // Those that become ready meanwhile wait for the next turn: no coroutine keeps the loop from its sockets.
-  SuspensionQueue batch;
-  batch.swap(ready_);
-  while (!batch.empty()) {
-    Suspension& suspension = batch.front();
-    batch.pop_front();
-    suspension.suspended_hook_.unlink();
-    ResumeHandler handler = std::move(*suspension.handler_);
-    suspension.handler_.reset();
-    std::move(handler)();
+  for (int i = 0; i < kMaxWakesInTurn && !ready_.empty(); ++i) {
+    SuspensionQueue batch;
+    batch.swap(ready_);
+    while (!batch.empty()) {
+      Suspension& suspension = batch.front();
+      batch.pop_front();
+      suspension.suspended_hook_.unlink();
+      ResumeHandler handler = std::move(*suspension.handler_);
+      suspension.handler_.reset();
+      std::move(handler)();
+    }
   }
+  // The others wait for the next turn: no coroutine keeps the loop from its sockets.
+  ready_posted_ = !ready_.empty();
+  if (ready_posted_) post([this] { resume_ready(); });
 }
 
 void Shard::set_alarm(int64_t deadline_ns) {
