@@ -160,15 +160,37 @@ runtime::Task<> LogCleaner::stop() {
 }
 
 runtime::Task<> LogCleaner::loop() {
+  co_await ask_to_be_told(true);
   while (!stopping_) {
+    if (!has_compacted()) {
+      max_dirty_ratio_ = 0;
+      max_overdue_ms_ = 0;
+      co_await wakeup_.wait();
+      continue;
+    }
     const metadata::BrokerConfig config = options_.config();
     bool cleaned = false;
     if (config.log_cleaner_enable) cleaned = co_await clean_dirtiest(config);
     if (!cleaned && !stopping_)
       co_await wakeup_.wait_until(home().clock().deadline_in_ms(config.log_cleaner_backoff_ms));
   }
+  co_await ask_to_be_told(false);
   running_ = false;
   ended_.notify_all();
+}
+
+// Of compacted logs that come: without any there is nothing to look at, now and then or ever.
+runtime::Task<> LogCleaner::ask_to_be_told(bool on) {
+  std::function<void()> tell;
+  if (on) tell = [this] { home().post([this] { wakeup_.notify_all(); }); };
+  for (size_t i = 0; i < options_.tables.size(); ++i) {
+    auto ask = [this, i, &tell] { options_.tables[i]->when_compacted(tell); };
+    co_await options_.shards[i].call(ask);
+  }
+}
+
+bool LogCleaner::has_compacted() const {
+  return std::ranges::any_of(options_.tables, [](const auto* table) { return table->compacted_count() > 0; });
 }
 
 runtime::Task<LogCleaner::Survey> LogCleaner::look_around() {
@@ -177,7 +199,7 @@ runtime::Task<LogCleaner::Survey> LogCleaner::look_around() {
   const int64_t now_ns = home().clock().monotonic_ns();
   for (size_t i = 0; i < options_.tables.size(); ++i) {
     auto look = [this, i, now_ms, now_ns, &survey] {
-      options_.tables[i]->for_each(
+      options_.tables[i]->for_each_compacted(
           [&](const Partition& partition) { look_at(partition, i, now_ms, now_ns, survey); });
     };
     co_await options_.shards[i].call(look);

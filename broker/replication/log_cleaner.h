@@ -72,6 +72,8 @@ class LogCleaner {
   class Run;
 
   runtime::Task<> loop();
+  runtime::Task<> ask_to_be_told(bool on);
+  bool has_compacted() const;
   runtime::Task<bool> clean_dirtiest(const metadata::BrokerConfig& config);
   runtime::Task<Survey> look_around();
   void look_at(const Partition& partition, size_t shard, int64_t now_ms, int64_t now_ns,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <set>
 #include <utility>
 
 #include "broker/runtime/logging.h"
@@ -168,8 +167,19 @@ void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) 
   failed_count_.store(failed_.size());
   options_.log_directory.journals().mark_recovered(opening.id);
   say((*opening.log)->name(), opening.report);
-  partitions_.emplace(opening.id, std::make_shared<Partition>(std::move(*opening.log), topic.name,
-                                                              opening.leader_epoch, commit_loop_));
+  const auto partition =
+      std::make_shared<Partition>(std::move(*opening.log), topic.name, opening.leader_epoch, commit_loop_);
+  partitions_.emplace(opening.id, partition);
+  note_compacted(*partition);
+}
+
+void PartitionTable::note_compacted(const Partition& partition) {
+  if (!partition.log().config().compact) {
+    compacted_.erase(partition.id());
+  }
+  const bool is_new = partition.log().config().compact && compacted_.insert(partition.id()).second;
+  compacted_count_.store(compacted_.size());
+  if (is_new && tell_compacted_) tell_compacted_();
 }
 
 runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
@@ -179,9 +189,11 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
     if (found == partitions_.end()) continue;
     const auto partition = std::exchange(found->second, nullptr);
     partitions_.erase(found);
+    compacted_.erase(partition->id());
     const auto log = partition->remove();
     directories.push_back({log->directory(), topic.name, partition->id()});
   }
+  compacted_count_.store(compacted_.size());
   std::set<TopicIdPartition> broken;
   std::erase_if(failed_, [&](const auto& entry) {
     if (entry.first.topic_id != topic.id) return false;
@@ -220,7 +232,10 @@ void PartitionTable::reconfigure(const metadata::TopicImage& topic, const metada
   }
   if (mine.empty()) return;
   const auto config = metadata::topic_config(options_.static_config, image, options_.node_id, topic);
-  for (Partition* partition : mine) partition->log().set_config(config.log);
+  for (Partition* partition : mine) {
+    partition->log().set_config(config.log);
+    note_compacted(*partition);
+  }
 }
 
 void PartitionTable::start() {
@@ -259,6 +274,8 @@ runtime::Task<size_t> PartitionTable::stop() {
   }
   while (running > 0) co_await closed.wait();
   partitions_.clear();
+  compacted_.clear();
+  compacted_count_.store(0);
   co_return failures.load();
 }
 

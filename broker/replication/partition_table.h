@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -51,6 +52,15 @@ class PartitionTable final : public metadata::ImageListener {
   // How many. Any thread.
   size_t failed_count() const { return failed_count_.load(); }
   size_t size() const { return partitions_.size(); }
+  // Logs with cleanup.policy=compact. Any thread.
+  size_t compacted_count() const { return compacted_count_.load(); }
+  // Calls f(Partition&) for each of these.
+  template <class F>
+  void for_each_compacted(F&& f) const {
+    for (const TopicIdPartition& id : compacted_) f(*partitions_.at(id));
+  }
+  // `tell` is called, on this shard, when there is another one. Empty: nobody wants to know.
+  void when_compacted(std::function<void()> tell) { tell_compacted_ = std::move(tell); }
   // Calls f(Partition&) for each.
   template <class F>
   void for_each(F&& f) const {
@@ -87,6 +97,7 @@ class PartitionTable final : public metadata::ImageListener {
   void adopt(const metadata::TopicImage& topic, Opening& opening);
   runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);
+  void note_compacted(const Partition& partition);
   void reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   runtime::Task<> tend();
   runtime::Task<> tend_all();
@@ -98,6 +109,9 @@ class PartitionTable final : public metadata::ImageListener {
   const Options options_;
   CommitLoop commit_loop_;
   std::unordered_map<TopicIdPartition, std::shared_ptr<Partition>> partitions_;
+  std::set<TopicIdPartition> compacted_;
+  std::atomic<size_t> compacted_count_ = 0;
+  std::function<void()> tell_compacted_;
   std::map<TopicIdPartition, Error> failed_;  // with the reason that the log was told
   bool full_disk_told_ = false;
   int64_t retry_ms_ = kFirstRetryMs;

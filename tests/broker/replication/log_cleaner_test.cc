@@ -134,6 +134,26 @@ TEST_CASE("A log is compacted when it is dirty enough, or has waited for max.com
   CHECK(f.first_dirty(clean) == 3);
 }
 
+TEST_CASE("A log that becomes compacted while there is no other is noticed") {
+  Cleaner f;
+  f.start();
+  const auto log = f.make("t", {{"cleanup.policy", "delete"}});
+  f.fill(log, 5);
+  const auto compacted = [&] {
+    size_t count = 0;
+    for (const auto* table : f.tables().all()) count += table->compacted_count();
+    return count;
+  };
+  CHECK(compacted() == 0);
+  const metadata::ConfigChange compact{"cleanup.policy", metadata::AlterOp::kSet, "compact"};
+  REQUIRE(f.tables().cluster().alter(metadata::ResourceType::kTopic, "t", {compact}).code ==
+          ErrorCode::kNone);
+  CHECK(compacted() == 1);
+  f.wait_until([&] { return f.first_dirty(log) == 15; });
+  REQUIRE(f.tables().cluster().remove({{.name = "t"}}).at(0).error.code == ErrorCode::kNone);
+  CHECK(compacted() == 0);
+}
+
 TEST_CASE("Without log.cleaner.enable nothing is compacted") {
   Cleaner f;
   f.config().log_cleaner_enable = false;
