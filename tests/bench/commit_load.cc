@@ -126,7 +126,7 @@ class CommitLoad {
         const auto [since_ns, bytes] = line.in_flight.front();
         line.in_flight.pop_front();
         clock_->count(options_.partitions, static_cast<int64_t>(bytes));
-        if (clock_->measuring()) result_.latency.add((now_ns() - since_ns) / 1000);
+        if (clock_->measured(since_ns)) result_.latency.add((now_ns() - since_ns) / 1000);
       });
       line.socket.send();
     });

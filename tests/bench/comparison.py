@@ -14,8 +14,10 @@ import report
 import systems
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# After that no further round begins; the rest is for what is under way and for stopping.
-QUICK_LIMIT_S = 95
+# By then the last measurement has ended; the rest is for stopping.
+QUICK_LIMIT_S = 110
+# What a scenario may take that wasn't measured yet: the start of an Apache Kafka of its own.
+LONGEST_ROUND_S = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +58,22 @@ def parse_arguments(suite):
 
 
 class Progress:
-    """One line on a terminal that says what is being done; nothing elsewhere."""
+    """What is being done: on a terminal one line that changes, elsewhere a line for each scenario's round."""
 
     def __init__(self):
         self.shown = sys.stderr.isatty()
         self.began = time.monotonic()
 
+    def elapsed_s(self):
+        return time.monotonic() - self.began
+
     def say(self, text):
         if self.shown:
-            print(f"\r\033[K{time.monotonic() - self.began:4.0f} s  {text}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{self.elapsed_s():4.0f} s  {text}", end="", file=sys.stderr, flush=True)
+
+    def begin(self, text):
+        if not self.shown:
+            print(f"{self.elapsed_s():4.0f} s  {text}", file=sys.stderr, flush=True)
 
     def clear(self):
         if self.shown:
@@ -118,37 +127,57 @@ class Comparison:
         with self.systems["kafka"].running():
             self.suite.warm_up(self, self.systems["kafka"])
 
-    def measure(self, scenario):
-        columns = [column for column in self.columns if column in scenario.systems]
-        values = {column: {} for column in columns}
-        for number in range(min(self.rounds, scenario.max_rounds)):
-            if number > 0 and self.late():
-                break
-            for column in columns:
-                self.progress.say(f"{scenario.title}: round {number + 1} of {self.rounds}, {report.TITLES[column]}")
-                self.runs += 1
-                found = scenario.measure(self.systems[column], self.pace, self.runs)
-                for metric, value in found.items():
-                    values[column].setdefault(metric, []).append(value)
-        for column in columns:
+    def steps(self):
+        """(scenario, number of the round) in order. When the time is short, rounds are missing, not scenarios."""
+        rounds = range(self.rounds)
+        if self.arguments.quick:
+            steps = [(scenario, number) for number in rounds for scenario in self.scenarios]
+        else:
+            steps = [(scenario, number) for scenario in self.scenarios for number in rounds]
+        return [(scenario, number) for scenario, number in steps if number < scenario.max_rounds]
+
+    def measure(self, scenario, number, values):
+        for column in values:
+            self.progress.say(f"{scenario.title}: round {number + 1} of {self.rounds}, {report.TITLES[column]}")
+            self.runs += 1
+            found = scenario.measure(self.systems[column], self.pace, self.runs)
+            for metric, value in found.items():
+                values[column].setdefault(metric, []).append(value)
+
+    def measure_all(self):
+        """{scenario's name: {column: {metric: values}}}, without the scenarios that there was no time for."""
+        found = {}
+        took_s = {}
+        failed = set()
+        steps = self.steps()
+        for i, (scenario, number) in enumerate(steps):
+            began_s = self.progress.elapsed_s()
+            is_late = began_s + took_s.get(scenario.name, LONGEST_ROUND_S) > self.limit_s
+            if is_late or scenario.name in failed:
+                continue
+            self.progress.begin(f"{i + 1} of {len(steps)}: {scenario.title}, round {number + 1}")
+            values = found.setdefault(scenario.name, {c: {} for c in self.columns if c in scenario.systems})
+            try:
+                self.measure(scenario, number, values)
+            except systems.BenchError as error:
+                self.failed.append(f"{scenario.name}: {error}")
+                failed.add(scenario.name)
+            took_s[scenario.name] = self.progress.elapsed_s() - began_s
+            if i + 1 == len(steps) or steps[i + 1][0] is not scenario:
+                self.forget_topics()
+        return {name: values for name, values in found.items() if name not in failed}
+
+    def forget_topics(self):
+        for column in self.columns:
             if column.startswith("kafka"):
                 self.systems[column].forget_topics()
-        return values
-
-    def late(self):
-        return time.monotonic() - self.progress.began > self.limit_s
 
     def run(self):
         self.start_systems()
-        left_out = []
-        for scenario in self.scenarios:
-            if self.late():
-                left_out.append(scenario.name)
-                continue
-            try:
-                self.results.append((scenario, self.measure(scenario)))
-            except systems.BenchError as error:
-                self.failed.append(f"{scenario.name}: {error}")
+        found = self.measure_all()
+        self.results = [(scenario, found[scenario.name]) for scenario in self.scenarios if scenario.name in found]
+        failed = {text.partition(":")[0] for text in self.failed}
+        left_out = [s.name for s in self.scenarios if s.name not in found and s.name not in failed]
         self.progress.clear()
         lines = report.table(self.results, self.columns)
         print(f"{len(self.results)} scenarios ran" if self.mode == "smoke" else "\n".join(lines))

@@ -28,6 +28,7 @@ void LoadClock::begin(int64_t now_ns) {
 
 void LoadClock::end(int64_t now_ns) {
   state_ = State::kDone;
+  ended_ns_ = now_ns;
   result_.cpu = cpu_.lap();
   result_.seconds = static_cast<double>(now_ns - begun_ns_) / 1e9;
 }

@@ -42,6 +42,13 @@ class LoadClock {
   // Before anything that is counted. False when the load is to stop.
   bool running(int64_t now_ns);
   bool measuring() const { return state_ == State::kMeasuring; }
+  // Whether that moment belongs to the measured time: what was due in it is late by as much as it is late,
+  // and be it answered after the end.
+  bool measured(int64_t at_ns) const {
+    return state_ != State::kWarmingUp && begun_ns_ <= at_ns && at_ns < ended_ns_;
+  }
+  // Where the measured time ended, once running() said so.
+  int64_t ended_ns() const { return ended_ns_; }
   // Counts an answer.
   void count(int64_t records, int64_t bytes);
   // When to ask again at the latest.
@@ -57,6 +64,7 @@ class LoadClock {
   CpuClock cpu_;
   State state_ = State::kWarmingUp;
   int64_t begun_ns_ = 0;
+  int64_t ended_ns_ = INT64_MAX;
   int64_t next_ns_ = 0;
 };
 

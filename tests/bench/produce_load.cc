@@ -103,7 +103,7 @@ class ProduceLoad {
       line.in_flight.pop_front();
       check(response);
       clock_->count(done.frame->records, static_cast<int64_t>(done.frame->bytes.size()));
-      if (clock_->measuring()) result_.latency.add((now_ns() - done.queued_ns) / 1000);
+      if (clock_->measured(done.queued_ns)) result_.latency.add((now_ns() - done.queued_ns) / 1000);
     });
   }
 

@@ -33,7 +33,8 @@ class Pace:
     kcat_records: int
 
 
-FULL = Pace(500, 3000, 1024 * MIB, 64 * GIB, 512 * MIB, 5000, 5, 2000, 1024 * MIB, 2_000_000)
+# Three rounds of everything in half an hour.
+FULL = Pace(300, 2000, 1024 * MIB, 64 * GIB, 256 * MIB, 4000, 3, 2000, 1024 * MIB, 2_000_000)
 QUICK = Pace(50, 250, 256 * MIB, 64 * GIB, 32 * MIB, 600, 0.5, 1000, 64 * MIB, 200_000)
 # As a test: so many bytes, however long they take.
 SMOKE = Pace(0, 60_000, MIB // 4, 4 * MIB, MIB, 300, 0.05, 20, MIB, 1000)
