@@ -209,7 +209,8 @@ class EndToEnd(Scenario):
 @contextlib.contextmanager
 def own_instance(system):
     """A process of its own, stopped: of Kafka not the one that the other scenarios use."""
-    own = systems.KafkaServer(system.bench) if isinstance(system, systems.KafkaColumn) else type(system)(system.bench)
+    is_kafka = isinstance(system, systems.KafkaColumn)
+    own = systems.KafkaServer(system.bench, pausable=False) if is_kafka else type(system)(system.bench)
     try:
         yield own
     finally:

@@ -26,8 +26,10 @@ KAFKA_JVM = (
 )
 # The records are of a fixed day, and would be too old to be kept.
 KEPT = ("-c", "retention.ms=-1")
-# Paused or not, its controller must not think that it's dead; deleted files needn't wait for readers.
-KAFKA_SETTINGS = ["broker.session.timeout.ms=3600000", "log.segment.delete.delay.ms=100"]
+# Deleted files needn't wait for readers.
+KAFKA_SETTINGS = ["log.segment.delete.delay.ms=100"]
+# Paused or not, its controller must not think that it's dead.
+KAFKA_PAUSABLE = ["broker.session.timeout.ms=3600000"]
 STOP_TIMEOUT_S = 30
 START_TIMEOUT_S = 120
 CLIENT_TIMEOUT_S = 300
@@ -262,6 +264,11 @@ class KafkaServer(System):
 
     key, title = "kafka-server", "Apache Kafka"
 
+    def __init__(self, bench, pausable=True):
+        super().__init__(bench)
+        # One that isn't can be killed: the next one takes its place when its session has ended.
+        self.settings = [*KAFKA_SETTINGS, *(KAFKA_PAUSABLE if pausable else [])]
+
     def start(self):
         self.make_directory()
         return self.start_again()
@@ -270,7 +277,7 @@ class KafkaServer(System):
         self.port = port or free_port()
         waiting = self.bench.await_answer(self.port)
         environment = {**os.environ, "KAFKA_HEAP": "1g", "KAFKA_JVM": KAFKA_JVM}
-        settings = [*KAFKA_SETTINGS, *self.bench.settings]
+        settings = [*self.settings, *self.bench.settings]
         command = on_core(self.bench.broker_core, [KAFKA, "start", self.port, self.directory, *settings])
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode != 0:
