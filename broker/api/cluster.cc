@@ -19,6 +19,12 @@ using protocol::ApiVersionsResponse;
 using protocol::DescribeClusterRequest;
 using protocol::DescribeClusterResponse;
 
+// Level 1 of Kafka's feature group.version are the groups of KIP-848; level 0, which is also supported, has
+// none.
+constexpr std::string_view kGroupVersion = "group.version";
+constexpr int16_t kConsumerGroups = 1;
+constexpr int16_t kFeaturesFromZero = 4;
+
 constexpr int8_t kBrokerEndpoints = 1;
 constexpr int8_t kControllerEndpoints = 2;
 
@@ -49,8 +55,13 @@ void api_versions(Context& context, const ApiVersionsRequest& request, ApiVersio
     response.api_keys[i].min_version = table[i].min_version;
     response.api_keys[i].max_version = table[i].max_version;
   }
-  // No features yet: each will be named here once it works. Epoch 0 says that this is known for sure.
+  // A feature is named once it works. Epoch 0 says that this is known for sure.
   response.finalized_features_epoch = 0;
+  response.finalized_features = context.arena.make_array<ApiVersionsResponse::FinalizedFeature>(1);
+  response.finalized_features[0] = {kGroupVersion, kConsumerGroups, kConsumerGroups};
+  if (context.version < kFeaturesFromZero) return;
+  response.supported_features = context.arena.make_array<ApiVersionsResponse::SupportedFeature>(1);
+  response.supported_features[0] = {kGroupVersion, 0, kConsumerGroups};
 }
 
 void describe_cluster(Context& context, const DescribeClusterRequest& request,

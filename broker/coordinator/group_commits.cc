@@ -41,6 +41,9 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
   if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
   OffsetCommitResult result;
   std::vector<GroupRecord> records;
+  size_t count = 0;
+  for (const OffsetCommit::Topic& topic : request.topics) count += topic.partitions.size();
+  records.reserve(count);
   for (const OffsetCommit::Topic& topic : request.topics) {
     auto& out = result.topics.emplace_back(OffsetCommitResult::Topic{std::string(topic.name), topic.id, {}});
     out.partitions.reserve(topic.partitions.size());
