@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kIdentityFile = "meta.properties";
 constexpr std::string_view kCleanShutdownFile = ".clean-shutdown";
+constexpr std::string_view kUnsyncedFile = ".unsynced-partitions";
 constexpr std::string_view kPartitionFile = "partition.metadata";
 constexpr std::string_view kRetiredSuffix = "-delete";
 constexpr size_t kSmallFileLimit = 64 * 1024;
@@ -115,6 +116,7 @@ Result<> LogDirectory::load() {
   auto identity = load_identity(files_, path_);
   if (!identity) return std::unexpected(identity.error());
   identity_ = std::move(*identity);
+  if (auto synced = sync_what_a_kill_left(); !synced) return synced;
   const std::string marker = fmt::format("{}/{}", path_, kCleanShutdownFile);
   const auto clean = files_.exists(marker);
   if (!clean) return std::unexpected(clean.error());
@@ -126,6 +128,32 @@ Result<> LogDirectory::load() {
   // From here on a crash is one.
   if (auto removed = files_.remove(marker); !removed) return removed;
   return files_.sync_directory(path_);
+}
+
+// After a kill, the page cache has directories that no later start would take for new, nor sync. After a
+// power loss, what is there is on disk.
+Result<> LogDirectory::sync_what_a_kill_left() {
+  const std::string marker = fmt::format("{}/{}", path_, kUnsyncedFile);
+  const auto unsynced = files_.exists(marker);
+  if (!unsynced) return std::unexpected(unsynced.error());
+  if (!*unsynced) return {};
+  if (auto synced = files_.sync_all(path_); !synced) return synced;
+  return files_.remove(marker);
+}
+
+Result<> LogDirectory::begin_new() {
+  const std::lock_guard lock(unsynced_mutex_);
+  if (unsynced_++ > 0) return {};
+  const auto marker = files_.open(fmt::format("{}/{}", path_, kUnsyncedFile), OpenMode::kCreate);
+  if (!marker) return std::unexpected(marker.error());
+  return {};
+}
+
+// A marker that stays behind costs the next start a sync.
+void LogDirectory::end_new(size_t count) {
+  const std::lock_guard lock(unsynced_mutex_);
+  unsynced_ -= count;
+  if (unsynced_ == 0) (void)files_.remove(fmt::format("{}/{}", path_, kUnsyncedFile));
 }
 
 Result<> LogDirectory::claim(const DirectoryIdentity& identity) {
@@ -203,6 +231,7 @@ Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const 
     if (!unfinished) return std::unexpected(unfinished.error());
     if (!*unfinished) return std::unexpected(topic_id.error());
   }
+  if (auto begun = begin_new(); !begun) return std::unexpected(begun.error());
   if (auto made = files_.create_directory(partition.path); !made) return std::unexpected(made.error());
   const std::string text = fmt::format("version: 0\ntopic_id: {}", id.topic_id.to_string());
   auto opened = files_.open(file, OpenMode::kCreate);
@@ -215,16 +244,23 @@ Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const 
 }
 
 Result<> LogDirectory::sync_new(std::span<const PartitionDirectory> partitions) {
-  const auto is_new = [](const PartitionDirectory& partition) { return partition.is_new; };
-  const auto count = std::count_if(partitions.begin(), partitions.end(), is_new);
-  if (count == 0) return {};
-  if (static_cast<size_t>(count) > kSyncedOneByOne) return files_.sync_all(path_);
+  std::vector<const PartitionDirectory*> made;
   for (const PartitionDirectory& partition : partitions) {
-    if (!partition.is_new) continue;
-    const auto file = files_.open(fmt::format("{}/{}", partition.path, kPartitionFile), OpenMode::kReadWrite);
+    if (partition.is_new) made.push_back(&partition);
+  }
+  if (made.empty()) return {};
+  const auto synced = made.size() > kSyncedOneByOne ? files_.sync_all(path_) : sync_each(made);
+  if (synced) end_new(made.size());
+  return synced;
+}
+
+Result<> LogDirectory::sync_each(std::span<const PartitionDirectory* const> partitions) {
+  for (const PartitionDirectory* partition : partitions) {
+    const auto file =
+        files_.open(fmt::format("{}/{}", partition->path, kPartitionFile), OpenMode::kReadWrite);
     if (!file) return std::unexpected(file.error());
     if (auto synced = (*file)->sync_data(); !synced) return synced;
-    if (auto synced = files_.sync_directory(partition.path); !synced) return synced;
+    if (auto synced = files_.sync_directory(partition->path); !synced) return synced;
   }
   return files_.sync_directory(topics_path());
 }

@@ -3,6 +3,7 @@
 //   meta.properties                     whose directory this is (Kafka's format)
 //   .lock                               held by the running broker
 //   .clean-shutdown                     there between a clean stop and the next start
+//   .unsynced-partitions                there while partitions are made, until they are durable
 //   index/                              the offset index of all partitions
 //   journal/                            the journals of the shards
 //   topics/<topic>-<partition>/         a partition's log, with partition.metadata (Kafka's format: the topic
@@ -82,6 +83,10 @@ class LogDirectory {
  private:
   LogDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
   Result<> load();
+  Result<> sync_what_a_kill_left();
+  Result<> begin_new();
+  void end_new(size_t count);
+  Result<> sync_each(std::span<const PartitionDirectory* const> partitions);
   Result<bool> is_unfinished(const std::string& partition_path) const;
   std::string topics_path() const { return path_ + "/topics"; }
 
@@ -93,6 +98,8 @@ class LogDirectory {
   std::optional<DirectoryIdentity> identity_;
   bool clean_shutdown_ = false;
   std::mutex removal_;
+  std::mutex unsynced_mutex_;
+  size_t unsynced_ = 0;  // partitions made and not durable yet
 };
 
 // Splits "<topic>-<partition>"; nullopt for any other name.

@@ -76,6 +76,47 @@ TEST_CASE("New partitions are there after a crash once they are synced, few or m
   CHECK_FALSE(directory->create("orders", {kTopic, 0})->is_new);
 }
 
+TEST_CASE("What a kill left unsynced of new partitions is synced by the next start") {
+  FaultFileSystem files;
+  auto directory = open_in_memory(files);
+  REQUIRE(files.sync_directory("/data"));
+  std::vector<PartitionDirectory> made{*directory->create("orders", {kTopic, 0})};
+  SECTION("Nothing of it was synced yet") {}
+  SECTION("Another shard's partitions were synced") {
+    REQUIRE(directory->create("orders", {kTopic, 1}));
+    REQUIRE(directory->sync_new(made));
+  }
+  SECTION("Another shard's partitions were synced later, by a start that was killed, too") {
+    directory.reset();
+    directory = open_in_memory(files);
+    REQUIRE(directory->create("orders", {kTopic, 1}));
+  }
+  const size_t count = directory->list(nullptr)->size();
+  directory.reset();
+  directory = open_in_memory(files);
+  CHECK_FALSE(directory->create("orders", {kTopic, 0})->is_new);
+  files.crash();
+  directory = open_in_memory(files);
+  CHECK(directory->list(nullptr)->size() == count);
+}
+
+TEST_CASE("A start after new partitions were synced needs no sync of its own") {
+  FaultFileSystem files;
+  auto directory = open_in_memory(files);
+  const std::vector<PartitionDirectory> made{*directory->create("orders", {kTopic, 0}),
+                                             *directory->create("orders", {kTopic, 1})};
+  REQUIRE(directory->sync_new(std::span(made).first(1)));
+  REQUIRE(directory->sync_new(std::span(made).subspan(1)));
+  directory.reset();
+  int syncs = 0;
+  files.judge = [&](test::Operation operation, const std::string&) {
+    syncs += operation == test::Operation::kSyncAll ? 1 : 0;
+    return test::Verdict::kProceed;
+  };
+  directory = open_in_memory(files);
+  CHECK(syncs == 0);
+}
+
 TEST_CASE("A partition that a crash left half made is made again, one with records isn't") {
   FaultFileSystem files;
   auto directory = open_in_memory(files);
