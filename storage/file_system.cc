@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "storage/descriptors.h"
 #include "storage/page_cache.h"
 
 namespace millrace::storage {
@@ -155,6 +156,10 @@ class PosixFile final : public File {
 PosixFileSystem::PosixFileSystem(SyncFailed sync_failed)
     : sync_failed_(std::make_shared<const SyncFailed>(std::move(sync_failed))) {}
 
+PosixFileSystem::~PosixFileSystem() {
+  if (const int watching = watching_.load(); watching >= 0) ::close(watching);
+}
+
 Result<std::shared_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode) {
   int flags = O_CLOEXEC;
   if (mode == OpenMode::kRead) flags |= O_RDONLY;
@@ -171,6 +176,10 @@ Result<std::shared_ptr<File>> PosixFileSystem::open(const std::string& path, Ope
     }
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) return system_failure("can't open", path, errno);
+  if (is_kept_back(fd, DescriptorUse::kFile)) {
+    ::close(fd);
+    return system_failure("can't open", path, EMFILE);
+  }
   return std::make_shared<PosixFile>(fd, path, sync_failed_);
 }
 
@@ -244,7 +253,19 @@ Result<> PosixFileSystem::sync_directory(const std::string& path) {
   return {};
 }
 
+Result<> PosixFileSystem::watch_for_failures(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return system_failure("can't open", path, errno);
+  if (const int before = watching_.exchange(fd); before >= 0) ::close(before);
+  return {};
+}
+
 Result<> PosixFileSystem::sync_all(const std::string& path) {
+  // syncfs tells only of what failed since the descriptor was opened.
+  if (const int watching = watching_.load(); watching >= 0) {
+    if (::syncfs(watching) != 0) return sync_failure(*sync_failed_, path, errno);
+    return {};
+  }
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return system_failure("can't open", path, errno);
   const int error = ::syncfs(fd) == 0 ? 0 : errno;

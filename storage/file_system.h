@@ -4,6 +4,7 @@
 // Every error is kKafkaStorageError, with the path, the operation and the system's reason in its message.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -95,6 +96,9 @@ class FileSystem {
   virtual Result<> create_directory(const std::string& path) = 0;
   // Returns once the names in the directory are on disk.
   virtual Result<> sync_directory(const std::string& path) = 0;
+  // Has sync_all tell of whatever the kernel failed to write from now on, not just of what it fails to write
+  // during the call. For one path, once, before anything is written.
+  virtual Result<> watch_for_failures(const std::string& /*path*/) { return {}; }
   // Returns once everything in the file system that holds `path` is on disk, names and contents (syncfs). For
   // many files that costs far less than a sync of each.
   virtual Result<> sync_all(const std::string& path) = 0;
@@ -108,6 +112,8 @@ class PosixFileSystem : public FileSystem {
   // calling thread. The kernel reports a failed write-back once and then takes the lost pages for clean, so
   // that the next sync of the file succeeds. Who lives on after that, acknowledges what may not be there.
   explicit PosixFileSystem(SyncFailed sync_failed = {});
+  ~PosixFileSystem() override;
+  PosixFileSystem(const PosixFileSystem&) = delete;
   Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<bool> exists(const std::string& path) override;
   Result<FileStatus> status(const std::string& path) override;
@@ -116,9 +122,11 @@ class PosixFileSystem : public FileSystem {
   Result<> remove(const std::string& path) override;
   Result<> create_directory(const std::string& path) override;
   Result<> sync_directory(const std::string& path) override;
+  Result<> watch_for_failures(const std::string& path) override;
   Result<> sync_all(const std::string& path) override;
 
  private:
+  std::atomic<int> watching_ = -1;                 // descriptor for sync_all
   std::shared_ptr<const SyncFailed> sync_failed_;  // shared with the files, which may live longer
 };
 

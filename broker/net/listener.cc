@@ -12,6 +12,7 @@
 
 #include "broker/net/port_owner.h"
 #include "broker/runtime/rate_limited_log.h"
+#include "storage/descriptors.h"
 
 namespace millrace::net {
 namespace {
@@ -187,8 +188,14 @@ runtime::Task<> Listener::Running::accept_all() {
 bool Listener::Running::accept_some() {
   for (int i = 0; i < kMaxAcceptsPerTurn; ++i) {
     OwnedFd fd(::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (fd) {
+    const bool kept_back = storage::is_kept_back(fd.get(), storage::DescriptorUse::kConnection);
+    if (fd && !kept_back) {
       accept(std::move(fd));
+    } else if (kept_back) {
+      static runtime::RateLimitedLog log(runtime::LogLevel::kError, 1);
+      log.write(shard.clock(),
+                "closing a new connection: there are too many, and the rest of the descriptors is for files. "
+                "Raise the limit of open files (ulimit -n), or lower max.connections");
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       static runtime::RateLimitedLog log(runtime::LogLevel::kError, 1);
       log.write(shard.clock(), "can't accept a connection: {} (ulimit -n)", std::strerror(errno));
