@@ -128,6 +128,7 @@ Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
     last_run_ = std::max(last_run_, group.position.run);
     for (const JournalEntry& entry : group.entries) {
       recovered_[entry.partition].push_back({group.position, entry.log_end_offset, entry.batch});
+      partitions_of_[path].insert(entry.partition);
     }
   }
   // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
@@ -152,28 +153,40 @@ std::span<const JournaledBatch> JournalDirectory::recovered(const TopicIdPartiti
 
 void JournalDirectory::mark_recovered(const TopicIdPartition& partition) {
   const std::lock_guard lock(mutex_);
-  if (needed_by_.erase(partition) > 0) release_if_unneeded();
+  if (needed_by_.erase(partition) > 0) release_unneeded();
 }
 
 void JournalDirectory::keep_for(std::unordered_set<TopicIdPartition> failed) {
   const std::lock_guard lock(mutex_);
   all_tried_ = true;
   std::erase_if(needed_by_, [&](const TopicIdPartition& partition) { return !failed.contains(partition); });
-  release_if_unneeded();
+  release_unneeded();
 }
 
-void JournalDirectory::release_if_unneeded() {
-  if (!all_tried_ || !needed_by_.empty()) return;
-  recovered_.clear();
-  contents_.clear();
+void JournalDirectory::release_unneeded() {
+  if (!all_tried_) return;
+  const auto is_needed = [&](const std::string& path) {
+    const auto found = partitions_of_.find(path);
+    return found != partitions_of_.end() &&
+           std::any_of(found->second.begin(), found->second.end(),
+                       [&](const TopicIdPartition& partition) { return needed_by_.contains(partition); });
+  };
+  std::vector<std::string> needed;
   for (std::string& path : std::exchange(unreleased_, {})) {
-    // One that can't be removed isn't used any more.
-    if (torn_.contains(path)) {
+    if (is_needed(path)) {
+      needed.push_back(std::move(path));
+    } else if (torn_.contains(path) || free_paths_.size() + free_.size() >= kMaxFree) {
+      // One that can't be removed isn't used any more.
       (void)files_.remove(path);
     } else {
       free_paths_.push_back(std::move(path));
     }
   }
+  unreleased_ = std::move(needed);
+  if (!unreleased_.empty()) return;
+  recovered_.clear();
+  partitions_of_.clear();
+  contents_.clear();
 }
 
 uint64_t JournalDirectory::next_run() {
@@ -227,6 +240,7 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
 
 void JournalDirectory::give_back(std::shared_ptr<File> file) {
   const std::lock_guard lock(mutex_);
+  if (free_paths_.size() + free_.size() >= kMaxFree) return (void)files_.remove(file->path());
   free_.push_back(std::move(file));
 }
 

@@ -47,6 +47,8 @@ class JournalDirectory {
   static constexpr std::string_view kSuffix = ".journal";
   // Of a file. A start after a kill reads at most a few of these.
   static constexpr int64_t kFileBytes = int64_t{16} << 20;
+  // Files that are kept though no journal has a use for them now.
+  static constexpr size_t kMaxFree = 8;
 
   // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
   static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read,
@@ -59,8 +61,8 @@ class JournalDirectory {
   const std::vector<std::string>& damages() const { return damages_; }
   // The partition's log has everything, synced. Any thread.
   void mark_recovered(const TopicIdPartition& partition);
-  // All logs were tried: only those of `failed` may still need what was read. Once nobody does, the files are
-  // used again. Any thread.
+  // All logs were tried: only those of `failed` may still need what was read. Files that nobody needs any
+  // more are used again. Any thread.
   void keep_for(std::unordered_set<TopicIdPartition> failed);
 
   // A run for a new journal: above all that are in the files. Any thread.
@@ -83,7 +85,7 @@ class JournalDirectory {
   Result<> read_needed(std::vector<FoundFile> found);
   Result<JournalHeader> read_file_at(const std::string& path);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
-  void release_if_unneeded();
+  void release_unneeded();
 
   FileSystem& files_;
   const std::string path_;
@@ -96,7 +98,8 @@ class JournalDirectory {
   mutable std::mutex mutex_;
   std::unordered_set<TopicIdPartition> needed_by_;
   bool all_tried_ = false;
-  std::vector<std::string> unreleased_;   // paths of the files that recovered_ is of
+  std::vector<std::string> unreleased_;  // paths of the files that recovered_ is of
+  std::unordered_map<std::string, std::unordered_set<TopicIdPartition>> partitions_of_;  // of those
   std::unordered_set<std::string> torn_;  // of those, the ones whose first group isn't sound
   std::vector<std::string> free_paths_;
   std::vector<std::shared_ptr<File>> free_;

@@ -235,6 +235,23 @@ TEST_CASE("Files stay as they are until nobody needs what was read from them") {
   CHECK(f.files.paths().size() == 2);
 }
 
+TEST_CASE("A partition that stays out of service keeps its own files only, at start after start") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  f.commit();
+  for (int start = 0; start < 6; ++start) {
+    f.open(true);
+    CHECK(f.recovered(kOrders).size() == 1);
+    f.directory->keep_for({kOrders});
+    f.add_file();
+    REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
+    f.commit();
+  }
+  CHECK(f.files.paths().size() == 2);
+}
+
 TEST_CASE("Files that were checkpointed aren't read") {
   JournalFixture f;
   f.open(false);
