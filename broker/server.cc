@@ -17,6 +17,7 @@
 #include "broker/coordinator/group_service.h"
 #include "broker/coordinator/partition_log.h"
 #include "broker/metadata/embedded_store.h"
+#include "broker/metadata/metadata_codec.h"
 #include "broker/net/connection_group.h"
 #include "broker/net/http_server.h"
 #include "broker/net/listener.h"
@@ -138,6 +139,7 @@ class Server::Impl {
   void start_scrubber();
   Result<> start_metadata();
   void report_strays();
+  runtime::Task<Result<>> finish_deletions();
   void release_journals();
   void remove_retired();
   void serve();
@@ -316,6 +318,8 @@ Result<> Server::Impl::start_metadata() {
     shards_[i].run(start);
   }
   tables_started_ = true;
+  auto finish_deletions = [&] { return this->finish_deletions(); };
+  if (auto finished = shards_[0].run(finish_deletions); !finished) return finished;
   auto start_cache = [&] { return cache_->start(); };
   if (auto started = shards_[0].run(start_cache); !started) return started;
   logs_opened_ = true;
@@ -329,6 +333,31 @@ Result<> Server::Impl::start_metadata() {
     return claimed;
   report_strays();
   return {};
+}
+
+// Takes away the partitions of topics that were deleted while a kill kept the shards from it. Before the logs
+// are opened: a new topic may have an old one's name.
+runtime::Task<Result<>> Server::Impl::finish_deletions() {
+  const std::string prefix(metadata::kDeletedTopicsPrefix);
+  const auto deleted = co_await store_->range(prefix);
+  if (!deleted) co_return std::unexpected(deleted.error());
+  if (deleted->entries.empty()) co_return Result<>{};
+  std::unordered_set<std::string> ids;
+  for (const auto& entry : deleted->entries) ids.insert(entry.key.substr(prefix.size()));
+  auto retire = [&]() -> Result<> {
+    const auto directories = log_directory_->list(nullptr);
+    if (!directories) return std::unexpected(directories.error());
+    for (const auto& directory : *directories) {
+      if (!ids.contains(directory.id.topic_id.to_string())) continue;
+      if (auto retired = log_directory_->retire(directory); !retired) return retired;
+    }
+    return {};
+  };
+  const Result<> retired = co_await disk_pool_.run(retire);
+  if (!retired) co_return retired;
+  metadata::Transaction forget{.compares = {}, .operations = {metadata::Operation::remove_prefix(prefix)}};
+  const auto forgotten = co_await store_->commit(std::move(forget));
+  co_return forgotten ? Result<>{} : std::unexpected(forgotten.error());
 }
 
 // Of what the journals of a killed broker had, only logs that could not be opened yet may still need

@@ -94,6 +94,9 @@ std::string partition_key(const TopicIdPartition& partition) {
 std::string partitions_prefix(const Uuid& id) {
   return fmt::format("{}{}/", kPartitionsPrefix, id.to_string());
 }
+std::string deleted_topic_key(const Uuid& id) {
+  return fmt::format("{}{}", kDeletedTopicsPrefix, id.to_string());
+}
 std::string topic_config_key(std::string_view topic) {
   return fmt::format("{}{}", kTopicConfigsPrefix, topic);
 }
@@ -124,6 +127,7 @@ std::optional<int32_t> parse_broker_config_id(std::string_view rest) {
 }
 
 std::string encode_id(const Uuid& id) { return text_of({{"id", id.to_string()}}); }
+std::string encode_deleted_topic(std::string_view name) { return text_of({{"name", view(name)}}); }
 std::string encode_controller(int32_t broker_id) { return text_of({{"broker", broker_id}}); }
 std::string encode_producer_ids(int64_t next) { return text_of({{"next", next}}); }
 

@@ -335,6 +335,7 @@ Plan<DeleteTopicResult> plan_delete_topics(const PlanContext& context,
     operations.push_back(Operation::remove(topic_key((*doomed)->name)));
     operations.push_back(Operation::remove_prefix(partitions_prefix(result.id)));
     operations.push_back(Operation::remove(topic_config_key((*doomed)->name)));
+    operations.push_back(Operation::put(deleted_topic_key(result.id), encode_deleted_topic((*doomed)->name)));
     plan.changed.push_back(plan.results.size() - 1);
   }
   return plan;

@@ -216,6 +216,35 @@ TEST_CASE("A topic made again under a deleted one's name is empty and another", 
   CHECK(produce(client, "t", 0, batch_of({"c"})) == 0);
 }
 
+TEST_CASE("Files of a deleted topic that a kill left behind go with the next start, and bar no name",
+          "[api]") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  create_topic(client, "t");
+  CHECK(produce(client, "t", 0, batch_of({"a", "b"})) == 0);
+  const std::filesystem::path partition = broker.directory() / "data/topics/t-0";
+  const std::filesystem::path kept = broker.directory() / "kept";
+  std::filesystem::copy(partition, kept);
+  std::vector<std::string_view> names{"t"};
+  DeleteTopicsRequest request;
+  request.topic_names = names;
+  REQUIRE(client.call<DeleteTopicsResponse>(request, 5).responses[0].error_code == ErrorCode::kNone);
+  const bool is_made_again = GENERATE(false, true);
+  if (!is_made_again) {
+    // As if the kill had come before the shard could retire it.
+    std::filesystem::rename(kept, partition);
+  } else {
+    // Another partition of it.
+    std::filesystem::rename(kept, broker.directory() / "data/topics/t-1");
+    create_topic(client, "t");
+  }
+  broker.restart();
+  TestClient later(broker.port());
+  if (!is_made_again) create_topic(later, "t");
+  CHECK_FALSE(std::filesystem::exists(broker.directory() / "data/topics/t-1/00000000000000000000.log"));
+  CHECK(produce(later, "t", 0, batch_of({"c"})) == 0);
+}
+
 TEST_CASE("CreatePartitions adds partitions that can be written at once", "[api]") {
   TestBroker broker(TestBroker::Settings{{"shards", "2"}});
   TestClient client(broker.port());
