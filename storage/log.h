@@ -50,6 +50,9 @@ struct LogOptions {
   bool clean_shutdown = false;
   // Whether the caller syncs the directory before anything is appended (LogDirectory::sync_new).
   bool is_new = false;
+  // Whether the caller syncs what the log has beyond its recovery point before anything of it is shown or
+  // appended (dirty_files, mark_synced), for many logs at once.
+  bool syncs_later = false;
   int64_t producer_expiration_ms = 86'400'000;  // producer.id.expiration.ms
   Journal* journal = nullptr;                   // of the log's shard; null: segments are synced at once
   std::span<const JournaledBatch> journaled;    // what a killed broker's journal has for this log
@@ -294,12 +297,13 @@ class Log {
   Result<> forget_stale_summaries(const std::vector<SegmentSummary>& summaries,
                                   const std::vector<FoundSegment>& found);
   Result<> renew_journal_floor();
-  Result<std::vector<FoundSegment>> find_segments(RecoveryReport& report);
+  Result<> forget_deleted(const std::vector<DirectoryEntry>& entries, std::vector<SegmentSummary>& summaries);
+  Result<std::vector<FoundSegment>> find_segments(std::vector<SegmentSummary>& summaries,
+                                                  RecoveryReport& report);
   Result<> load_segment(const FoundSegment& found, std::optional<int64_t> next_base,
                         const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, std::optional<int64_t> next_base, RecoveryReport& report,
                 bool& cut);
-  Result<> check_journal_joins(int64_t end_offset) const;
   Result<> apply_journal(RecoveryReport& report);
   std::string path_of(const FoundSegment& found) const;
   bool follows_a_hole(const FoundSegment& found) const;
@@ -311,6 +315,15 @@ class Log {
   Result<> load_epochs(RecoveryReport& report);
   Result<> load_producers(int64_t now_ms, int64_t& batches);
   Result<> replace_producers();
+
+  // What is missing (log_loss.cc).
+  Result<> load_acceptance(RecoveryReport& report);
+  Result<> end_acceptance();
+  std::unexpected<Error> loss(const std::string& what) const;
+  Result<> check_synced_segments(const std::vector<SegmentSummary>& summaries,
+                                 const std::vector<FoundSegment>& found) const;
+  Result<> check_end(int64_t end_offset) const;
+  Result<> check_journal_joins(int64_t end_offset) const;
 
   // Compaction (log_compaction.cc).
   bool is_merged_away(const FoundSegment& found) const;
@@ -366,6 +379,8 @@ class Log {
   // Of the names in the directory: changes made, and how many of them are synced.
   uint64_t names_version_ = 0;
   uint64_t names_synced_ = 0;
+  bool loss_accepted_ = false;            // while the log is being opened
+  std::optional<int64_t> unsynced_from_;  // the same: what the caller syncs
   std::string offline_because_;
   std::vector<DeletedFile> deleted_files_;
   std::shared_ptr<CleanerCheckpoint> cleaner_checkpoint_;

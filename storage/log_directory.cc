@@ -116,6 +116,7 @@ Result<> LogDirectory::load() {
   auto identity = load_identity(files_, path_);
   if (!identity) return std::unexpected(identity.error());
   identity_ = std::move(*identity);
+  if (auto watched = files_.watch_for_failures(path_); !watched) return watched;
   if (auto synced = sync_what_a_kill_left(); !synced) return synced;
   const std::string marker = fmt::format("{}/{}", path_, kCleanShutdownFile);
   const auto clean = files_.exists(marker);
@@ -222,9 +223,11 @@ Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const 
     const auto topic_id = read_topic_id(files_, partition.path);
     if (topic_id && *topic_id == id.topic_id) return partition;
     if (topic_id) {
-      return fail(ErrorCode::kInconsistentTopicId,
-                  fmt::format("{} belongs to the topic with id {}, not {}", partition.path,
-                              topic_id->to_string(), id.topic_id.to_string()));
+      return fail(
+          ErrorCode::kInconsistentTopicId,
+          fmt::format("{} belongs to the topic with id {}, not {}: move it elsewhere, or remove it if "
+                      "you don't need it",
+                      partition.path, topic_id->to_string(), id.topic_id.to_string()));
     }
     if (topic_id.error().code != ErrorCode::kCorruptMessage) return std::unexpected(topic_id.error());
     const auto unfinished = is_unfinished(partition.path);

@@ -37,11 +37,14 @@ Result<> Log::load(RecoveryReport& report) {
     checkpointed_recovery_point_ = (*checkpoint)->recovery_point;
     journal_floor_ = (*checkpoint)->journal_floor;
   }
-  const auto found = find_segments(report);
+  if (auto loaded = load_acceptance(report); !loaded) return loaded;
+  // Without summaries everything is scanned.
+  auto known = index_.summaries(options_.id);
+  if (!known) report.notes.push_back(known.error().message);
+  std::vector<SegmentSummary> summaries = std::move(known).value_or(std::vector<SegmentSummary>{});
+  const auto found = find_segments(summaries, report);
   if (!found) return std::unexpected(found.error());
-  // Without them everything is scanned.
-  const auto summaries = index_.summaries(options_.id);
-  if (!summaries) report.notes.push_back(summaries.error().message);
+  if (auto checked = check_synced_segments(summaries, *found); !checked) return checked;
   load_cleaner_checkpoint(report);
   bool cut = false;
   for (size_t i = 0; i < found->size() && !cut; ++i) {
@@ -65,16 +68,11 @@ Result<> Log::load(RecoveryReport& report) {
       if (auto moved = set_aside_beyond(segments_.active().base_offset(), report); !moved) return moved;
       break;
     }
-    if (auto loaded = load_segment((*found)[i], next_base, summaries.value_or(std::vector<SegmentSummary>{}),
-                                   report, cut);
-        !loaded) {
-      return loaded;
-    }
+    if (auto loaded = load_segment((*found)[i], next_base, summaries, report, cut); !loaded) return loaded;
   }
-  if (auto forgotten = forget_stale_summaries(summaries.value_or(std::vector<SegmentSummary>{}), *found);
-      !forgotten) {
-    return forgotten;
-  }
+  if (auto forgotten = forget_stale_summaries(summaries, *found); !forgotten) return forgotten;
+  const int64_t end_offset = segments_.empty() ? log_start_offset_ : segments_.active().next_offset();
+  if (auto checked = check_end(end_offset); !checked) return checked;
   if (segments_.empty()) {
     if (auto added = add_segment(log_start_offset_, options_.now_ms); !added) return added;
     // Nothing would tell a start that the first segment is missing.
@@ -83,14 +81,18 @@ Result<> Log::load(RecoveryReport& report) {
     }
   }
   log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
-  log_end_offset_ = recovery_point_ = segments_.active().next_offset();
+  log_end_offset_ = segments_.active().next_offset();
+  recovery_point_ = unsynced_from_.value_or(log_end_offset_);
+  // As mark_synced does.
+  const bool is_new_checkpoint = checkpointed_recovery_point_ < segments_.active().base_offset() ||
+                                 checkpointed_recovery_point_ > log_end_offset_;
   // The scan has synced what it read, but a killed process may have left a name that isn't on disk yet.
-  if (report.bytes_scanned > 0) {
+  if (unsynced_from_ && !is_new_checkpoint) {
+    ++names_version_;
+  } else if (report.bytes_scanned > 0) {
     if (auto synced = files_.sync_directory(options_.directory); !synced) return synced;
   }
-  // As mark_synced does; and a truncation that a crash interrupted has left less than it expected.
-  if (checkpointed_recovery_point_ < segments_.active().base_offset() ||
-      checkpointed_recovery_point_ > log_end_offset_) {
+  if (is_new_checkpoint) {
     if (auto stored = store_checkpoint(); !stored) return stored;
   }
   if (auto loaded = load_epochs(report); !loaded) return loaded;
@@ -99,6 +101,7 @@ Result<> Log::load(RecoveryReport& report) {
   journal_ = options_.journal;
   staged_end_ = recovery_point_;
   if (auto renewed = renew_journal_floor(); !renewed) return renewed;
+  if (auto ended = end_acceptance(); !ended) return ended;
   if (log_start_offset_ > log_end_offset_) {
     report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
                                        log_end_offset_, log_start_offset_));
@@ -107,26 +110,7 @@ Result<> Log::load(RecoveryReport& report) {
   return epochs_.truncate_from_start(log_start_offset_);
 }
 
-// Whether the journal's batches follow a log that ends at `end_offset`. Asked before anything is cut off.
-Result<> Log::check_journal_joins(int64_t end_offset) const {
-  for (const JournaledBatch& journaled : options_.journaled) {
-    if (journaled.position < journal_floor_ || journaled.log_end_offset < end_offset) continue;
-    if (journaled.log_end_offset > end_offset) {
-      return fail(
-          ErrorCode::kKafkaStorageError,
-          fmt::format("{} ends at offset {}, but records up to {} were acknowledged: a segment file in {} "
-                      "was damaged or cut off. Nothing was changed. Restore the file, or see with "
-                      "`millrace log verify {}` what is sound",
-                      name_, end_offset, journaled.log_end_offset, options_.directory, options_.directory));
-    }
-    const auto header = protocol::read_batch_header(journaled.batch);
-    if (!header) return std::unexpected(header.error());
-    end_offset = header->last_offset() + 1;
-  }
-  return {};
-}
-
-// Appends what the journal has behind the log's end, and syncs it.
+// Appends what the journal has behind the log's end.
 Result<> Log::apply_journal(RecoveryReport& report) {
   if (auto joined = check_journal_joins(log_end_offset_); !joined) return joined;
   for (const JournaledBatch& journaled : options_.journaled) {
@@ -141,7 +125,7 @@ Result<> Log::apply_journal(RecoveryReport& report) {
   if (report.batches_restored == 0) return {};
   report.notes.push_back(fmt::format("{} batches restored from the journal, up to offset {}",
                                      report.batches_restored, log_end_offset_));
-  return flush();
+  return options_.syncs_later ? Result<>() : flush();
 }
 
 // Runs ascend only as far as the journal's files tell. One that left nothing there may have left a floor
@@ -152,8 +136,8 @@ Result<> Log::renew_journal_floor() {
   return store_checkpoint();
 }
 
-// Summaries of segments that aren't there, or are shorter than that: left by a truncation that a crash
-// interrupted. The index must have forgotten them for good before a segment grows to that size again.
+// Summaries of segments that aren't there, or are shorter than that. The index must have forgotten them for
+// good before a segment grows to that size again.
 Result<> Log::forget_stale_summaries(const std::vector<SegmentSummary>& summaries,
                                      const std::vector<FoundSegment>& found) {
   bool is_stale = false;
@@ -167,6 +151,20 @@ Result<> Log::forget_stale_summaries(const std::vector<SegmentSummary>& summarie
   return is_stale ? index_.flush() : Result<>();
 }
 
+// The index must not miss a segment that was meant to go once nothing tells that any more.
+Result<> Log::forget_deleted(const std::vector<DirectoryEntry>& entries,
+                             std::vector<SegmentSummary>& summaries) {
+  const size_t before = summaries.size();
+  for (const DirectoryEntry& entry : entries) {
+    if (!entry.name.ends_with(Segment::kDeletedSuffix)) continue;
+    const auto base = Segment::base_offset_of(
+        std::string_view(entry.name).substr(0, entry.name.size() - Segment::kDeletedSuffix.size()));
+    if (base && std::erase_if(summaries, [&](const auto& known) { return known.base_offset == *base; }) > 0)
+      (void)index_.remove_segment({options_.id, *base});
+  }
+  return summaries.size() < before ? index_.flush() : Result<>();
+}
+
 // Whether batches are missing before a segment: each begins where the one before it ended (write()), even
 // where there are holes in the offsets. The kernel may write a new segment's pages, or its name, before those
 // of the one before it. Below the recovery point nothing can be missing.
@@ -177,9 +175,12 @@ bool Log::follows_a_hole(const FoundSegment& found) const {
 }
 
 // The segment files in order; removes what an earlier life meant to remove.
-Result<std::vector<Log::FoundSegment>> Log::find_segments(RecoveryReport& report) {
+Result<std::vector<Log::FoundSegment>> Log::find_segments(std::vector<SegmentSummary>& summaries,
+                                                          RecoveryReport& report) {
   const auto entries = files_.list(options_.directory);
   if (!entries) return std::unexpected(entries.error());
+  if (auto forgotten = forget_deleted(*entries, summaries); !forgotten)
+    return std::unexpected(forgotten.error());
   std::vector<FoundSegment> found;
   for (const DirectoryEntry& entry : *entries) {
     const std::string path = options_.directory + "/" + entry.name;
@@ -248,25 +249,27 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   if (!file) return std::unexpected(file.error());
   const int64_t from = segment.size();
   if (from == 0) segment.forget_batches();
+  const int64_t found_from = segment.next_offset();
   auto scanned = scan_segment(**file, from, segment.next_offset(), [&](const BatchHeader& header) {
     segment.note_batch(header, options_.config.index_interval_bytes);
   });
   if (!scanned) return std::unexpected(scanned.error());
   ++report.segments_scanned;
   report.bytes_scanned += file_size - from;
-  if (!scanned->damage.empty() && segment.next_offset() < checkpointed_recovery_point_) {
+  const bool was_synced = segment.next_offset() < checkpointed_recovery_point_;
+  if (!scanned->damage.empty() && was_synced && !(is_last && loss_accepted_)) {
     scanned = scan_past_damage(segment, **file, file_size, next_base, std::move(*scanned), report);
     if (!scanned) return std::unexpected(scanned.error());
   }
   if (!scanned->damage.empty()) {
     if (auto joined = check_journal_joins(segment.next_offset()); !joined) return joined;
     cut = true;
-    if (!is_last) {
+    if (!is_last || was_synced) {
       if (auto kept = keep_tail(**file, scanned->valid_bytes, file_size); !kept) return kept;
     }
     if (auto shortened = (*file)->truncate(scanned->valid_bytes); !shortened) return shortened;
-    report.cuts.push_back(
-        {segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes, scanned->damage, !is_last});
+    report.cuts.push_back({segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes,
+                           scanned->damage, !is_last || was_synced});
     if (!is_last) {
       if (auto removed = set_aside_beyond(segment.base_offset(), report); !removed) return removed;
     }
@@ -275,6 +278,10 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   if (file_size == 0) ++names_version_;
   // What was only in the page cache may be read from now on, so it must not vanish any more. Nor may what a
   // killed process has cut off come back under what is to be appended, if it was all of the file.
+  if (options_.syncs_later && is_last && !cut && file_size > 0) {
+    unsynced_from_ = found_from;
+    return {};
+  }
   return (*file)->sync_data();
 }
 
@@ -287,15 +294,9 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
                                          RecoveryReport& report) {
   if (!next_base) {
     // Records are to be appended behind it, so somebody has to say what is to become of it.
-    return fail(
-        ErrorCode::kKafkaStorageError,
-        fmt::format(
-            "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}. Nothing was "
-            "changed. Restore the file, or see with `millrace log verify {}` what is sound; to go on with "
-            "what "
-            "is before the damage, move this file away",
-            file.path(), scanned.valid_bytes, segment.next_offset(), checkpointed_recovery_point_,
-            scanned.damage, options_.directory));
+    return loss(fmt::format(
+        "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}", file.path(),
+        scanned.valid_bytes, segment.next_offset(), checkpointed_recovery_point_, scanned.damage));
   }
   DamagedRange range;
   const auto close = [&](int64_t end_offset) {

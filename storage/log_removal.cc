@@ -60,8 +60,10 @@ Result<> Log::leave_journal_behind(int64_t end_offset) {
   staged_end_ = log_end_offset_;
   // The cut may go below `end_offset`, to where its batch begins; until it is done, nothing of that segment
   // counts as synced.
-  if (!segments_.empty())
-    recovery_point_ = std::min(recovery_point_, segments_.at(segments_.floor(end_offset)).base_offset());
+  if (!segments_.empty()) {
+    const Segment& left = segments_.at(segments_.floor(std::max<int64_t>(end_offset, 1) - 1));
+    recovery_point_ = std::min(recovery_point_, left.base_offset());
+  }
   return store_checkpoint();
 }
 
@@ -194,6 +196,9 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
   // A log has an active segment at all times.
   if (report.count() == segments_.count()) {
     if (auto rolled = roll(now_ms); !rolled) return std::unexpected(rolled.error());
+    // Or a power loss could leave none at all, and nobody would know where the log had ended.
+    if (auto synced = files_.sync_directory(options_.directory); !synced)
+      return std::unexpected(synced.error());
   }
   if (report.count() > 0) {
     if (auto settled = settle_swap(now_ms); !settled) return std::unexpected(settled.error());

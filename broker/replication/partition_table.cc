@@ -11,6 +11,10 @@ namespace {
 
 // Logs of one shard that are closed at the same time.
 constexpr size_t kClosers = 16;
+// Whose files are open at once, for their sync after a kill.
+constexpr size_t kOpenedAtOnce = 512;
+// Logs; for more, one sync of the whole file system costs less.
+constexpr size_t kSyncedOneByOne = 4;
 
 void say(const std::string& name, const storage::RecoveryReport& report) {
   for (const auto& damage : report.damages) {
@@ -92,23 +96,58 @@ runtime::Task<> PartitionTable::open_missing(const metadata::TopicImage& topic,
   const int64_t expiration_ms =
       metadata::broker_config(options_.static_config, image, options_.node_id).producer_id_expiration_ms;
   auto open = [&, journal = &commit_loop_.journal()] {
-    std::vector<storage::PartitionDirectory> directories;
-    for (Opening& opening : openings) {
-      auto directory = options_.log_directory.create(topic.name, opening.id);
-      if (directory) {
-        open_log(*directory, config.log, expiration_ms, *journal, opening);
-        directories.push_back(std::move(*directory));
-      } else {
-        opening.log = std::unexpected(directory.error());
-      }
-    }
-    const auto synced = options_.log_directory.sync_new(directories);
-    for (Opening& opening : openings) {
-      if (!synced && opening.log) opening.log = std::unexpected(synced.error());
+    for (size_t at = 0; at < openings.size(); at += kOpenedAtOnce) {
+      const auto some = std::span(openings).subspan(at, std::min(kOpenedAtOnce, openings.size() - at));
+      open_logs(some, topic.name, config.log, expiration_ms, *journal);
     }
   };
   co_await options_.disk_pool.run(open);
   for (Opening& opening : openings) adopt(topic, opening);
+}
+
+// On a thread of the disk pool.
+void PartitionTable::open_logs(std::span<Opening> openings, const std::string& topic,
+                               const storage::LogConfig& config, int64_t expiration_ms,
+                               storage::Journal& journal) const {
+  std::vector<storage::PartitionDirectory> directories;
+  for (Opening& opening : openings) {
+    auto directory = options_.log_directory.create(topic, opening.id);
+    if (directory) {
+      open_log(*directory, config, expiration_ms, journal, opening);
+      directories.push_back(std::move(*directory));
+    } else {
+      opening.log = std::unexpected(directory.error());
+    }
+  }
+  Result<> synced = options_.log_directory.sync_new(directories);
+  if (synced) synced = sync_recovered(openings);
+  for (Opening& opening : openings) {
+    if (!synced && opening.log) opening.log = std::unexpected(synced.error());
+  }
+}
+
+// What a killed process left in the page cache is shown to consumers from now on, so it must be on disk, too.
+Result<> PartitionTable::sync_recovered(std::span<Opening> openings) const {
+  std::vector<storage::Log*> logs;
+  for (Opening& opening : openings) {
+    if (opening.log && (*opening.log)->recovery_point() < (*opening.log)->log_end_offset())
+      logs.push_back(opening.log->get());
+  }
+  const bool all_at_once = logs.size() > kSyncedOneByOne;
+  if (all_at_once) {
+    if (auto synced = options_.files.sync_all(options_.log_directory.path()); !synced) return synced;
+  }
+  for (storage::Log* log : logs) {
+    const auto dirty = log->dirty_files();
+    if (!dirty) return std::unexpected(dirty.error());
+    if (!all_at_once) {
+      if (auto synced = dirty->sync(options_.files); !synced) return synced;
+    }
+    log->mark_synced(*dirty);
+    // Twice: the first call only notes that the file has been used, and thousands may have been.
+    for (int i = 0; all_at_once && i < 2; ++i) log->rest_unused();
+  }
+  return {};
 }
 
 // On a thread of the disk pool.
@@ -123,6 +162,7 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
                                     .now_ms = shard_.clock().now_ms(),
                                     .clean_shutdown = log_directory.clean_shutdown(),
                                     .is_new = directory.is_new,
+                                    .syncs_later = true,
                                     .producer_expiration_ms = expiration_ms,
                                     .journal = &journal,
                                     .journaled = log_directory.journals().recovered(opening.id)},
@@ -134,10 +174,6 @@ void PartitionTable::open_log(const storage::PartitionDirectory& directory, cons
     const auto begun = log.leader_epochs().begin(opening.leader_epoch, log.log_end_offset());
     if (!begun) opening.log = std::unexpected(begun.error());
   }
-  if (!opening.log || log.recovery_point() >= log.log_end_offset()) return;
-  // What a killed process left in the page cache is shown to consumers from now on, so it must be on disk,
-  // too.
-  if (auto flushed = log.flush(); !flushed) opening.log = std::unexpected(flushed.error());
 }
 
 // Said once, not at every try; and a full disk, which keeps out many at a time, with the first of them.

@@ -91,6 +91,9 @@ class PartitionTable final : public metadata::ImageListener {
 
   bool is_mine(const TopicIdPartition& id) const { return &options_.shards.shard_of(id) == &shard_; }
   runtime::Task<> open_missing(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
+  void open_logs(std::span<Opening> openings, const std::string& topic, const storage::LogConfig& config,
+                 int64_t expiration_ms, storage::Journal& journal) const;
+  Result<> sync_recovered(std::span<Opening> openings) const;
   void open_log(const storage::PartitionDirectory& directory, const storage::LogConfig& config,
                 int64_t expiration_ms, storage::Journal& journal, Opening& opening) const;
   void note_failure(const metadata::TopicImage& topic, const Opening& opening);

@@ -186,6 +186,83 @@ TEST_CASE("Damage in synced data of the active segment is a matter for a person:
   CHECK(f.files.content(f.segment_path(8)) == content);
 }
 
+TEST_CASE("A segment that is missing or cut off is a matter for a person, who may accept the loss") {
+  ThreeSegments f;
+  const bool without_index = GENERATE(false, true);
+  // Has the checkpoint say that everything is synced.
+  REQUIRE(f.log->delete_records(1));
+  f.close_and_open();
+  f.log.reset();
+  int64_t end_offset = 12;
+  SECTION("the last") {
+    REQUIRE(f.files.remove(f.segment_path(8)));
+    end_offset = 8;
+  }
+  SECTION("the end of the last, between two batches") {
+    f.files.content(f.segment_path(8)).resize(f.batch_bytes);
+    end_offset = 9;
+  }
+  SECTION("all") {
+    for (const int64_t base : {0, 4, 8}) REQUIRE(f.files.remove(f.segment_path(base)));
+    end_offset = 1;
+  }
+  SECTION("one in the middle") {
+    // Without the index it can't be told from a segment that a compaction emptied.
+    if (without_index) return;
+    REQUIRE(f.files.remove(f.segment_path(4)));
+  }
+  if (without_index) f.index = std::move(*OffsetIndex::open_in_memory());
+  const auto before = f.files.paths();
+  for (int start = 0; start < 2; ++start) {
+    const auto refused = f.try_open();
+    REQUIRE_FALSE(refused);
+    INFO(refused.error().message);
+    CHECK(refused.error().message.find("/accept-loss") != std::string::npos);
+    CHECK(f.files.paths() == before);
+  }
+  const std::string acceptance = f.segment_path(0).substr(0, f.segment_path(0).rfind('/')) + "/accept-loss";
+  REQUIRE(f.files.open(acceptance, OpenMode::kCreate));
+  f.open();
+  CHECK(f.log->log_end_offset() == end_offset);
+  CHECK_FALSE(f.files.has(acceptance));
+  // For good, whatever comes.
+  CHECK(f.append(batch_of(1)).base_offset == end_offset);
+  REQUIRE(f.log->flush());
+  f.log.reset();
+  f.files.crash();
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == end_offset + 1);
+}
+
+TEST_CASE("Accepted damage of the last segment is cut off, and kept beside it") {
+  ThreeSegments f;
+  REQUIRE(f.log->delete_records(1));
+  f.damage_records(5);
+  f.damage_records(9);
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  REQUIRE_FALSE(f.try_open());
+  REQUIRE(f.files.open(f.segment_path(0).substr(0, f.segment_path(0).rfind('/')) + "/accept-loss",
+                       OpenMode::kCreate));
+  f.open();
+  CHECK(f.readable() == Offsets{1, 2, 3, 4, 6, 7, 8});
+  CHECK(f.files.content(f.segment_path(8) + ".cut").size() == 3 * f.batch_bytes);
+}
+
+TEST_CASE("What a crash leaves of a retention run is no loss") {
+  ThreeSegments f;
+  f.close_and_open();
+  f.log.reset();
+  // The second file's new name came to the disk, the first one's didn't.
+  REQUIRE(f.files.rename(f.segment_path(4), f.segment_path(4) + ".deleted"));
+  REQUIRE(f.files.sync_directory(f.segment_path(0).substr(0, f.segment_path(0).rfind('/'))));
+  for (int start = 0; start < 2; ++start) {
+    f.kill_and_open();
+    CHECK(f.log->segment_count() == 2);
+    CHECK(f.log->log_end_offset() == 12);
+  }
+}
+
 TEST_CASE("A restored file is served again from the next start on, and damage is found again until then") {
   ThreeSegments f;
   f.damage_records(5);

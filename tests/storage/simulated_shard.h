@@ -53,8 +53,10 @@ class SimulatedShard {
     if (!opened) return std::unexpected(opened.error());
     journals_ = std::move(*opened);
     journal_ = std::make_unique<Journal>(journals_->next_run(), kJournalFileBytes);
+    ++starts_;
     for (SimulatedPartition& partition : partitions_) {
       LogOptions& options = partition.options;
+      options.syncs_later = starts_ % 2 == 0;
       options.clean_shutdown = clean;
       options.journal = journal_.get();
       options.journaled = journals_->recovered(options.id);
@@ -62,9 +64,25 @@ class SimulatedShard {
       if (!log) return std::unexpected(log.error());
       partition.log = std::move(*log);
       partition.changed = false;
-      journals_->mark_recovered(options.id);
     }
+    if (auto synced = sync_recovered(); !synced) return synced;
+    for (SimulatedPartition& partition : partitions_) journals_->mark_recovered(partition.options.id);
     journals_->keep_for({});
+    return {};
+  }
+  // As the table of partitions does.
+  Result<> sync_recovered() {
+    const auto is_synced = [](const SimulatedPartition& partition) {
+      return partition.log->recovery_point() >= partition.log->log_end_offset();
+    };
+    if (std::all_of(partitions_.begin(), partitions_.end(), is_synced)) return {};
+    if (auto synced = files_.sync_all("/data"); !synced) return synced;
+    for (SimulatedPartition& partition : partitions_) {
+      if (is_synced(partition)) continue;
+      const auto dirty = partition.log->dirty_files();
+      if (!dirty) return std::unexpected(dirty.error());
+      partition.log->mark_synced(*dirty);
+    }
     return {};
   }
   // The process is gone, and of the index what wasn't flushed.
@@ -316,6 +334,7 @@ class SimulatedShard {
   FaultFileSystem& files_;
   const Plant plant_;
   std::unique_ptr<OffsetIndex> index_;
+  int starts_ = 0;
   std::unique_ptr<JournalDirectory> journals_;
   std::unique_ptr<Journal> journal_;
   std::vector<SimulatedPartition> partitions_;  // their logs end before the journal
