@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "storage/checksummed_text.h"
+
 namespace millrace::storage {
 namespace {
 
@@ -22,14 +24,15 @@ CleanerCheckpoint::CleanerCheckpoint(FileSystem& files, std::string directory)
     load_problem_ = content.error().message;
     return;
   }
-  const std::string text(as_text(*content));
+  const auto text = without_checksum(as_text(*content));
   long long dirty = kNothing;
   long long begin = kNothing;
   long long end = kNothing;
-  int length = 0;
-  const int fields = std::sscanf(text.c_str(), "version 0\nfirst_dirty_offset %lld\nmerging %lld %lld\nend%n",
-                                 &dirty, &begin, &end, &length);
-  if (fields != 3 || length == 0 || dirty < kNothing || begin < kNothing || end < begin) {
+  const int fields = text
+                         ? std::sscanf(text->c_str(), "version 1\nfirst_dirty_offset %lld\nmerging %lld %lld",
+                                       &dirty, &begin, &end)
+                         : 0;
+  if (fields != 3 || dirty < kNothing || begin < kNothing || end < begin) {
     load_problem_ = path + " doesn't hold what a cleaner checkpoint holds";
     return;
   }
@@ -44,8 +47,8 @@ std::optional<int64_t> CleanerCheckpoint::first_dirty_offset() const {
 
 Result<> CleanerCheckpoint::store(int64_t first_dirty_offset, const std::optional<OffsetRange>& merging) {
   const OffsetRange range = merging.value_or(OffsetRange{kNothing, kNothing});
-  const std::string text = fmt::format("version 0\nfirst_dirty_offset {}\nmerging {} {}\nend\n",
-                                       first_dirty_offset, range.begin, range.end);
+  const std::string text = with_checksum(fmt::format("version 1\nfirst_dirty_offset {}\nmerging {} {}\n",
+                                                     first_dirty_offset, range.begin, range.end));
   return replace_file(files_, fmt::format("{}/{}", directory_, kFileName), as_bytes(text));
 }
 

@@ -306,6 +306,7 @@ class Log {
                 bool& cut);
   Result<> apply_journal(RecoveryReport& report);
   std::string path_of(const FoundSegment& found) const;
+  bool is_stray(const FoundSegment& found) const;
   bool follows_a_hole(const FoundSegment& found) const;
   Result<ScanResult> scan_past_damage(Segment& segment, const File& file, int64_t file_size,
                                       std::optional<int64_t> next_base, ScanResult scanned,

@@ -54,9 +54,7 @@ Result<> Log::load(RecoveryReport& report) {
       if (auto dropped = drop_leftover((*found)[i], report); !dropped) return dropped;
       continue;
     }
-    // A roll that failed has left it.
-    if ((*found)[i].size == 0 && !segments_.empty() &&
-        segments_.active().next_offset() > (*found)[i].base_offset) {
+    if (is_stray((*found)[i])) {
       if (auto dropped = mark_deleted(path_of((*found)[i]), options_.now_ms); !dropped) return dropped;
       continue;
     }
@@ -163,6 +161,15 @@ Result<> Log::forget_deleted(const std::vector<DirectoryEntry>& entries,
       (void)index_.remove_segment({options_.id, *base});
   }
   return summaries.size() < before ? index_.flush() : Result<>();
+}
+
+// Whether an empty segment isn't where the log goes on: what a roll left that failed, or a file of somebody
+// else's. Below the recovery point a compaction may have emptied what was before it.
+bool Log::is_stray(const FoundSegment& found) const {
+  if (found.size > 0 || segments_.empty()) return false;
+  const int64_t end_offset = segments_.active().next_offset();
+  return end_offset > found.base_offset ||
+         (end_offset < found.base_offset && found.base_offset > checkpointed_recovery_point_);
 }
 
 // Whether batches are missing before a segment: each begins where the one before it ended (write()), even
@@ -286,18 +293,14 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
 }
 
 // Goes on behind damage in data that had been synced, as far as it can be told where the next batch begins;
-// not in the last segment, which is an error.
-// Nothing is cut: offsets that aren't found are known to be damaged from now on. Damage that the result tells
-// lies in data that was never known to be synced.
+// in the last segment only where nobody reads any more, before the log's start: elsewhere that is an error,
+// since records are to be appended behind it, and somebody has to say what is to become of it. Nothing is
+// cut: offsets that aren't found are known to be damaged from now on. Damage that the result tells lies in
+// data that was never known to be synced.
 Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int64_t file_size,
                                          std::optional<int64_t> next_base, ScanResult scanned,
                                          RecoveryReport& report) {
-  if (!next_base) {
-    // Records are to be appended behind it, so somebody has to say what is to become of it.
-    return loss(fmt::format(
-        "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}", file.path(),
-        scanned.valid_bytes, segment.next_offset(), checkpointed_recovery_point_, scanned.damage));
-  }
+  const int64_t limit = next_base.value_or(log_start_offset_);
   DamagedRange range;
   const auto close = [&](int64_t end_offset) {
     if (range.file.empty()) return;
@@ -310,8 +313,13 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
       range = {segment.next_offset(), 0, file.path(), scanned.valid_bytes, scanned.damage};
     BatchCursor cursor(file, scanned.valid_bytes, file_size);
     const auto at = cursor.next();
-    if (!at || !*at || (*at)->header.last_offset() >= *next_base ||
+    if (!at || !*at || (*at)->header.last_offset() >= limit ||
         !header_damage((*at)->header, segment.next_offset(), file_size - scanned.valid_bytes).empty()) {
+      if (!next_base) {
+        return loss(fmt::format(
+            "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}", file.path(),
+            scanned.valid_bytes, segment.next_offset(), checkpointed_recovery_point_, scanned.damage));
+      }
       scanned.damage.clear();
       break;
     }
@@ -327,7 +335,8 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
     scanned = std::move(*rest);
   }
   // What follows damage that was never synced is cut.
-  close(scanned.damage.empty() ? *next_base : segment.next_offset());
+  close(scanned.damage.empty() && next_base ? *next_base : segment.next_offset());
+  damages_.forget_below(log_start_offset_);
   return scanned;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "storage/checksummed_text.h"
 #include "storage/forward_reader.h"
 
 namespace millrace::storage {
@@ -70,27 +71,26 @@ Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const st
   if (!*exists) return std::nullopt;
   const auto content = read_file(files, path, kCheckpointLimit);
   if (!content) return std::unexpected(content.error());
-  const std::string text(as_text(*content));
-  LogCheckpoint checkpoint;
+  const auto text = without_checksum(as_text(*content));
   long long start = 0;
   long long recovery_point = 0;
   unsigned long long run = 0;
   unsigned long long number = 0;
-  int end = 0;
-  const int fields = std::sscanf(
-      text.c_str(), "version 0\nlog_start_offset %lld\nrecovery_point %lld\njournal_floor %llu %llu\nend%n",
-      &start, &recovery_point, &run, &number, &end);
-  if (fields != 4 || end == 0 || start < 0 || recovery_point < 0) {
+  const int fields =
+      text ? std::sscanf(text->c_str(),
+                         "version 1\nlog_start_offset %lld\nrecovery_point %lld\njournal_floor %llu %llu",
+                         &start, &recovery_point, &run, &number)
+           : 0;
+  if (fields != 4 || start < 0 || recovery_point < 0) {
     return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
   }
   return LogCheckpoint{start, recovery_point, {run, number}};
 }
 
 Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint) {
-  const std::string text =
-      fmt::format("version 0\nlog_start_offset {}\nrecovery_point {}\njournal_floor {} {}\nend\n",
-                  checkpoint.log_start_offset, checkpoint.recovery_point, checkpoint.journal_floor.run,
-                  checkpoint.journal_floor.number);
+  const std::string text = with_checksum(fmt::format(
+      "version 1\nlog_start_offset {}\nrecovery_point {}\njournal_floor {} {}\n", checkpoint.log_start_offset,
+      checkpoint.recovery_point, checkpoint.journal_floor.run, checkpoint.journal_floor.number));
   return replace_file(files, fmt::format("{}/{}", directory, LogCheckpoint::kFileName), as_bytes(text));
 }
 

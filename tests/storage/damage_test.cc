@@ -1,6 +1,7 @@
 #include "storage/damage.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "tests/storage/log_fixture.h"
 
@@ -186,6 +187,17 @@ TEST_CASE("Damage in synced data of the active segment is a matter for a person:
   CHECK(f.files.content(f.segment_path(8)) == content);
 }
 
+TEST_CASE("Damage before the log's start bothers nobody, not even in the active segment") {
+  ThreeSegments f;
+  REQUIRE(f.log->delete_records(10));
+  f.damage_records(9);
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.kill_and_open();
+  CHECK(f.readable() == Offsets{10, 11});
+  CHECK(f.append(batch_of(1)).base_offset == 12);
+}
+
 TEST_CASE("A segment that is missing or cut off is a matter for a person, who may accept the loss") {
   ThreeSegments f;
   const bool without_index = GENERATE(false, true);
@@ -247,6 +259,34 @@ TEST_CASE("Accepted damage of the last segment is cut off, and kept beside it") 
   f.open();
   CHECK(f.readable() == Offsets{1, 2, 3, 4, 6, 7, 8});
   CHECK(f.files.content(f.segment_path(8) + ".cut").size() == 3 * f.batch_bytes);
+}
+
+TEST_CASE("A flipped bit in a checkpoint deletes nothing") {
+  ThreeSegments f;
+  REQUIRE(f.log->delete_records(2));
+  f.close_and_open();
+  f.log.reset();
+  Buffer& checkpoint =
+      f.files.content(f.segment_path(0).substr(0, f.segment_path(0).rfind('/')) + "/log-checkpoint");
+  const size_t at = as_text(checkpoint).find("log_start_offset 2") + 17;
+  // 2 becomes 3, 0 or 6.
+  checkpoint[at] ^= GENERATE(std::byte{1}, std::byte{2}, std::byte{4});
+  f.open(true);
+  REQUIRE_FALSE(f.report.notes.empty());
+  CHECK(f.report.notes[0].find("log-checkpoint") != std::string::npos);
+  CHECK(f.readable().size() == 12);
+}
+
+TEST_CASE("An empty segment file that doesn't follow the log is no part of it") {
+  ThreeSegments f;
+  f.log.reset();
+  const int64_t base_offset =
+      GENERATE(int64_t{13}, int64_t{5'000'000'000'000}, std::numeric_limits<int64_t>::max());
+  REQUIRE(f.files.open(f.segment_path(base_offset), OpenMode::kCreate));
+  f.kill_and_open();
+  CHECK(f.log->log_end_offset() == 12);
+  CHECK(f.append(batch_of(1)).base_offset == 12);
+  CHECK_FALSE(f.files.has(f.segment_path(base_offset)));
 }
 
 TEST_CASE("What a crash leaves of a retention run is no loss") {
