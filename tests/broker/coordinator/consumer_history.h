@@ -240,7 +240,8 @@ class ConsumerHistory {
     std::vector<std::string_view> topics(client.topics.begin(), client.topics.end());
     std::vector<ConsumerProtocolSubscription::TopicPartition> owned;
     for (const auto& [id, partitions] : client.owned) {
-      const auto topic = TestTopics(topics_, version_).find(id);
+      const TestTopics topics(topics_, version_);
+      const auto topic = topics.find(id);
       if (!topic) continue;
       const std::string& name = topics_.find(topic->name)->first;
       owned.push_back({name, arena.copy(std::vector<int32_t>(partitions.begin(), partitions.end()))});
@@ -299,7 +300,8 @@ class ConsumerHistory {
     const auto topic = std::next(client.owned.begin(), static_cast<long>(below(client.owned.size())));
     const int32_t partition =
         *std::next(topic->second.begin(), static_cast<long>(below(topic->second.size())));
-    const auto known = TestTopics(topics_, version_).find(topic->first);
+    const TestTopics topics(topics_, version_);
+    const auto known = topics.find(topic->first);
     if (!known) return;
     const std::string name(known->name);
     OffsetCommit request;
