@@ -8,6 +8,7 @@ import json
 import os
 import select
 import subprocess
+import threading
 import time
 
 from records import Record, Stored, from_json, to_json
@@ -87,13 +88,16 @@ class Worker:
         self._said: collections.deque[str] = collections.deque(maxlen=50)
         self._pending = {self._process.stdout.fileno(): b"", self._process.stderr.fileno(): b""}
         self._lines: collections.deque[bytes] = collections.deque()
+        self._calling = threading.Lock()
 
     def call(self, operation: str, **arguments) -> dict:
-        self.begin(operation, **arguments)
-        while True:
-            reply = self.next_reply()
-            if "progress" not in reply:
-                return reply
+        """One call at a time: the calls of other threads wait."""
+        with self._calling:
+            self.begin(operation, **arguments)
+            while True:
+                reply = self.next_reply()
+                if "progress" not in reply:
+                    return reply
 
     def begin(self, operation: str, **arguments) -> None:
         line = json.dumps({"operation": operation, **arguments}).encode() + b"\n"
@@ -176,11 +180,6 @@ class WorkerClient(Client):
             offset=offset,
             timestamp=timestamp_ms,
         )
-        return [from_json(fields) for fields in reply["records"]]
-
-    def subscribe(self, address: str, group: str, topic: str, *, count: int) -> list[Stored]:
-        """Joins the group, reads `count` records from where it is committed (or the start), commits, leaves."""
-        reply = self.worker.call("subscribe", address=address, group=group, topic=topic, count=count)
         return [from_json(fields) for fields in reply["records"]]
 
     def close(self) -> None:

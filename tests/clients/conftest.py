@@ -18,8 +18,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from broker import BINARY, Broker, has_java
 from command_line import CommandLine
 from confluent_client import ConfluentClient
+from go_client import FranzGoClient, SaramaClient
 from java_client import JavaClient
 from kafka_python_client import KafkaPythonClient, OldKafkaPythonClient
+from kafkajs_client import KafkajsClient
 from kcat_client import KcatClient
 from millrace_client import MillraceClient
 
@@ -29,8 +31,13 @@ CLIENTS = (
     KafkaPythonClient,
     OldKafkaPythonClient,
     JavaClient,
+    FranzGoClient,
+    SaramaClient,
+    KafkajsClient,
     *((MillraceClient,) if pathlib.Path(BINARY).exists() else ()),
 )
+# kafkajs reads only as a member of a group: don't let each such read wait for other members.
+NO_DELAY = {"group.initial.rebalance.delay.ms": "0"}
 _topic_numbers = itertools.count(1)
 _open_clients: dict[type, object] = {}
 
@@ -74,7 +81,7 @@ def pytest_sessionfinish(session):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """The broker that most tests share; it must still run after the last of them."""
-    shared = Broker(tmp_path_factory.mktemp("shared-broker"), {"auto.create.topics.enable": "false"})
+    shared = Broker(tmp_path_factory.mktemp("shared-broker"), {"auto.create.topics.enable": "false", **NO_DELAY})
     shared.start()
     yield shared
     assert shared.is_running(), f"the shared broker ended:\n{shared.log_tail()}"
@@ -87,7 +94,7 @@ def own_broker(tmp_path):
     brokers = []
 
     def make(settings: dict[str, str] | None = None) -> Broker:
-        made = Broker(tmp_path / f"broker-{len(brokers)}", settings)
+        made = Broker(tmp_path / f"broker-{len(brokers)}", {**NO_DELAY, **(settings or {})})
         brokers.append(made)
         return made.start()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
+import functools
 import itertools
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 
-import confluent_kafka as ck
 from conftest import open_client
 
+from client import WorkerClient
 from java_client import JavaClient
+from rdkafka_member import RdkafkaThread
 
 TIMEOUT_S = 90
 _numbers = itertools.count(1)
@@ -36,56 +40,31 @@ class Member(abc.ABC):
 
 
 class RdkafkaMember(Member):
+    """The newest librdkafka, in this process."""
+
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self._assigned: list[str] = []
-        self._failure: Exception | None = None
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._thread = RdkafkaThread(self.settings, self.topic)
 
     def assigned(self) -> list[str]:
-        if self._failure is not None:
-            raise self._failure
-        return self._assigned
+        self.values += [self._thread.handled.popleft() for _ in range(len(self._thread.handled))]
+        if self._thread.failure is not None:
+            raise self._thread.failure
+        return self._thread.assigned
 
     def close(self) -> None:
-        self._closing = True
-        self._thread.join(TIMEOUT_S)
+        self._thread.close()
         self.assigned()
 
-    def _run(self) -> None:
-        try:
-            consumer = ck.Consumer(
-                {"auto.offset.reset": "earliest", "enable.auto.commit": False, **self.settings}
-            )
-            consumer.subscribe([self.topic])
-            while not self._closing:
-                self._read_some(consumer)
-            consumer.close()
-        except Exception as failure:  # reported by assigned()
-            self._failure = failure
 
-    def _read_some(self, consumer: ck.Consumer) -> None:
-        read = [message for message in consumer.consume(500, 0.1) if message.error() is None]
-        self.values += [message.value().decode() for message in read]
-        self._assigned = sorted(f"{p.topic}-{p.partition}" for p in consumer.assignment())
-        if not read:
-            return
-        try:
-            consumer.commit(asynchronous=False)
-        except ck.KafkaException:
-            pass  # a rebalance may have taken the partitions: their new owner reads it again
+class WorkerMember(Member):
+    """A member in the worker of a client."""
 
-
-class JavaMember(Member):
-    def __init__(self, *arguments):
+    def __init__(self, client: type[WorkerClient], *arguments):
         super().__init__(*arguments)
         self._name = f"member-{next(_numbers)}"
-        self._worker = open_client(JavaClient).worker
-        self._worker.call(
-            "open_member", member=self._name, settings=self.settings, topic=self.topic
-        )
+        self._worker = open_client(client).worker
+        self._worker.call("open_member", member=self._name, settings=self.settings, topic=self.topic)
 
     def assigned(self) -> list[str]:
         return self._take(self._worker.call("look_at_member", member=self._name))
@@ -97,6 +76,52 @@ class JavaMember(Member):
         self.values += seen["values"]
         assert seen["failure"] is None, seen["failure"]
         return seen["assigned"]
+
+
+JavaMember = functools.partial(WorkerMember, JavaClient)
+
+
+class KcatMember(Member):
+    """kcat -G: it commits by itself, once a second. It is killed in the end, and leaves when its session does: when it
+    is told to end, it commits a record that it then doesn't print."""
+
+    ASSIGNED = re.compile(r"rebalanced \(memberid [^)]*\): (assigned|revoked): ?(.*)")
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        settings = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": "1000", **self.settings}
+        options = itertools.chain.from_iterable(("-X", f"{k}={v}") for k, v in settings.items())
+        self._process = subprocess.Popen(
+            ["kcat", "-G", self.settings["group.id"], "-E", "-u", *options, self.topic],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._assigned: list[str] = []
+        self._readers = [
+            threading.Thread(target=read, daemon=True) for read in (self._read_values, self._read_events)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def assigned(self) -> list[str]:
+        assert self._process.poll() is None, f"kcat ended with {self._process.returncode}"
+        return self._assigned
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    def _read_values(self) -> None:
+        for line in self._process.stdout:
+            self.values.append(line.rstrip("\n"))
+
+    def _read_events(self) -> None:
+        for line in self._process.stderr:
+            if (event := self.ASSIGNED.search(line)) is None:
+                continue
+            partitions = re.findall(r"(\S+) \[(\d+)\]", event[2]) if event[1] == "assigned" else []
+            self._assigned = sorted(f"{topic}-{number}" for topic, number in partitions)
 
 
 class Waiting(str):

@@ -1,12 +1,15 @@
 """kafka-python, driven by lines of JSON; runs under whichever of its releases is installed."""
 
 import base64
+import collections
 import json
 import sys
+import threading
 import time
 
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 TIMEOUT_S = 60
 IS_OLD = int(kafka.__version__.split(".")[0]) < 3
@@ -96,30 +99,105 @@ def to_fields(message):
     }
 
 
-def subscribe(request):
-    consumer = KafkaConsumer(
-        request["topic"],
-        bootstrap_servers=request["address"],
-        group_id=request["group"],
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    records = []
-    deadline = time.monotonic() + TIMEOUT_S
-    try:
-        while len(records) < request["count"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError("read %d of %d records" % (len(records), request["count"]))
-            for messages in consumer.poll(500).values():
-                records += map(to_fields, messages)
-        consumer.commit()
-        return {"records": records}
-    finally:
-        consumer.close()
+class Member:
+    """Reads in a thread of its own, and commits what it has handled before it polls, so before any rebalance."""
+
+    def __init__(self, settings, topic):
+        self.values = collections.deque()
+        self.assigned = []
+        self.failure = None
+        self.closing = False
+        self.consumer = KafkaConsumer(**member_settings(settings))
+        self.consumer.subscribe([topic])
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    # Nothing but deque's own methods touches `values`: look() is called from another thread.
+    def run(self):
+        try:
+            while not self.closing:
+                polled = self.poll()
+                for messages in polled.values():
+                    self.values.extend(message.value.decode() for message in messages)
+                self.assigned = sorted("%s-%d" % pair for pair in self.consumer.assignment())
+                if polled:
+                    self.commit()
+            self.consumer.close()
+        except Exception as error:
+            self.failure = "%s: %s" % (type(error).__name__, error)
+
+    def poll(self):
+        try:
+            return self.consumer.poll(100)
+        except kafka.errors.KafkaConnectionError:  # the broker is away
+            time.sleep(0.1)
+            return {}
+
+    def commit(self):
+        until = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                self.consumer.commit()
+                return
+            except kafka.errors.CommitFailedError:
+                return  # the partitions are another's, who reads it again
+            except kafka.errors.KafkaError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.1)
+
+    def look(self):
+        values = [self.values.popleft() for _ in range(len(self.values))]
+        return {"values": values, "assigned": self.assigned, "failure": self.failure}
+
+    def close(self):
+        self.closing = True
+        self.thread.join()
+        return self.look()
+
+
+def member_settings(settings):
+    made = {
+        "bootstrap_servers": settings["bootstrap.servers"],
+        "group_id": settings["group.id"],
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+    }
+    for name in ("heartbeat.interval.ms", "session.timeout.ms"):
+        if name in settings:
+            made[name.replace(".", "_")] = int(settings[name])
+    if "partition.assignment.strategy" in settings:
+        made["partition_assignment_strategy"] = [assignor(settings["partition.assignment.strategy"])]
+    return made
+
+
+def assignor(name):
+    if name == "cooperative-sticky":
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+        return CooperativeStickyAssignor
+    return RangePartitionAssignor
+
+
+MEMBERS = {}
+
+
+def open_member(request):
+    MEMBERS[request["member"]] = Member(request["settings"], request["topic"])
+    return {}
+
+
+def look_at_member(request):
+    return MEMBERS[request["member"]].look()
+
+
+def close_member(request):
+    return MEMBERS.pop(request["member"]).close()
 
 
 def main():
-    operations = {"produce": produce, "consume": consume, "subscribe": subscribe}
+    operations = {"produce": produce, "consume": consume, "open_member": open_member,
+                  "look_at_member": look_at_member, "close_member": close_member}
     for line in sys.stdin:
         request = json.loads(line)
         try:

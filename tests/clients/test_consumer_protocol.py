@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-
 import confluent_kafka as ck
 import pytest
 from conftest import Topics
 from confluent_kafka.admin import NewPartitions
 
-from broker import IS_KAFKA, Broker
-from group_members import JavaMember, Member, RdkafkaMember, Waiting, wait_for, wait_for_shares
+from broker import Broker
+from group_load import QUICK, Load, all_values, close_all, fill
+from group_members import JavaMember, Member, RdkafkaMember, wait_for, wait_for_shares
 from java_client import run_tool
 
 GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
-QUICK = {
-    "group.consumer.heartbeat.interval.ms": "500",
-    "group.consumer.session.timeout.ms": "6000",
-    "group.initial.rebalance.delay.ms": "500",
-    "auto.create.topics.enable": "false",
-    "offsets.topic.num.partitions": "5",
-}
-if IS_KAFKA:  # allows less than its defaults only if the minimum is lowered, too
-    QUICK |= {
-        "group.consumer.min.heartbeat.interval.ms": "500",
-        "group.consumer.min.session.timeout.ms": "6000",
-    }
 CONSUMER = {"group.protocol": "consumer"}
 CLASSIC = {"heartbeat.interval.ms": "500", "session.timeout.ms": "6000"}
 MEMBERS = [
@@ -45,50 +32,6 @@ def quick(tmp_path_factory):
     shared.stop()
 
 
-class Load:
-    """Numbers, sent one after the other to the partitions of a topic in turn, until stop()."""
-
-    def __init__(self, address: str, topic: str, partitions: int):
-        self._producer = ck.Producer(
-            {"bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 120_000}
-        )
-        self._topic, self._partitions = topic, partitions
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.sent: list[str] = []
-        self._failures: list = []
-        self._thread.start()
-
-    def _delivered(self, error, _message) -> None:
-        if error is not None:
-            self._failures.append(error)
-
-    def stop(self) -> None:
-        """All that is in `sent` has been acknowledged."""
-        self._stopping.set()
-        self._thread.join()
-        assert self._producer.flush(120) == 0
-        assert not self._failures, self._failures[0]
-
-    def _run(self) -> None:
-        while not self._stopping.wait(0.005):
-            number = len(self.sent)
-            self._producer.produce(
-                self._topic, str(number), partition=number % self._partitions, on_delivery=self._delivered
-            )
-            self.sent.append(str(number))
-            self._producer.poll(0)
-
-
-def fill(address: str, topic: str, partitions: int, per_partition: int = 50) -> list[str]:
-    producer = ck.Producer({"bootstrap.servers": address})
-    values = [f"{topic}/{p}/{n}" for p in range(partitions) for n in range(per_partition)]
-    for value in values:
-        producer.produce(topic, value, partition=int(value.split("/")[1]))
-    assert producer.flush(60) == 0
-    return values
-
-
 def describe(broker, group: str):
     admin = Topics(broker).admin  # has to live until the answer is there
     return admin.describe_consumer_groups([group])[group].result(30)
@@ -99,15 +42,6 @@ def is_stable(broker, group: str) -> bool:
         return describe(broker, group).state == ck.ConsumerGroupState.STABLE
     except (ck.KafkaException, TimeoutError):  # the coordinator is not there yet
         return False
-
-
-def all_values(members: list[Member]) -> list[str]:
-    return [value for member in members for value in member.values]
-
-
-def close_all(members: list[Member]) -> None:
-    for member in members:
-        member.close()
 
 
 @pytest.mark.parametrize("assignor", ["uniform", "range"])
@@ -209,8 +143,7 @@ def test_rolling_restarts_under_load(quick, kind):
         left[-1].close()
         members.append(kind(quick.address, group, topic, CONSUMER))
         wait_for_shares(members, 2, 2, 2)
-    load.stop()
-    expect_all(load, left, members)
+    load.expect_all(left, members)
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
@@ -230,22 +163,7 @@ def test_broker_restarts_under_load(own_broker, kind, how):
         wait_for(lambda: is_stable(broker, group))
     wait_for_shares(members, 2, 2, 2)
     assert sorted(m.member_id for m in describe(broker, group).members) == before
-    load.stop()
-    expect_all(load, [], members)
-
-
-def expect_all(load: Load, left: list[Member], members: list[Member]) -> None:
-    """Waits until the members have read what is missing, and closes them."""
-    sent = set(load.sent)
-
-    def none_missing():
-        assigned = [member.assigned() for member in members]
-        missing = sent - set(all_values(left + members))
-        return Waiting(f"missing {len(missing)}: {sorted(missing, key=int)[:12]}, {assigned}") if missing else True
-
-    wait_for(none_missing)
-    close_all(members)
-    assert set(all_values(left + members)) == sent
+    load.expect_all([], members)
 
 
 @pytest.mark.java
@@ -270,8 +188,7 @@ def test_upgrade_and_downgrade_of_a_live_group(quick, strategy):
             left[-1].close()
             wait_for_shares(members, 3, 3)
         assert group_type(quick, group) == final
-    load.stop()
-    expect_all(load, left, members)
+    load.expect_all(left, members)
 
 
 def group_type(broker, group: str):
@@ -287,7 +204,7 @@ def test_kafkas_group_command(quick):
     group = f"command-{topic}"
     at = ["--bootstrap-server", quick.address]
     member = RdkafkaMember(quick.address, group, topic, CONSUMER)
-    wait_for(lambda: len(member.values) >= len(sent) and member.assigned())
+    wait_for(lambda: member.assigned() and len(member.values) >= len(sent))
 
     listed = run_tool(GROUPS, *at, "--list", "--state", "--type").splitlines()
     assert any(line.split() == [group, "Consumer", "Stable"] for line in listed), listed

@@ -6,10 +6,9 @@ import time
 
 import confluent_kafka as ck
 import pytest
-from conftest import client_params, open_client
+from conftest import open_client
 
 import records
-from client import WorkerClient
 from confluent_client import ConfluentClient
 from kcat_client import RECORD_END, run_kcat
 
@@ -137,18 +136,3 @@ def test_positions_survive_a_restart(own_broker):
     consumer = subscribe(broker.address, "kept", topic)
     assert poll_values([consumer], 10) == [r.value for r in more]
     consumer.close()
-
-
-@pytest.mark.parametrize(
-    "client", [p for p in client_params() if issubclass(p.values[0], WorkerClient)], indirect=True
-)
-def test_other_clients_subscribe(broker, filled, client):
-    """The consumers of Java and kafka-python join a group, read all, commit, and go on from there."""
-    topic, sent = filled
-    group = f"group-of-{client.name.replace(' ', '-')}"
-    read = client.subscribe(broker.address, group, topic, count=len(sent))
-    assert sorted(r.value for r in read) == sent
-    more = records.plain(20, seed=7)
-    open_client(ConfluentClient).produce(broker.address, topic, more, partition=1)
-    read = client.subscribe(broker.address, group, topic, count=20)
-    assert [r.value for r in read] == [r.value for r in more]

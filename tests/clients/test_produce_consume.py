@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from conftest import client_codec_params, client_params, open_client
@@ -110,9 +111,10 @@ def test_acks(broker, topics, client, acks):
 
 
 def _wait_for_records(client, address, topic, count):
-    for _ in range(50):
+    for _ in range(100):
         if len(client.consume(address, topic, offset=0)) >= count:
             return
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])

@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +32,7 @@ import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.CommitFailedException;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
@@ -82,8 +84,6 @@ public class Worker {
         return produce(request);
       case "consume":
         return consume(request);
-      case "subscribe":
-        return subscribe(request);
       case "open_member":
         return Member.open(request);
       case "look_at_member":
@@ -200,30 +200,6 @@ public class Worker {
     }
   }
 
-  static ObjectNode subscribe(JsonNode request) {
-    int count = request.get("count").asInt();
-    Map<String, Object> settings = new HashMap<>();
-    settings.put("bootstrap.servers", request.get("address").asText());
-    settings.put("group.id", request.get("group").asText());
-    settings.put("auto.offset.reset", "earliest");
-    settings.put("enable.auto.commit", false);
-    ObjectNode answer = JSON.createObjectNode();
-    ArrayNode records = answer.putArray("records");
-    long deadline = System.nanoTime() + TIMEOUT.toNanos();
-    try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(
-             settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-      consumer.subscribe(List.of(request.get("topic").asText()));
-      while (records.size() < count) {
-        if (System.nanoTime() > deadline) {
-          throw new IllegalStateException("read " + records.size() + " of " + count + " records");
-        }
-        consumer.poll(Duration.ofMillis(200)).forEach(record -> put(records, record));
-      }
-      consumer.commitSync();
-    }
-    return answer;
-  }
-
   // Sends `count` numbered records over `partitions` partitions, number n to partition n % partitions, at most
   // `rate` a second, and reports the number acknowledged after every `report_every`. The idempotent producer
   // retries by itself; a record that fails for good is an error.
@@ -332,7 +308,7 @@ public class Worker {
   }
 
   // A member of a group in a thread of its own: reads, and commits what it has read.
-  static class Member implements Runnable {
+  static class Member implements ConsumerRebalanceListener, Runnable {
     static final Map<String, Member> MEMBERS = new HashMap<>();
 
     final KafkaConsumer<byte[], byte[]> consumer;
@@ -341,6 +317,7 @@ public class Worker {
     final AtomicReference<List<String>> assigned = new AtomicReference<>(List.of());
     final Thread thread = new Thread(this);
     volatile boolean closing;
+    boolean uncommitted;
 
     static ObjectNode open(JsonNode request) {
       Member member = new Member(request);
@@ -362,21 +339,22 @@ public class Worker {
       consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
       String topic = request.get("topic").asText();
       if (topic.startsWith("^")) {
-        consumer.subscribe(new SubscriptionPattern(topic.substring(1)));
+        consumer.subscribe(new SubscriptionPattern(topic.substring(1)), this);
       } else {
-        consumer.subscribe(List.of(topic));
+        consumer.subscribe(List.of(topic), this);
       }
     }
 
     public void run() {
       try (consumer) {
-        while (!closing) {
+        while (!closing || uncommitted) {
           var records = consumer.poll(Duration.ofMillis(100));
+          uncommitted |= !records.isEmpty();
           records.forEach(
               record -> values.add(new String(record.value(), StandardCharsets.ISO_8859_1)));
           assigned.set(consumer.assignment().stream().map(TopicPartition::toString).sorted()
                            .collect(Collectors.toList()));
-          if (!records.isEmpty()) {
+          if (uncommitted) {
             commit();
           }
         }
@@ -385,14 +363,34 @@ public class Worker {
       }
     }
 
-    // A rebalance may have taken the partitions away: whoever has them now reads the records again.
+    // What can pass is tried again. In the middle of a rebalance it has to wait for the next poll; a partition that
+    // moves by then is read again by its new owner.
     void commit() {
-      try {
-        consumer.commitSync();
-      } catch (CommitFailedException | RebalanceInProgressException | RetriableException e) {
-        System.err.println("not committed: " + e);
+      for (long until = System.nanoTime() + TIMEOUT.toNanos();;) {
+        try {
+          consumer.commitSync();
+          uncommitted = false;
+          return;
+        } catch (CommitFailedException | RebalanceInProgressException e) {
+          System.err.println("not committed: " + e);
+          return;
+        } catch (RetriableException e) {
+          if (System.nanoTime() > until) {
+            throw e;
+          }
+        }
       }
     }
+
+    public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+      commit();
+    }
+
+    public void onPartitionsLost(Collection<TopicPartition> partitions) {
+      uncommitted = false;
+    }
+
+    public void onPartitionsAssigned(Collection<TopicPartition> partitions) {}
 
     ObjectNode look() {
       ObjectNode seen = JSON.createObjectNode();

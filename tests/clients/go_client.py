@@ -1,0 +1,18 @@
+"""franz-go and sarama, in one program (go/), which tests/clients/run builds."""
+
+from __future__ import annotations
+
+import os
+
+from client import WorkerClient
+
+
+class FranzGoClient(WorkerClient):
+    name = "franz-go"
+
+    def command(self) -> list[str]:
+        return [os.environ["MILLRACE_GO_WORKER"], self.name]
+
+
+class SaramaClient(FranzGoClient):
+    name = "sarama"
