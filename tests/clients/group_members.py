@@ -44,10 +44,9 @@ class RdkafkaMember(Member):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self._thread = RdkafkaThread(self.settings, self.topic)
+        self._thread = RdkafkaThread(self.settings, self.topic, self.values)
 
     def assigned(self) -> list[str]:
-        self.values += [self._thread.handled.popleft() for _ in range(len(self._thread.handled))]
         if self._thread.failure is not None:
             raise self._thread.failure
         return self._thread.assigned

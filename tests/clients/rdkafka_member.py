@@ -21,10 +21,10 @@ MOVED_ON = {
 
 
 class RdkafkaThread:
-    """`handled` grows by what it reads; `assigned` and `failure` are what they are now."""
+    """Appends what it reads to `handled`; `assigned` and `failure` are what they are now."""
 
-    def __init__(self, settings: dict[str, str], topic: str):
-        self.handled: collections.deque[str] = collections.deque()
+    def __init__(self, settings: dict[str, str], topic: str, handled: list[str] | collections.deque[str]):
+        self.handled = handled
         self.assigned: list[str] = []
         self.failure: Exception | None = None
         self._settings = {"auto.offset.reset": "earliest", "enable.auto.commit": False, "log_level": 0, **settings}

@@ -1,5 +1,6 @@
 """Members with whichever librdkafka is installed, driven by lines of JSON."""
 
+import collections
 import json
 import sys
 
@@ -9,7 +10,7 @@ MEMBERS = {}
 
 
 def open_member(request):
-    MEMBERS[request["member"]] = RdkafkaThread(request["settings"], request["topic"])
+    MEMBERS[request["member"]] = RdkafkaThread(request["settings"], request["topic"], collections.deque())
     return {}
 
 
