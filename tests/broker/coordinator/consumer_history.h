@@ -9,9 +9,7 @@
 
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -23,7 +21,7 @@
 #include "protocol/messages/consumer_protocol_record.h"
 #include "protocol/topic_partition.h"
 #include "protocol/writer.h"
-#include "tests/broker/coordinator/group_history.h"
+#include "tests/broker/coordinator/history.h"
 #include "tests/broker/coordinator/test_topics.h"
 
 namespace millrace::coordinator {
@@ -41,9 +39,21 @@ enum class ConsumerFault {
   kNoFencing,          // members that were removed go on as before
 };
 
-class ConsumerHistory {
+struct OpenConsumerRequest : OpenRequest {
+  // Of commits.
+  bool stale = false;
+  TopicIdPartition partition;
+  int64_t offset = -1;
+};
+
+class ConsumerHistory final : public History<OpenConsumerRequest> {
  public:
-  ConsumerHistory(uint64_t seed, ConsumerFault fault) : random_(seed), fault_(fault) {
+  ConsumerHistory(uint64_t seed, ConsumerFault fault)
+      : History(seed, settings(),
+                {.early_answers = fault == ConsumerFault::kEarlyAnswer,
+                 .lost_answers = fault == ConsumerFault::kLostAnswer,
+                 .no_deadlines = fault == ConsumerFault::kNoSessionTimeouts}),
+        fault_(fault) {
     for (int i = 0; i < kClients; ++i) {
       Client client;
       client.group = i % 2 == 0 ? "even" : "odd";
@@ -56,18 +66,10 @@ class ConsumerHistory {
     start();
   }
 
-  // Throws Violation.
-  void run(int steps) {
-    for (int i = 0; i < steps; ++i) {
-      step();
-      check();
-    }
-    settle();
-  }
-  int64_t requests() const { return static_cast<int64_t>(tickets_); }
   int64_t migrations() const { return migrations_; }
 
  private:
+  using Open = OpenConsumerRequest;
   static constexpr int kClients = 8;
   static constexpr int64_t kAnswerBoundMs = 200'000;
   static constexpr int64_t kClassicAnswerBoundMs = 420'000;  // see GroupHistory
@@ -91,30 +93,15 @@ class ConsumerHistory {
     std::optional<uint64_t> ticket;
     bool synced = true;  // classic: has its assignment
   };
-  struct Open {
-    size_t client = 0;
-    int64_t sent_ms = 0;
-    int64_t bound_ms = kAnswerBoundMs;
-    size_t kind = 0;  // of the request
-    // Of commits.
-    bool stale = false;
-    TopicIdPartition partition;
-    int64_t offset = -1;
-  };
-
-  bool chance(int percent) { return static_cast<int>(random_() % 100) < percent; }
-  size_t below(size_t bound) { return random_() % bound; }
-
-  void start() {
+  static GroupSettings settings() {
     GroupSettings settings;
     settings.consumer_max_size = 6;
     settings.initial_rebalance_delay_ms = 500;
-    machine_ = std::make_unique<GroupCoordinator>(settings,
-                                                  [this] { return Uuid::from_random(random_(), random_()); });
-    machine_->topics_changed(std::make_shared<TestTopics>(topics_, version_), std::nullopt);
-    for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));
-    durable_ = log_.size();
-    take(machine_->loaded(static_cast<int64_t>(log_.size()), now_ms_));
+    return settings;
+  }
+
+  void prepare(GroupCoordinator& machine) override {
+    machine.topics_changed(std::make_shared<TestTopics>(topics_, version_), std::nullopt);
   }
 
   void change_topic(const std::string& name, int32_t partitions) {
@@ -124,23 +111,19 @@ class ConsumerHistory {
       gone_.insert(known->second.id);
       topics_.erase(known);
     } else if (known == topics_.end()) {
-      topics_[name] = {Uuid::from_random(random_(), 9), partitions};
+      topics_[name] = {Uuid::from_random(random(), 9), partitions};
     } else {
       known->second.partitions = std::max(known->second.partitions, partitions);
     }
     ++version_;
-    if (!machine_) return;
+    if (!started()) return;
     std::vector<std::string_view> changed = {name};
     if (fault_ == ConsumerFault::kStaleTopics) changed.clear();
-    machine_->topics_changed(std::make_shared<TestTopics>(topics_, version_), changed);
+    machine().topics_changed(std::make_shared<TestTopics>(topics_, version_), changed);
   }
 
-  void step() {
-    if (chance(40)) advance(static_cast<int64_t>(below(chance(5) ? 40'000 : 3'000)));
-    if (chance(50)) make_durable();
-    if (chance(2)) append_error_ = ErrorCode::kNotEnoughReplicas;
-    if (chance(50)) append_error_.reset();
-    if (chance(1)) return crash(chance(50));
+  void step() override {
+    if (trouble({.advance = 40, .far = 5, .far_ms = 40'000, .durable = 50})) return;
     if (chance(2))
       change_topic("t" + std::to_string(below(4)), chance(20) ? 0 : static_cast<int32_t>(1 + below(6)));
     const size_t i = below(clients_.size());
@@ -329,96 +312,39 @@ class ConsumerHistory {
 
   void send(size_t i, const GroupRequest& request, bool awaited) { send(i, request, awaited, Open{}); }
   void send(size_t i, const GroupRequest& request, bool awaited, Open open) {
-    const uint64_t ticket = ++tickets_;
-    open.client = i;
-    open.sent_ms = now_ms_;
-    open.kind = request.index();
-    if (std::holds_alternative<JoinGroup>(request) || std::holds_alternative<SyncGroup>(request))
-      open.bound_ms = kClassicAnswerBoundMs;
-    open_.emplace(ticket, open);
+    const bool classic =
+        std::holds_alternative<JoinGroup>(request) || std::holds_alternative<SyncGroup>(request);
+    open.bound_ms = classic ? kClassicAnswerBoundMs : kAnswerBoundMs;
+    const uint64_t ticket = open_ticket(i, request, open);
     if (awaited) clients_[i].ticket = ticket;
-    take(machine_->handle(ticket, request, now_ms_));
-    deliver();
+    History::send(ticket, request);
   }
 
-  void take(Effects effects) {
-    for (Answer& answer : effects.answers) {
-      if (fault_ == ConsumerFault::kLostAnswer && chance(1)) continue;
-      inbox_.push_back(std::move(answer));
-    }
-    for (Write& write : effects.writes) {
-      if (append_error_) {
-        take(machine_->failed(write, *append_error_, now_ms_));
-        continue;
-      }
-      const auto base = static_cast<int64_t>(log_.size());
-      log_.insert(log_.end(), write.records.begin(), write.records.end());
-      if (fault_ == ConsumerFault::kLostRecord && chance(5)) log_.back() = ConsumerGroupTopicsRecord{"none"};
-      const bool migrates = std::ranges::any_of(write.records, [&](const GroupRecord& record) {
-        const auto* group = std::get_if<GroupMetadataRecord>(&record);
-        if (group != nullptr) epochs_.erase(group->group);
-        return group != nullptr && !group->value;
-      });
-      migrations_ += migrates && write.records.size() > 1;
-      machine_->appended(std::move(write), base, now_ms_);
-      if (fault_ == ConsumerFault::kEarlyAnswer)
-        take(machine_->committed(static_cast<int64_t>(log_.size()), now_ms_));
-    }
+  void logged(const Write& write) override {
+    if (fault_ == ConsumerFault::kLostRecord && chance(5)) log().back() = ConsumerGroupTopicsRecord{"none"};
+    const bool migrates = std::ranges::any_of(write.records, [&](const GroupRecord& record) {
+      const auto* group = std::get_if<GroupMetadataRecord>(&record);
+      if (group != nullptr) epochs_.erase(group->group);
+      return group != nullptr && !group->value;
+    });
+    migrations_ += migrates && write.records.size() > 1;
   }
 
-  void make_durable() {
-    durable_ = log_.size();
-    take(machine_->committed(static_cast<int64_t>(durable_), now_ms_));
-    deliver();
-  }
+  void crashed() override { epochs_.clear(); }
 
-  void advance(int64_t by_ms) {
-    const int64_t until = now_ms_ + by_ms;
-    while (fault_ != ConsumerFault::kNoSessionTimeouts) {
-      const auto deadline = machine_->next_deadline();
-      if (!deadline || *deadline > until) break;
-      now_ms_ = std::max(now_ms_, *deadline);
-      take(machine_->expire(now_ms_));
-      deliver();
-    }
-    now_ms_ = until;
-  }
-
-  void crash(bool loses) {
-    if (!loses) make_durable();
-    take(machine_->unload(ErrorCode::kNotCoordinator));
-    deliver();
-    if (machine_->open_tickets() != 0) throw Violation("something is open after unload");
-    log_.resize(durable_);
-    epochs_.clear();
-    start();
-  }
-
-  void deliver() {
-    if (std::exchange(delivering_, true)) return;
-    while (!inbox_.empty()) {
-      Answer answer = std::move(inbox_.front());
-      inbox_.erase(inbox_.begin());
-      const auto found = open_.find(answer.ticket);
-      if (found == open_.end()) throw Violation("a request is answered twice");
-      const Open open = found->second;
-      open_.erase(found);
-      Client& client = clients_[open.client];
-      if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response)) {
-        on_committed(open, client, committed->topics.at(0).partitions.at(0).second);
-        continue;
-      }
-      if (client.ticket != answer.ticket) continue;
-      client.ticket.reset();
-      if (auto* heartbeat = std::get_if<ConsumerHeartbeatResult>(&answer.response))
-        on_heartbeat(client, *heartbeat);
-      if (auto* joined = std::get_if<JoinGroupResult>(&answer.response))
-        on_joined(open.client, client, *joined);
-      if (auto* synced = std::get_if<SyncGroupResult>(&answer.response)) on_synced(client, *synced);
-      if (auto* heartbeat = std::get_if<HeartbeatResult>(&answer.response))
-        on_classic_heartbeat(open.client, client, heartbeat->error);
-    }
-    delivering_ = false;
+  void receive(Answer& answer, const Open& open) override {
+    Client& client = clients_[open.client];
+    if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response))
+      return on_committed(open, client, committed->topics.at(0).partitions.at(0).second);
+    if (client.ticket != answer.ticket) return;
+    client.ticket.reset();
+    if (auto* heartbeat = std::get_if<ConsumerHeartbeatResult>(&answer.response))
+      on_heartbeat(client, *heartbeat);
+    if (auto* joined = std::get_if<JoinGroupResult>(&answer.response))
+      on_joined(open.client, client, *joined);
+    if (auto* synced = std::get_if<SyncGroupResult>(&answer.response)) on_synced(client, *synced);
+    if (auto* heartbeat = std::get_if<HeartbeatResult>(&answer.response))
+      on_classic_heartbeat(open.client, client, heartbeat->error);
   }
 
   static bool is_passing(ErrorCode error) {
@@ -524,24 +450,20 @@ class ConsumerHistory {
 
   const ConsumerGroup* find(const std::string& name) const {
     const ConsumerGroup* found = nullptr;
-    machine_->for_each_consumer_group(
+    machine().for_each_consumer_group(
         [&](const std::string& id, const GroupOffsets&, const ConsumerGroup& group) {
           if (id == name) found = &group;
         });
     return found;
   }
 
-  void check() {
+  void check() override {
     deliver();
-    for (const auto& [ticket, open] : open_) {
-      if (now_ms_ - open.sent_ms > open.bound_ms)
-        throw Violation("a request of kind " + std::to_string(open.kind) + " is not answered in time");
-    }
-    machine_->for_each_consumer_group(
+    machine().for_each_consumer_group(
         [](const std::string&, const GroupOffsets&, const ConsumerGroup& group) { check_group(group); });
     check_epochs();
     check_owners();
-    if (machine_->open_tickets() != open_.size()) throw Violation("open requests differ from open tickets");
+    check_open();
     if (chance(10)) check_replay();
   }
 
@@ -570,7 +492,7 @@ class ConsumerHistory {
   // As long as it is a consumer group and no crash takes back what nobody has been told.
   void check_epochs() {
     std::map<std::string, int32_t> now;
-    machine_->for_each_consumer_group([&](const std::string& id, const GroupOffsets&,
+    machine().for_each_consumer_group([&](const std::string& id, const GroupOffsets&,
                                           const ConsumerGroup& group) { now[id] = group.epoch(); });
     for (const auto& [id, epoch] : now) {
       const auto before = epochs_.find(id);
@@ -608,14 +530,14 @@ class ConsumerHistory {
 
   void check_replay() {
     GroupCoordinator replayed(GroupSettings{}, [] { return Uuid{}; });
-    for (size_t i = 0; i < log_.size(); ++i) replayed.replay(log_[i], static_cast<int64_t>(i));
+    for (size_t i = 0; i < log().size(); ++i) replayed.replay(log()[i], static_cast<int64_t>(i));
     const auto state = [](const GroupCoordinator& machine) {
       std::map<std::string, std::string> text;
       machine.for_each_consumer_group([&](const std::string& id, const GroupOffsets&,
                                           const ConsumerGroup& group) { text[id] = print(group); });
       return text;
     };
-    const auto live = state(*machine_);
+    const auto live = state(machine());
     const auto again = state(replayed);
     for (const auto& [id, text] : live) {
       const auto found = again.find(id);
@@ -659,8 +581,8 @@ class ConsumerHistory {
 
   // Nothing fails any more and everybody takes part by the consumer protocol: every partition that somebody
   // subscribes to has its owner.
-  void settle() {
-    append_error_.reset();
+  void settle() override {
+    mend();
     mode_ = 1;
     for (Client& client : clients_) {
       client.stalled = false;
@@ -679,8 +601,7 @@ class ConsumerHistory {
       advance(2'000);
       check();
     }
-    make_durable();
-    if (!open_.empty()) throw Violation("a request is never answered");
+    check_nothing_open();
     for (const std::string group : {"even", "odd"}) check_settled(group);
   }
 
@@ -707,23 +628,13 @@ class ConsumerHistory {
     }
   }
 
-  std::mt19937_64 random_;
-  ConsumerFault fault_;
+  const ConsumerFault fault_;
   int mode_ = 0;  // which protocol those take that join: both, the consumer protocol, the classic one
-  int64_t now_ms_ = 1'000'000;
-  std::unique_ptr<GroupCoordinator> machine_;
-  std::vector<GroupRecord> log_;
-  size_t durable_ = 0;
-  std::optional<ErrorCode> append_error_;
   TestTopics::Entries topics_;
   std::set<Uuid> gone_;
   int64_t version_ = 1;
   std::vector<Client> clients_;
-  uint64_t tickets_ = 0;
   uint64_t members_ = 0;
-  std::map<uint64_t, Open> open_;
-  std::vector<Answer> inbox_;
-  bool delivering_ = false;
   int64_t next_offset_ = 0;
   int64_t migrations_ = 0;
   std::string former_;

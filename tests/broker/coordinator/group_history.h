@@ -8,23 +8,16 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <map>
-#include <memory>
 #include <optional>
-#include <random>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "broker/coordinator/group_coordinator.h"
+#include "tests/broker/coordinator/history.h"
 
 namespace millrace::coordinator {
-
-struct Violation : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 enum class Fault {
   kNone,
@@ -39,9 +32,27 @@ enum class Fault {
   kFetchOfOtherGroup,  // positions are mixed up between groups
 };
 
-class GroupHistory {
+struct OpenGroupRequest : OpenRequest {
+  // For commits and fetches.
+  std::string group;
+  int partition = 0;
+  int64_t offset = -1;
+  int32_t generation = -1;
+  int64_t at_least = -1;        // a fetch: what was acknowledged or seen before it was sent
+  int32_t newest_at_send = -1;  // a commit: the newest generation that anybody had synced with
+  std::string owner;
+  bool fenced = false;  // sent by a process whose instance had a newer one by then
+};
+
+class GroupHistory final : public History<OpenGroupRequest> {
  public:
-  GroupHistory(uint64_t seed, Fault fault) : random_(seed), fault_(fault) {
+  GroupHistory(uint64_t seed, Fault fault)
+      : History(seed, settings(),
+                {.early_answers = fault == Fault::kEarlyAnswer,
+                 .lost_answers = fault == Fault::kLostAnswer,
+                 .double_answers = fault == Fault::kDoubleAnswer,
+                 .no_deadlines = fault == Fault::kNoSessionTimeouts}),
+        fault_(fault) {
     for (int i = 0; i < kClients; ++i) {
       Client client;
       client.group = i % 2 == 0 ? "even" : "odd";
@@ -52,17 +63,8 @@ class GroupHistory {
     start();
   }
 
-  // Throws Violation.
-  void run(int steps) {
-    for (int i = 0; i < steps; ++i) {
-      step();
-      check();
-    }
-    settle();
-  }
-  int64_t requests() const { return static_cast<int64_t>(tickets_); }
-
  private:
+  using Open = OpenGroupRequest;
   static constexpr int kClients = 7;
   static constexpr int kPartitions = 5;
   static constexpr int32_t kSessionMs = 10'000;
@@ -82,40 +84,15 @@ class GroupHistory {
     std::string metadata = "a";
     uint64_t ticket = 0;  // the one it waits for; answers to others are none of its business any more
   };
-  struct Open {
-    size_t client = 0;
-    int64_t sent_ms = 0;
-    // For commits and fetches.
-    std::string group;
-    int partition = 0;
-    int64_t offset = -1;
-    int32_t generation = -1;
-    int64_t at_least = -1;        // a fetch: what was acknowledged or seen before it was sent
-    int32_t newest_at_send = -1;  // a commit: the newest generation that anybody had synced with
-    std::string owner;
-    bool fenced = false;  // sent by a process whose instance had a newer one by then
-  };
-
-  bool chance(int percent) { return static_cast<int>(random_() % 100) < percent; }
-  size_t below(size_t bound) { return random_() % bound; }
-
-  void start() {
+  static GroupSettings settings() {
     GroupSettings settings;
     settings.max_size = 6;
     settings.new_member_join_timeout_ms = 300'000;
-    machine_ = std::make_unique<GroupCoordinator>(settings,
-                                                  [this] { return Uuid::from_random(random_(), random_()); });
-    for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));
-    durable_ = log_.size();
-    take(machine_->loaded(static_cast<int64_t>(log_.size()), now_ms_));
+    return settings;
   }
 
-  void step() {
-    if (chance(30)) advance(static_cast<int64_t>(below(chance(10) ? 30'000 : 3'000)));
-    if (chance(40)) make_durable();
-    if (chance(2)) append_error_ = ErrorCode::kNotEnoughReplicas;
-    if (chance(50)) append_error_.reset();
-    if (chance(1)) return crash(chance(50));
+  void step() override {
+    if (trouble({.advance = 30, .far = 10, .far_ms = 30'000, .durable = 40})) return;
     if (!ghosts_.empty() && chance(10)) haunt();
     const size_t i = below(clients_.size());
     Client& client = clients_[i];
@@ -233,7 +210,7 @@ class GroupHistory {
     request.topics = {{"t", {}, {{open.partition, open.offset, -1, {}}}}};
     std::string current_member;
     if (fault_ == Fault::kNoGenerationCheck) {
-      machine_->for_each_group([&](const std::string& id, const GroupOffsets&, const ClassicGroup& group) {
+      machine().for_each_group([&](const std::string& id, const GroupOffsets&, const ClassicGroup& group) {
         if (id != client.group || group.members().empty()) return;
         request.generation = group.generation;
         current_member = group.members().begin()->first;
@@ -268,103 +245,43 @@ class GroupHistory {
   }
 
   void send(size_t i, const GroupRequest& request, Open open) {
-    const uint64_t ticket = ++tickets_;
-    open.client = i;
-    open.sent_ms = now_ms_;
-    open_.emplace(ticket, std::move(open));
+    open.bound_ms = kAnswerBoundMs;
+    const uint64_t ticket = open_ticket(i, request, std::move(open));
     const bool awaited =
         std::holds_alternative<JoinGroup>(request) || std::holds_alternative<SyncGroup>(request);
     if (awaited) clients_[i].ticket = ticket;
-    take(machine_->handle(ticket, request, now_ms_));
-    deliver();
+    History::send(ticket, request);
   }
 
-  void take(Effects effects) {
-    for (Answer& answer : effects.answers) {
-      if (fault_ == Fault::kLostAnswer && chance(1)) continue;
-      if (fault_ == Fault::kDoubleAnswer && chance(1)) inbox_.push_back({answer.ticket, answer.response});
-      inbox_.push_back(std::move(answer));
-    }
-    for (Write& write : effects.writes) {
-      note_group_record(write.records.back());
-      if (append_error_) {
-        take(machine_->failed(write, *append_error_, now_ms_));
-        continue;
-      }
-      const auto base = static_cast<int64_t>(log_.size());
-      log_.insert(log_.end(), write.records.begin(), write.records.end());
-      const auto* lost = std::get_if<OffsetCommitRecord>(&log_.back());
-      if (fault_ == Fault::kLostRecord && lost != nullptr && chance(5)) {
-        log_.back() = OffsetCommitRecord{lost->group, "other", 0, lost->value};
-      }
-      machine_->appended(std::move(write), base, now_ms_);
-      if (fault_ == Fault::kEarlyAnswer)
-        take(machine_->committed(static_cast<int64_t>(log_.size()), now_ms_));
-    }
+  void logged(const Write&) override {
+    const auto* lost = std::get_if<OffsetCommitRecord>(&log().back());
+    if (fault_ != Fault::kLostRecord || lost == nullptr || !chance(5)) return;
+    log().back() = OffsetCommitRecord{lost->group, "other", 0, lost->value};
   }
 
   // A group that has become empty and could not say so to its log: its former members would be back after a
   // restart, and leave with their sessions. Kafka lives with that too.
-  void note_group_record(const GroupRecord& record) {
-    const auto* group = std::get_if<GroupMetadataRecord>(&record);
+  void before_append(const Write& write) override {
+    const auto* group = std::get_if<GroupMetadataRecord>(&write.records.back());
     if (group == nullptr) return;
     unstored_.erase(group->group);
-    if (append_error_ && group->value && group->value->members.empty()) unstored_.insert(group->group);
+    if (append_fails() && group->value && group->value->members.empty()) unstored_.insert(group->group);
   }
 
-  void make_durable() {
-    durable_ = log_.size();
-    take(machine_->committed(static_cast<int64_t>(durable_), now_ms_));
-    deliver();
-  }
-
-  void advance(int64_t by_ms) {
-    const int64_t until = now_ms_ + by_ms;
-    while (fault_ != Fault::kNoSessionTimeouts) {
-      const auto deadline = machine_->next_deadline();
-      if (!deadline || *deadline > until) break;
-      now_ms_ = std::max(now_ms_, *deadline);
-      take(machine_->expire(now_ms_));
-      deliver();
+  void receive(Answer& answer, const Open& open) override {
+    Client& client = clients_[open.client];
+    const bool awaited = client.ticket == answer.ticket;
+    if (auto* joined = std::get_if<JoinGroupResult>(&answer.response)) {
+      if (awaited && client.phase == Phase::kJoining) on_joined(open.client, client, *joined);
+    } else if (auto* synced = std::get_if<SyncGroupResult>(&answer.response)) {
+      if (awaited && client.phase == Phase::kSyncing) on_synced(client, open, *synced);
+    } else if (auto* beat = std::get_if<HeartbeatResult>(&answer.response)) {
+      on_heartbeat(open.client, client, open, beat->error);
+    } else if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response)) {
+      on_committed(open, committed->topics.at(0).partitions.at(0).second);
+    } else if (auto* fetched = std::get_if<OffsetFetchResult>(&answer.response)) {
+      on_fetched(open, *fetched);
     }
-    now_ms_ = until;
-  }
-
-  void crash(bool loses) {
-    if (!loses) make_durable();
-    take(machine_->unload(ErrorCode::kNotCoordinator));
-    deliver();
-    if (machine_->open_tickets() != 0) throw Violation("something is open after unload");
-    log_.resize(durable_);
-    start();
-  }
-
-  // Clients act on their answers, which may make more.
-  void deliver() {
-    if (delivering_) return;
-    delivering_ = true;
-    while (!inbox_.empty()) {
-      Answer answer = std::move(inbox_.front());
-      inbox_.pop_front();
-      const auto found = open_.find(answer.ticket);
-      if (found == open_.end()) throw Violation("a request is answered twice");
-      const Open open = std::move(found->second);
-      open_.erase(found);
-      Client& client = clients_[open.client];
-      const bool awaited = client.ticket == answer.ticket;
-      if (auto* joined = std::get_if<JoinGroupResult>(&answer.response)) {
-        if (awaited && client.phase == Phase::kJoining) on_joined(open.client, client, *joined);
-      } else if (auto* synced = std::get_if<SyncGroupResult>(&answer.response)) {
-        if (awaited && client.phase == Phase::kSyncing) on_synced(client, open, *synced);
-      } else if (auto* beat = std::get_if<HeartbeatResult>(&answer.response)) {
-        on_heartbeat(open.client, client, open, beat->error);
-      } else if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response)) {
-        on_committed(open, committed->topics.at(0).partitions.at(0).second);
-      } else if (auto* fetched = std::get_if<OffsetFetchResult>(&answer.response)) {
-        on_fetched(open, *fetched);
-      }
-    }
-    delivering_ = false;
   }
 
   void on_joined(size_t i, Client& client, const JoinGroupResult& joined) {
@@ -432,21 +349,18 @@ class GroupHistory {
     if (offset >= 0) see(open, offset);
   }
 
-  void check() {
+  void check() override {
     deliver();
     remember_former_ids();
-    for (const auto& [ticket, open] : open_) {
-      if (now_ms_ - open.sent_ms > kAnswerBoundMs) throw Violation("a request is not answered in time");
-    }
-    machine_->for_each_group(
+    machine().for_each_group(
         [&](const std::string&, const GroupOffsets&, const ClassicGroup& group) { check_group(group); });
-    if (machine_->open_tickets() != open_.size()) throw Violation("open requests differ from open tickets");
+    check_open();
     if (chance(10)) check_replay();
   }
 
   // Ids that a later process with the same instance has replaced, as its clients know.
   void remember_former_ids() {
-    machine_->for_each_group([&](const std::string&, const GroupOffsets&, const ClassicGroup& group) {
+    machine().for_each_group([&](const std::string&, const GroupOffsets&, const ClassicGroup& group) {
       for (const auto& [id, member] : group.members()) {
         if (!member->instance) continue;
         std::string& current = current_ids_[*member->instance];
@@ -484,7 +398,7 @@ class GroupHistory {
   // The log says all that has to survive.
   void check_replay() {
     GroupCoordinator replayed(GroupSettings{}, [] { return Uuid{}; });
-    for (size_t i = 0; i < log_.size(); ++i) replayed.replay(log_[i], static_cast<int64_t>(i));
+    for (size_t i = 0; i < log().size(); ++i) replayed.replay(log()[i], static_cast<int64_t>(i));
     using Positions = std::map<std::pair<std::string, int32_t>, CommittedOffset>;
     std::map<std::string, std::pair<Positions, std::optional<StoredGroup>>> live;
     const auto collect = [](auto& into) {
@@ -500,7 +414,7 @@ class GroupHistory {
         into[id] = {std::move(positions), stored};
       };
     };
-    machine_->for_each_group(collect(live));
+    machine().for_each_group(collect(live));
     auto again = live;
     again.clear();
     replayed.for_each_group(collect(again));
@@ -514,8 +428,8 @@ class GroupHistory {
 
   // Nothing fails any more and everybody takes part: each request is answered, and every partition has its
   // owner.
-  void settle() {
-    append_error_.reset();
+  void settle() override {
+    mend();
     for (Client& client : clients_) client.stalled = false;
     for (int i = 0; i < 400; ++i) {
       make_durable();
@@ -527,8 +441,7 @@ class GroupHistory {
       advance(2'000);
       check();
     }
-    make_durable();
-    if (!open_.empty()) throw Violation("a request is never answered");
+    check_nothing_open();
     for (const std::string group : {"even", "odd"}) {
       std::multiset<int> owned;
       for (const Client& client : clients_) {
@@ -541,20 +454,10 @@ class GroupHistory {
     }
   }
 
-  std::mt19937_64 random_;
-  Fault fault_;
-  int64_t now_ms_ = 1'000'000;
-  std::unique_ptr<GroupCoordinator> machine_;
-  std::vector<GroupRecord> log_;
-  size_t durable_ = 0;
-  std::optional<ErrorCode> append_error_;
+  const Fault fault_;
   std::set<std::string> unstored_;
   std::vector<Client> clients_;
   std::vector<std::pair<size_t, Client>> ghosts_;
-  uint64_t tickets_ = 0;
-  std::map<uint64_t, Open> open_;
-  std::deque<Answer> inbox_;
-  bool delivering_ = false;
   int64_t next_offset_ = 0;
   std::map<std::pair<std::string, int>, int64_t> seen_;
   std::map<std::string, int32_t> newest_generation_;
