@@ -13,6 +13,11 @@ class FranzGoClient(WorkerClient):
     def command(self) -> list[str]:
         return [os.environ["MILLRACE_GO_WORKER"], self.name]
 
+    @staticmethod
+    def has_consumer_protocol() -> bool:
+        """Not the release that Debian 12's Go builds."""
+        return not os.environ["MILLRACE_GO_WORKER"].endswith("-old")
+
 
 class SaramaClient(FranzGoClient):
     name = "sarama"

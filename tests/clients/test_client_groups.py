@@ -72,6 +72,11 @@ KINDS = [
     Kind("kafka-python-cooperative", KafkaPythonClient, classic("cooperative-sticky")),
     Kind("kafka-python-2.0.2", OldKafkaPythonClient, classic("range")),
     Kind("franz-go-range", FranzGoClient, classic("range")),
+    *(
+        [Kind("franz-go-consumer-protocol", FranzGoClient, {"group.protocol": "consumer"})]
+        if FranzGoClient.has_consumer_protocol()
+        else []
+    ),
     Kind("franz-go-cooperative", FranzGoClient, classic("cooperative-sticky")),
     # Its Commit() doesn't say whether it has committed.
     Kind("sarama-range", SaramaClient, classic("range"), keeps_its_place=False),
@@ -208,3 +213,21 @@ def test_the_broker_restarts_under_load(restarts, kind):
 def test_commits_survive_a_kill(restarts, kind):
     """A new member reads what came since the last commit, and nothing else."""
     restarts.resumed[str(kind)].result()
+
+
+@pytest.mark.java
+def test_clients_of_all_languages_share_one_group(broker):
+    """What all know is `range`, and each in turn may have to assign for the others."""
+    named = {str(kind): kind for kind in KINDS}
+    kinds = [named[f"{name}-range"] for name in ("librdkafka", "java", "kafka-python", "franz-go", "sarama")]
+    topic = Topics(broker).create(partitions=2 * len(kinds))
+    load = Load(broker.address, topic, 2 * len(kinds), INTERVAL_S)
+    members = [kind.member(broker.address, f"mixed-{topic}", topic) for kind in kinds]
+    wait_for_shares(members, *[2] * len(members))
+    left = []
+    for kind in kinds:
+        left.append(members.pop(0))
+        left[-1].close()
+        members.append(kind.member(broker.address, f"mixed-{topic}", topic))
+        wait_for_shares(members, *[2] * len(members))
+    load.expect_each_once(left, members)
