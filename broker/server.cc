@@ -426,6 +426,7 @@ void Server::Impl::start_scrubber() {
                                      .tables = std::move(tables),
                                      .disk_pool = cold_reads_,
                                      .files = files_,
+                                     .index = log_directory_->index(),
                                      .config = [this] { return services_->of(shards_[0]).config; }});
   scrubber_->add_metrics(registry_);
   auto start = [this] { scrubber_->start(); };

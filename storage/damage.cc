@@ -41,6 +41,9 @@ void DamageList::forget_below(int64_t start_offset) {
 
 void DamageList::forget_from(int64_t end_offset) {
   ranges_.erase(ranges_.lower_bound(end_offset), ranges_.end());
+  if (ranges_.empty()) return;
+  DamagedRange& last = ranges_.rbegin()->second;
+  last.end_offset = std::min(last.end_offset, end_offset);
 }
 
 SegmentSurvey::SegmentSurvey(std::shared_ptr<const File> file, SealedSegment segment)
@@ -95,6 +98,7 @@ void SegmentSurvey::close(int64_t end_offset) {
 
 void SegmentSurvey::give_up(std::string what) {
   note(std::move(what));
+  open_->is_endless = true;
   position_ = segment_.size;
 }
 

@@ -23,13 +23,14 @@ struct DamagedRange {
   std::string file;
   int64_t position = 0;  // in it, of the first byte that isn't sound
   std::string what;
+  bool is_endless = false;  // nothing tells where in the segment the next batch begins
 };
 
 // What a person is told of damage in the log `name` ("topic-0"): where, which offsets, what to do.
 std::string describe(const DamagedRange& damage, std::string_view name);
 
-// What is known to be damaged of one log. In memory only: a start doesn't read what the index covers, and the
-// next scrub finds it again.
+// What is known to be damaged of one log. In memory only: the index doesn't cover the segment any more, so that
+// a start finds it again.
 class DamageList {
  public:
   bool empty() const { return ranges_.empty(); }
@@ -48,12 +49,14 @@ class DamageList {
   std::map<int64_t, DamagedRange> ranges_;  // by first offset
 };
 
-// A segment that is written no more and synced.
+// What a scrub can look at: a segment that is written no more and synced, or such a part of the active one.
 struct SealedSegment {
   std::string path;
   int64_t base_offset = 0;
-  int64_t end_offset = 0;  // where the next segment begins
+  int64_t end_offset = 0;  // where the next segment begins, or what follows the part
   int64_t size = 0;
+  bool is_part = false;
+  uint64_t changes = 0;  // that the log had seen to what was written before
 };
 
 // Reads a sealed segment from its start to its end, in steps, and checks every batch: size, magic, offsets,

@@ -205,11 +205,12 @@ class Log {
 
   // What is known to be damaged.
   const DamageList& damages() const { return damages_; }
-  // The segments that a scrub looks at: all but the active one that are synced.
+  // What a scrub looks at: all that is synced, of the active segment the part that the index covers.
   std::vector<SealedSegment> sealed_segments() const;
-  // What a scrub found in `segment`: not served from now on. False if it was known, or if the segment isn't
-  // what it was when the scrub began (retention or compaction had it).
-  bool note_damage(const SealedSegment& segment, const DamagedRange& range);
+  // What a scrub found in `segment`: not served from now on, and looked at by each start once the index is
+  // flushed. A damaged active segment is rolled, so that a start can go on behind it. False if it was known,
+  // or if the segment isn't what it was when the scrub began (retention, truncation or compaction had it).
+  bool note_damage(const SealedSegment& segment, DamagedRange range, int64_t now_ms);
 
   // Syncs everything up to the log's end, on this thread.
   Result<> flush();
@@ -371,6 +372,7 @@ class Log {
   int64_t checkpointed_recovery_point_ = 0;
   int64_t producers_stored_at_ = -1;  // offset of the latest snapshot in the index
   uint64_t truncations_ = 0;
+  uint64_t swaps_ = 0;  // of segments by compaction
   // Null while the log is being opened. All between the recovery point and staged_end_ is in the journal.
   Journal* journal_ = nullptr;
   JournalPosition journal_floor_;

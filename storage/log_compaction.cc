@@ -123,6 +123,7 @@ Result<std::shared_ptr<File>> Log::swap_in(const CompactedSegment& segment) {
   auto replaced = segments_.at(*first).file();
   if (!replaced) return replaced;
   if (auto renamed = files_.rename(segment.path, path); !renamed) return std::unexpected(renamed.error());
+  ++swaps_;
   for (size_t i = 0; i < segment.sources.size(); ++i) {
     segments_.at(*first + i).forget_batches();
     if (i > 0) merged_away_.push_back(segment.sources[i].path);

@@ -128,20 +128,37 @@ std::vector<SealedSegment> Log::sealed_segments() const {
   std::vector<SealedSegment> sealed;
   for (size_t i = 0; i + 1 < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
-    if (segment.next_offset() > recovery_point_) break;
+    if (segment.next_offset() > recovery_point_) return sealed;
     if (segment.size() == 0) continue;
+    sealed.push_back({segment.path(), segment.base_offset(), segments_.at(i + 1).base_offset(),
+                      segment.size(), false, truncations_});
+  }
+  if (segments_.empty()) return sealed;
+  const Segment& active = segments_.active();
+  if (const auto part = active.covered(); part && part->size > 0) {
     sealed.push_back(
-        {segment.path(), segment.base_offset(), segments_.at(i + 1).base_offset(), segment.size()});
+        {active.path(), part->base_offset, part->next_offset, part->size, true, truncations_ + swaps_});
   }
   return sealed;
 }
 
-bool Log::note_damage(const SealedSegment& segment, const DamagedRange& range) {
-  for (const SealedSegment& now : sealed_segments()) {
-    if (now.base_offset != segment.base_offset) continue;
-    return now.size == segment.size && range.end_offset > log_start_offset_ && damages_.add(range);
-  }
-  return false;
+bool Log::note_damage(const SealedSegment& segment, DamagedRange range, int64_t now_ms) {
+  const uint64_t changes = segment.is_part ? truncations_ + swaps_ : truncations_;
+  if (segments_.empty() || changes != segment.changes || range.end_offset <= log_start_offset_) return false;
+  const size_t at = segments_.floor(segment.base_offset);
+  Segment& damaged = segments_.at(at);
+  if (damaged.base_offset() != segment.base_offset) return false;
+  if (segment.is_part ? damaged.size() < segment.size : damaged.size() != segment.size) return false;
+  const bool is_active = at + 1 == segments_.count();
+  if (segment.is_part && range.is_endless)
+    range.end_offset = is_active ? log_end_offset_ : segments_.at(at + 1).base_offset();
+  if (!damages_.add(std::move(range))) return false;
+  // Without the checkpoint's word a start would take the damage for a torn tail, and cut it off: then the
+  // index had better go on covering it.
+  if (is_active && !roll(now_ms)) return true;
+  if (checkpointed_recovery_point_ < segment.end_offset && !store_checkpoint()) return true;
+  damaged.mark_damaged();
+  return true;
 }
 
 }  // namespace millrace::storage

@@ -124,6 +124,7 @@ void Segment::forget_batches() {
   entries_.clear();
   stored_entries_ = 0;
   bytes_since_entry_ = kEntryDue;
+  damaged_ = false;
   summary_ = SegmentSummary{};
   summary_.base_offset = summary_.next_offset = key_.base_offset;
 }
@@ -131,8 +132,9 @@ void Segment::forget_batches() {
 // False when the index doesn't take it: the next start reads more, nothing else.
 bool Segment::store(const SegmentSummary& summary) {
   if (stored_ == summary) return true;
-  if (!index_.seal(key_, std::span(entries_).subspan(stored_entries_), summary)) return false;
-  stored_ = summary;
+  const auto entries = std::span(entries_).subspan(stored_entries_);
+  if (!(damaged_ ? index_.add_block(key_, entries) : index_.seal(key_, entries, summary))) return false;
+  if (!damaged_) stored_ = summary;
   stored_entries_ = entries_.size();
   return true;
 }
@@ -156,6 +158,15 @@ void Segment::seal_stored() {
 void Segment::unseal() {
   (void)index_.remove_summary(key_);
   stored_.reset();
+}
+
+void Segment::mark_damaged() {
+  damaged_ = true;
+  unseal();
+}
+
+std::optional<SegmentSummary> Segment::covered() const {
+  return stored_ && stored_->synced && stored_->size <= size() ? stored_ : std::nullopt;
 }
 
 void Segment::checkpoint(SegmentSummary synced) {

@@ -88,6 +88,10 @@ class Segment {
   // Stores the entries and an earlier summary() of this segment, up to which it is synced by now, while it
   // goes on: the next start reads only what comes behind.
   void checkpoint(SegmentSummary synced);
+  // Has each start read the file, whatever is stored in the index from now on: its content is damaged.
+  void mark_damaged();
+  // What the index has of a part that is synced; nullopt without one.
+  std::optional<SegmentSummary> covered() const;
   bool is_torn() const { return torn_; }
 
   // The first batch that holds `offset` or lies beyond it; nullopt when there is none. This and the next
@@ -120,6 +124,7 @@ class Segment {
   int64_t bytes_since_entry_ = kEntryDue;
   std::optional<SegmentSummary> stored_;  // what the index has
   bool torn_ = false;
+  bool damaged_ = false;
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
   mutable bool used_ = false;  // since the last rest()

@@ -99,14 +99,22 @@ runtime::Task<> Scrubber::scrub(Partition& partition, const storage::SealedSegme
     bytes_.fetch_add(done);
     co_await rest(static_cast<double>(done) / bytes_per_ms);
   }
-  if (!partition.removed()) report(partition, survey);
+  if (partition.removed() || !report(partition, survey)) co_return;
+  // So that the next start finds it, too. Without it, the next scrub does.
+  auto flush = [this] { return options_.index.flush(); };
+  (void)co_await options_.disk_pool.run(flush);
 }
 
-void Scrubber::report(Partition& partition, const storage::SegmentSurvey& survey) {
+bool Scrubber::report(Partition& partition, const storage::SegmentSurvey& survey) {
+  storage::Log& log = partition.log();
+  bool is_news = false;
   for (const storage::DamagedRange& damage : survey.damages()) {
-    if (!partition.log().note_damage(survey.segment(), damage)) continue;
-    runtime::log_error("A scrub found: {}", storage::describe(damage, partition.log().name()));
+    if (!log.note_damage(survey.segment(), damage, runtime::Shard::current()->clock().now_ms())) continue;
+    is_news = true;
+    const storage::DamagedRange* noted = log.damages().covering(damage.first_offset);
+    runtime::log_error("A scrub found: {}", storage::describe(noted ? *noted : damage, log.name()));
   }
+  return is_news;
 }
 
 runtime::Task<> Scrubber::rest(double ms) {

@@ -1,8 +1,8 @@
 // Reads everything that is stored, slowly and again and again, so that damage is found before a reader does.
 //
 // One segment of one log at a time, in the pool of cold reads. What is damaged isn't served any more
-// (storage::Log::note_damage), is told to the log once and counted in the metrics. The active segment isn't
-// looked at: it is young, and what is wrong with its end is found by recovery.
+// (storage::Log::note_damage), is told to the log once and counted in the metrics. Of the active segment the
+// part is looked at that the last checkpoint synced: recovery reads what comes behind.
 #pragma once
 
 #include <atomic>
@@ -27,6 +27,7 @@ class Scrubber {
     std::vector<PartitionTable*> tables;  // by shard
     runtime::DiskPool& disk_pool;
     storage::FileSystem& files;
+    storage::OffsetIndex& index;
     // The broker's settings as they are now; called on the home shard.
     std::function<metadata::BrokerConfig()> config;
   };
@@ -53,7 +54,8 @@ class Scrubber {
   runtime::Task<> pass(int64_t interval_ms);
   runtime::Task<> scrub(Target target, double bytes_per_ms);
   runtime::Task<> scrub(Partition& partition, const storage::SealedSegment& segment, double bytes_per_ms);
-  void report(Partition& partition, const storage::SegmentSurvey& survey);
+  // Whether any of it is news.
+  bool report(Partition& partition, const storage::SegmentSurvey& survey);
   runtime::Task<> rest(double ms);
 
   runtime::Shard& home() const { return options_.shards[0]; }

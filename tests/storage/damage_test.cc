@@ -38,8 +38,14 @@ struct ThreeSegments : LogFixture {
   }
   void scrub() {
     for (const SealedSegment& segment : log->sealed_segments()) {
-      for (const DamagedRange& range : survey(segment)) CHECK(log->note_damage(segment, range));
+      for (const DamagedRange& range : survey(segment)) CHECK(log->note_damage(segment, range, kNow));
     }
+  }
+  void checkpoint() {
+    const auto begun = log->begin_checkpoint();
+    REQUIRE(begun);
+    REQUIRE(begun->dirty.sync(files));
+    log->finish_checkpoint(*begun);
   }
   // Offsets that can be read one by one; the others must be refused as damaged.
   Offsets readable() const {
@@ -70,7 +76,7 @@ struct ThreeSegments : LogFixture {
   }
 };
 
-TEST_CASE("A survey finds nothing in sound segments, and looks at all but the active one") {
+TEST_CASE("A survey finds nothing in sound segments, and looks at all but what is written now") {
   ThreeSegments f;
   const auto sealed = f.log->sealed_segments();
   REQUIRE(sealed.size() == 2);
@@ -143,12 +149,101 @@ TEST_CASE("Damage counts once, and not for a segment that has changed meanwhile"
   const DamagedRange range = f.survey(segment)[0];
   SealedSegment other = segment;
   ++other.size;
-  CHECK_FALSE(f.log->note_damage(other, range));
-  CHECK(f.log->note_damage(segment, range));
-  CHECK_FALSE(f.log->note_damage(segment, range));
+  CHECK_FALSE(f.log->note_damage(other, range, kNow));
+  CHECK(f.log->note_damage(segment, range, kNow));
+  CHECK_FALSE(f.log->note_damage(segment, range, kNow));
   REQUIRE(f.log->delete_records(2));
   CHECK(f.log->damages().empty());
-  CHECK_FALSE(f.log->note_damage(segment, range));
+  CHECK_FALSE(f.log->note_damage(segment, range, kNow));
+}
+
+TEST_CASE("What a scrub found damaged stays refused after a start, until it is restored") {
+  ThreeSegments f;
+  const bool clean = GENERATE(false, true);
+  f.damage_records(5);
+  f.scrub();
+  const Offsets expected = {0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11};
+  for (int start = 0; start < 2; ++start) {
+    INFO((clean ? "clean" : "killed") << " " << start);
+    if (clean) {
+      f.close_and_open();
+    } else {
+      REQUIRE(f.index->flush());
+      f.kill_and_open();
+    }
+    CHECK(f.report.damages.size() == 1);
+    CHECK(f.readable() == expected);
+  }
+  f.damage_records(5);
+  f.close_and_open();
+  CHECK(f.readable().size() == 12);
+}
+
+TEST_CASE("Damage in the synced part of the active segment is refused, and a start goes on behind it") {
+  ThreeSegments f;
+  const bool length = GENERATE(false, true);
+  INFO((length ? "a length" : "records"));
+  f.append(batch_of(1));
+  f.append(batch_of(1));
+  REQUIRE(f.log->sealed_segments().size() == 3);
+  f.checkpoint();
+  const auto sealed = f.log->sealed_segments();
+  REQUIRE(sealed.size() == 4);
+  CHECK(sealed[3].end_offset == 14);
+  length ? f.damage_length(12) : f.damage_records(12);
+  f.append(batch_of(1));
+  f.scrub();
+  Offsets expected = length ? Offsets{} : Offsets{13, 14};
+  for (int64_t i = 0; i < 12; ++i) expected.insert(expected.begin() + i, i);
+  CHECK(f.readable() == expected);
+  CHECK(f.append(batch_of(1)).base_offset == 15);
+  expected.push_back(15);
+  for (int start = 0; start < 4; ++start) {
+    INFO("start " << start);
+    CHECK(f.readable() == expected);
+    if (start % 2 == 0) {
+      f.close_and_open();
+    } else {
+      f.log.reset();
+      f.files.crash();
+      f.kill_and_open();
+    }
+  }
+  CHECK(f.report.cuts.empty());
+}
+
+TEST_CASE("What was found in the active segment counts while it grows and rolls, not after a truncation") {
+  ThreeSegments f;
+  f.append(batch_of(1));
+  f.append(batch_of(1));
+  f.checkpoint();
+  const SealedSegment part = f.log->sealed_segments().back();
+  REQUIRE(part.base_offset == 12);
+  f.damage_records(13);
+  const DamagedRange range = f.survey(part).at(0);
+  for (int i = 0; i < 3; ++i) f.append(batch_of(1));
+  SECTION("rolled") {
+    CHECK(f.log->note_damage(part, range, kNow));
+    CHECK(f.log->damages().covering(13) != nullptr);
+    CHECK(f.log->damages().covering(14) == nullptr);
+  }
+  SECTION("truncated and written again") {
+    REQUIRE(f.log->truncate_to(13, kNow));
+    for (int i = 0; i < 3; ++i) f.append(batch_of(1));
+    CHECK_FALSE(f.log->note_damage(part, range, kNow));
+    CHECK(f.log->damages().empty());
+  }
+}
+
+TEST_CASE("A truncation into damage lets what comes next be read") {
+  ThreeSegments f;
+  f.damage_length(5);
+  f.scrub();
+  REQUIRE(f.log->damages().covering(7) != nullptr);
+  DamageList list = f.log->damages();
+  list.forget_from(6);
+  CHECK(list.covering(5) != nullptr);
+  CHECK(list.covering(6) == nullptr);
 }
 
 TEST_CASE("A start without the index finds damage in synced data, refuses it and serves the rest") {
