@@ -82,7 +82,12 @@ Result<const ConsumedRecord*> Consumer::next(int64_t wait_ms) {
         current_.headers = record.headers;
         return &current_;
       }
-      if (finished()) return nullptr;
+      if (finished()) {
+        if (damaged_.empty()) return nullptr;
+        return fail(ErrorCode::kCorruptMessage,
+                    fmt::format("{}: records of partition {} are damaged; not all could be read", topic_,
+                                fmt::join(damaged_, ", ")));
+      }
     }
     Result<std::vector<FetchedData>> fetched = fetcher_.poll(deadline.left_ms());
     if (!fetched) return std::unexpected(fetched.error());
@@ -200,6 +205,10 @@ Result<void> Consumer::take(FetchedData data) {
   if (found == partitions_.end() || found->second.done) return {};
   PartitionState& state = found->second;
   if (data.error == ErrorCode::kOffsetOutOfRange) return out_of_range(data, state);
+  if (data.error == ErrorCode::kCorruptMessage) {
+    end_before_damage(data, state);
+    return {};
+  }
   if (data.error != ErrorCode::kNone) {
     return fail(data.error,
                 fmt::format("{} partition {}: {}", topic_, data.partition, error_name(data.error)));
@@ -210,6 +219,20 @@ Result<void> Consumer::take(FetchedData data) {
   pending.rest = pending.data.records;
   if (state.pending.size() >= kMostPending) fetcher_.pause(pending.data.partition, true);
   return {};
+}
+
+// What came before it is still to be returned.
+void Consumer::end_before_damage(const FetchedData& data, PartitionState& state) {
+  on_note_(
+      fmt::format("{0} partition {1}: the broker can't read the records from offset {2} on, because they are "
+                  "damaged on its "
+                  "disk ({3}). Its log says which offsets are, and so does there: millrace log verify "
+                  "DATA_DIRECTORY/topics/"
+                  "{0}-{1}. To read on behind them: millrace consume {0} -p {1} -o OFFSET",
+                  topic_, data.partition, data.fetch_offset, error_name(data.error)));
+  damaged_.push_back(data.partition);
+  fetcher_.remove(data.partition);
+  state.to = data.fetch_offset;
 }
 
 Result<void> Consumer::out_of_range(const FetchedData& data, PartitionState& state) {

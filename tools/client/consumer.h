@@ -40,7 +40,8 @@ class Consumer : public RecordSource {
   // Stops reading a partition; what came of it and wasn't returned is dropped.
   void remove(int32_t partition);
 
-  // Errors name topic, partition and offset.
+  // Errors name topic, partition and offset. Where the broker says that what is stored is damaged, a note
+  // tells so at once, the other partitions are read on, and the error comes when they are done.
   Result<const ConsumedRecord*> next(int64_t wait_ms) override;
   // Every partition has been read to its end offset.
   bool finished() const override;
@@ -89,6 +90,7 @@ class Consumer : public RecordSource {
                           Bytes batch);
   Result<void> take(FetchedData data);
   Result<void> out_of_range(const FetchedData& data, PartitionState& state);
+  void end_before_damage(const FetchedData& data, PartitionState& state);
   void finish(int32_t partition, PartitionState& state);
   PartitionState* pick();
 
@@ -98,6 +100,7 @@ class Consumer : public RecordSource {
   OnNote on_note_;
   std::map<int32_t, PartitionState> partitions_;
   ConsumedRecord current_;
+  std::vector<int32_t> damaged_;  // partitions that ended before damage
 };
 
 }  // namespace millrace::tools

@@ -141,7 +141,8 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
       const auto asked = lines_[leader].asked.find(partition.partition_index);
       // Its caller has moved on meanwhile.
       if (asked == lines_[leader].asked.end() || asked->second != state.offset) continue;
-      if (is_retriable(partition.error_code)) {
+      // Damage of what is stored doesn't go away by itself.
+      if (is_retriable(partition.error_code) && partition.error_code != ErrorCode::kCorruptMessage) {
         hold_back(partition.partition_index);
         continue;
       }

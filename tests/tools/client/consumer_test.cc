@@ -14,6 +14,7 @@ struct FakePartition {
   Buffer log;
   int64_t start = 0;
   int64_t end = 0;
+  int64_t damaged_at = -1;  // refused from there on
   std::vector<AbortedTransaction> aborted;
 
   // Values are the offsets; timestamps as given.
@@ -77,6 +78,10 @@ struct Setup {
       for (const AbortedTransaction& from : partition.aborted)
         aborted[answers.size()].push_back({from.producer_id, from.first_offset});
       answer.aborted_transactions = Array(aborted[answers.size()]);
+      if (partition.damaged_at >= 0 && asked.fetch_offset >= partition.damaged_at) {
+        answer.error_code = ErrorCode::kCorruptMessage;
+        continue;
+      }
       if (asked.fetch_offset < partition.start) {
         answer.error_code = ErrorCode::kOffsetOutOfRange;
       } else {
@@ -101,8 +106,9 @@ struct Setup {
                       [this](const std::string& note) { notes.push_back(note); });
     std::vector<std::string> values;
     failure = {};
-    while (!consumer.finished()) {
+    while (true) {
       const Result<const ConsumedRecord*> record = consumer.next(5'000);
+      if (record && *record == nullptr && consumer.finished()) return values;
       if (!record) {
         failure = std::unexpected(record.error());
         return values;
@@ -176,6 +182,22 @@ TEST_CASE("a damaged batch is an error that says where") {
   REQUIRE_FALSE(setup.failure);
   CHECK(setup.failure.error().code == ErrorCode::kCorruptMessage);
   CHECK(setup.failure.error().message.find("t partition 0, batch at offset 1") != std::string::npos);
+}
+
+TEST_CASE("known damage ends its partition with a note, the others are read on, and then it is an error") {
+  Setup setup(2);
+  setup.partitions[0].add({1});
+  setup.partitions[0].add({2, 3});
+  setup.partitions[0].damaged_at = 3;
+  setup.partitions[0].end = 9;
+  setup.partitions[1].add({4, 5});
+  CHECK(setup.read({{0, 0, 9}, {1, 0, 2}}) == Values{"0:0", "0:1", "0:2", "1:0", "1:1"});
+  REQUIRE(setup.notes.size() == 1);
+  CHECK(setup.notes[0].find("t partition 0: the broker can't read the records from offset 3 on") == 0);
+  CHECK(setup.notes[0].find("-o OFFSET") != std::string::npos);
+  REQUIRE_FALSE(setup.failure);
+  CHECK(setup.failure.error().code == ErrorCode::kCorruptMessage);
+  CHECK(setup.failure.error().message.find("partition 0 ") != std::string::npos);
 }
 
 TEST_CASE("a partition that was given up and taken again is read from where it was taken") {
