@@ -112,6 +112,10 @@ class PosixFile final : public File {
       const ssize_t n = ::pwritev(fd_, vectors.data(), static_cast<int>(count), position);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return system_failure("can't write", path_, errno);
+      if (n == 0 && std::any_of(vectors.begin(), vectors.begin() + static_cast<std::ptrdiff_t>(count),
+                                [](const iovec& piece) { return piece.iov_len > 0; })) {
+        return system_failure("can't write", path_, EIO);
+      }
       position += n;
       skip += static_cast<size_t>(n);
       while (first < pieces.size() && skip >= pieces[first].size()) skip -= pieces[first++].size();

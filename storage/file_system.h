@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -49,6 +50,14 @@ class File {
   // The descriptor for sendfile; -1 where there is none (files in memory).
   virtual int fd() const = 0;
   virtual const std::string& path() const = 0;
+
+  // Who found the file to end at `position`, before the end of what it is known to hold, says so here:
+  // whoever hands out parts of it looks at its size from then on. Any thread.
+  void note_end(int64_t position) const { found_end_.store(position, std::memory_order_relaxed); }
+  int64_t found_end() const { return found_end_.load(std::memory_order_relaxed); }
+
+ private:
+  mutable std::atomic<int64_t> found_end_ = std::numeric_limits<int64_t>::max();
 };
 
 struct FileSlice {

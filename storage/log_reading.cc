@@ -37,6 +37,18 @@ bool ends_at(const DamagedRange* damage, const Segment& segment, int64_t end_off
   return damage != nullptr && damage->first_offset == end_offset && damage->file == segment.path();
 }
 
+// Up to where a file can be read that is, or was, shorter than it should be; at most `end`. The batch at
+// `begin` must be whole.
+Result<int64_t> end_of_the_rest(const File& file, int64_t begin, int64_t end) {
+  const auto size = file.size();
+  if (!size || *size >= end) return size ? end : size;
+  const auto first = BatchCursor(file, begin, *size).next();
+  if (first && *first) return *size;
+  return fail(ErrorCode::kCorruptMessage,
+              fmt::format("{} was cut off: it ends at byte {}, and should have at least {}; restore it",
+                          file.path(), *size, end));
+}
+
 }  // namespace
 
 Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes, bool at_least_one_batch,
@@ -66,9 +78,13 @@ Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes
     if (!begin) return std::unexpected(begin.error());
     if (*begin >= segment.size()) continue;
     // The batch that holds end_offset isn't wholly below it, so the part that may be read ends before it.
-    const auto end =
+    auto end =
         ends_at(damage, segment, end_offset) ? damage->position : segment.position_of(end_offset, missing);
     if (!end) return std::unexpected(end.error());
+    if (*end > (*file)->found_end()) {
+      end = end_of_the_rest(**file, *begin, *end);
+      if (!end) return std::unexpected(end.error());
+    }
     if (*end <= *begin) break;
     const auto available = static_cast<size_t>(*end - *begin);
     size_t size = std::min(available, max_bytes);

@@ -138,9 +138,12 @@ runtime::Task<Result<void>> ResponseWriter::send_file(const storage::FileSlice& 
       if (left > 0 && bytes_this_turn_ >= kMaxBytesPerTurn) co_await give_way();
       if (!socket_.is_open()) co_return peer_gone(ECONNABORTED);
     } else if (sent == 0) {
-      co_return fail(
-          ErrorCode::kKafkaStorageError,
-          fmt::format("a file ends at {}, {} bytes before the end of what was to be sent", position, left));
+      // The next reader is told by the log.
+      slice.file->note_end(position);
+      co_return fail(ErrorCode::kKafkaStorageError,
+                     fmt::format("{} ends at byte {}, {} bytes before the end of what was to be sent: it was "
+                                 "cut off; restore it, and see with `millrace log verify` what is sound",
+                                 slice.file->path(), position, left));
     } else if (would_block(errno)) {
       const bool writable = co_await wait_writable();
       if (!writable) co_return peer_gone(ECONNABORTED);

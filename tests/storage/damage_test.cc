@@ -235,6 +235,24 @@ TEST_CASE("What was found in the active segment counts while it grows and rolls,
   }
 }
 
+TEST_CASE("Of a segment that was cut off the rest is served, once a reader has met its end") {
+  ThreeSegments f;
+  const auto whole = f.log->read(0, 12, 1 << 20, true);
+  REQUIRE(whole);
+  Buffer& content = f.files.content(f.segment_path(0));
+  const Buffer before = content;
+  content.resize(f.batch_bytes * 2 + 7);
+  whole->file->note_end(static_cast<int64_t>(content.size()));
+  CHECK(f.log->read(0, 12, 1 << 20, true)->size == content.size());
+  const auto lost = f.log->read(2, 12, 1 << 20, true);
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error().code == ErrorCode::kCorruptMessage);
+  CHECK(lost.error().message.find(f.segment_path(0)) != std::string::npos);
+  CHECK(f.log->read(4, 12, 1 << 20, true)->size == before.size());
+  content = before;
+  CHECK(f.log->read(0, 12, 1 << 20, true)->size == before.size());
+}
+
 TEST_CASE("A truncation into damage lets what comes next be read") {
   ThreeSegments f;
   f.damage_length(5);
