@@ -53,6 +53,33 @@ JournalFileContent parse_journal_file(Bytes content) {
   return found;
 }
 
+JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content) {
+  JournalFileEnds ends;
+  ends.first = peek_journal_header(bytes);
+  ends.has_sound_start = content.damaged_at != 0;
+  if (!content.groups.empty())
+    ends.latest = JournalHeader{content.groups.back().position, content.groups.back().needed_from};
+  return ends;
+}
+
+bool begins_damaged(const JournalFileEnds& file, std::span<const JournalFileEnds> all) {
+  if (file.has_sound_start || !file.latest) return false;
+  const JournalPosition last = file.latest->position;
+  if (file.first && file.first->position > last) return false;
+  uint64_t newest_run = 0;
+  JournalHeader latest = *file.latest;
+  for (const JournalFileEnds& other : all) {
+    for (const auto& header : {other.first, other.latest}) {
+      if (!header) continue;
+      newest_run = std::max(newest_run, header->position.run);
+      if (header->position.run == last.run && header->position > latest.position) latest = *header;
+    }
+  }
+  // What an earlier start's runs have left, this one's had no need of.
+  if (last.run >> JournalDirectory::kRunBits != newest_run >> JournalDirectory::kRunBits) return false;
+  return last.number >= latest.needed_from;
+}
+
 Result<std::unique_ptr<JournalDirectory>> JournalDirectory::open(FileSystem& files, std::string path,
                                                                  bool read, int64_t file_bytes) {
   if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
@@ -69,18 +96,28 @@ Result<> JournalDirectory::load(bool read) {
     const auto number = number_of(entry.name);
     if (!number) continue;
     last_file_ = std::max(last_file_, *number);
+    if (entry.is_directory) {
+      damages_.push_back(
+          fmt::format("{}/{} is a directory: left alone; move it elsewhere", path_, entry.name));
+      continue;
+    }
     paths.push_back(path_ + "/" + entry.name);
   }
   std::vector<FoundFile> found;
-  for (const std::string& path : paths) {
-    const auto file = files_.open(path, OpenMode::kRead);
-    if (!file) return std::unexpected(file.error());
-    Buffer block(kJournalBlockBytes);
-    const auto got = (*file)->read_at(block, 0);
-    if (!got) return std::unexpected(got.error());
-    found.push_back({path, peek_journal_header(Bytes(block).first(*got))});
+  for (std::string& path : std::exchange(paths, {})) {
+    FoundFile file{path, std::nullopt};
+    const auto is_ours = look_at(path, file);
+    if (!is_ours) return std::unexpected(is_ours.error());
+    if (!*is_ours) continue;
     // The first group of a file is of the latest run in it.
-    if (found.back().first) last_run_ = std::max(last_run_, found.back().first->position.run);
+    if (file.first) last_run_ = std::max(last_run_, file.first->position.run);
+    if (!read && !file.first && !file.is_blank) {
+      // Nothing would tell of which runs the groups are that it may have, and nobody needs them.
+      (void)files_.remove(path);
+      continue;
+    }
+    found.push_back(std::move(file));
+    paths.push_back(std::move(path));
   }
   if (read) {
     if (auto done = read_needed(std::move(found)); !done) return done;
@@ -92,6 +129,36 @@ Result<> JournalDirectory::load(bool read) {
                      [](const auto& a, const auto& b) { return a.position < b.position; });
   }
   return {};
+}
+
+Result<bool> JournalDirectory::look_at(const std::string& path, FoundFile& found) {
+  const auto file = files_.open(path, OpenMode::kRead);
+  if (!file) return std::unexpected(file.error());
+  Buffer block(kJournalBlockBytes);
+  const auto got = (*file)->read_at(block, 0);
+  if (!got) return std::unexpected(got.error());
+  const Bytes start = Bytes(block).first(*got);
+  found.first = peek_journal_header(start);
+  found.is_blank = std::ranges::all_of(start, [](std::byte byte) { return byte == std::byte{0}; });
+  const auto size = (*file)->size();
+  if (!size) return std::unexpected(size.error());
+  if (*size <= file_bytes_) return true;
+  if (found.first) {
+    return fail(
+        ErrorCode::kKafkaStorageError,
+        fmt::format("{} has {} bytes, and a file of the journal has {}. It may hold acknowledged records: "
+                    "restore it as it was; `millrace log verify` shows what is in it",
+                    path, *size, file_bytes_));
+  }
+  damages_.push_back(fmt::format("{} isn't a file of the journal: left alone; move it elsewhere", path));
+  return false;
+}
+
+void JournalDirectory::note_damage(const std::string& path, int64_t position) {
+  damages_.push_back(fmt::format(
+      "{} is damaged at byte {}; what comes behind is used. See with `millrace log verify` whether a "
+      "partition misses records",
+      path, position));
 }
 
 // A run's files from the latest on, until one has only groups that were checkpointed by the time of the
@@ -115,6 +182,9 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
     }
     next_number = position.number;
   }
+  for (size_t i = 0; i < ends_.size(); ++i) {
+    if (begins_damaged(ends_[i], ends_)) note_damage(read_paths_[i], 0);
+  }
   return {};
 }
 
@@ -134,12 +204,9 @@ Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
   // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
   // was written after it. After a clean stop the first group alone would tell of the runs in the file.
   if (!parsed.groups.empty() && !peek_journal_header(*contents_.back())) torn_.insert(path);
-  if (parsed.damaged_at > 0) {
-    damages_.push_back(fmt::format(
-        "{} is damaged at byte {}; what comes behind is used. See with `millrace log verify` whether a "
-        "partition misses records",
-        path, parsed.damaged_at));
-  }
+  if (parsed.damaged_at > 0) note_damage(path, parsed.damaged_at);
+  read_paths_.push_back(path);
+  ends_.push_back(ends_of(*contents_.back(), parsed));
   if (parsed.groups.empty()) return JournalHeader{};
   return JournalHeader{parsed.groups.back().position, parsed.groups.back().needed_from};
 }
@@ -191,11 +258,13 @@ void JournalDirectory::release_unneeded() {
 
 uint64_t JournalDirectory::next_run() {
   const std::lock_guard lock(mutex_);
+  if (!std::exchange(has_given_run_, true)) last_run_ |= (uint64_t{1} << kRunBits) - 1;
   return ++last_run_;
 }
 
 Result<std::shared_ptr<File>> JournalDirectory::take_file() {
   std::string path;
+  bool is_old = false;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
@@ -208,9 +277,15 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file() {
     } else {
       path = std::move(free_paths_.back());
       free_paths_.pop_back();
+      is_old = true;
     }
   }
-  return make_file(path);
+  auto file = make_file(path);
+  if (!file && is_old) {
+    const std::lock_guard lock(mutex_);
+    free_paths_.push_back(std::move(path));
+  }
+  return file;
 }
 
 // Every block is written once, so that later writes change no metadata of the file system.

@@ -42,6 +42,18 @@ struct JournalFileContent {
 // Reads all groups of a file's bytes, up to the end of what its last user wrote.
 JournalFileContent parse_journal_file(Bytes content);
 
+// The outermost of what one file says, by which a torn first group can be told from a damaged one.
+struct JournalFileEnds {
+  std::optional<JournalHeader> first;   // at the file's start, whatever follows it
+  std::optional<JournalHeader> latest;  // of the last sound group
+  bool has_sound_start = false;
+};
+JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content);
+// Whether groups that may be needed follow something unsound at the start of `file`. A torn group, which
+// nobody was told of, has groups of an earlier use behind it, which a checkpoint had made superfluous. `all`:
+// the journal's files.
+bool begins_damaged(const JournalFileEnds& file, std::span<const JournalFileEnds> all);
+
 class JournalDirectory {
  public:
   static constexpr std::string_view kSuffix = ".journal";
@@ -49,6 +61,7 @@ class JournalDirectory {
   static constexpr int64_t kFileBytes = int64_t{16} << 20;
   // Files that are kept though no journal has a use for them now.
   static constexpr size_t kMaxFree = 8;
+  static constexpr int kRunBits = 16;
 
   // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
   static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read,
@@ -65,7 +78,8 @@ class JournalDirectory {
   // more are used again. Any thread.
   void keep_for(std::unordered_set<TopicIdPartition> failed);
 
-  // A run for a new journal: above all that are in the files. Any thread.
+  // A run for a new journal: above all that are in the files. Those of one start share all but their lowest
+  // kRunBits. Any thread.
   uint64_t next_run();
   // A file to write groups to, from position 0 on. Makes one if need be, which takes a while. Any thread.
   // Errors: kKafkaStorageError.
@@ -79,11 +93,15 @@ class JournalDirectory {
   struct FoundFile {
     std::string path;
     std::optional<JournalHeader> first;
+    bool is_blank = false;  // at its start, as it was made
   };
 
   Result<> load(bool read);
   Result<> read_needed(std::vector<FoundFile> found);
   Result<JournalHeader> read_file_at(const std::string& path);
+  // Whether the file is one of the journal's; what isn't is told in damages_.
+  Result<bool> look_at(const std::string& path, FoundFile& found);
+  void note_damage(const std::string& path, int64_t position);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
   void release_unneeded();
 
@@ -91,6 +109,8 @@ class JournalDirectory {
   const std::string path_;
   const int64_t file_bytes_;
   std::vector<std::string> damages_;
+  std::vector<std::string> read_paths_;
+  std::vector<JournalFileEnds> ends_;  // of those
   // Set by load(), then read only until released.
   std::vector<std::unique_ptr<Buffer>> contents_;
   std::unordered_map<TopicIdPartition, std::vector<JournaledBatch>> recovered_;
@@ -104,6 +124,7 @@ class JournalDirectory {
   std::vector<std::string> free_paths_;
   std::vector<std::shared_ptr<File>> free_;
   uint64_t last_run_ = 0;
+  bool has_given_run_ = false;
   uint64_t last_file_ = 0;
 };
 

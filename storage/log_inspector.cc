@@ -139,6 +139,21 @@ Result<> check_index(const OffsetIndex& index, const SegmentKey& key, const std:
   return {};
 }
 
+// Of the file at `path` and those beside it.
+Result<std::vector<JournalFileEnds>> ends_of_all(FileSystem& files, const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash);
+  const auto entries = files.list(directory);
+  if (!entries) return std::unexpected(entries.error());
+  std::vector<JournalFileEnds> all;
+  for (const DirectoryEntry& entry : *entries) {
+    if (entry.is_directory || !entry.name.ends_with(JournalDirectory::kSuffix)) continue;
+    const auto content = read_file(files, directory + "/" + entry.name, kJournalFileLimit);
+    if (content) all.push_back(ends_of(*content, parse_journal_file(*content)));
+  }
+  return all;
+}
+
 }  // namespace
 
 Result<InspectionReport> inspect_segment(FileSystem& files, const std::string& path,
@@ -213,8 +228,13 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
     }
     position += static_cast<int64_t>(group.size_bytes);
   }
-  // The first group may be torn, with those of an earlier use behind it.
-  if (journal.damaged_at > 0) {
+  bool is_damaged = journal.damaged_at > 0;
+  if (journal.damaged_at == 0) {
+    const auto all = ends_of_all(files, path);
+    if (!all) return std::unexpected(all.error());
+    is_damaged = begins_damaged(ends_of(*content, journal), *all);
+  }
+  if (is_damaged) {
     report.damages.push_back(
         {path, journal.damaged_at, -1, "a group whose checksums are wrong, with later groups behind it"});
   }

@@ -167,7 +167,8 @@ TEST_CASE("What was written is there after a power loss, by partition and in ord
   CHECK(f.recovered(kClicks) == std::vector<int64_t>{10, 11, 12});
   CHECK(f.directory->damages().empty());
   // A run of its own: what it writes isn't taken for the former one's.
-  CHECK(f.journal->next_position() == JournalPosition{2, 1});
+  CHECK(f.journal->next_position().run > (uint64_t{1} << JournalDirectory::kRunBits));
+  CHECK(f.journal->next_position().number == 1);
 }
 
 TEST_CASE("Without a file nothing is staged, and full files go round") {
@@ -269,6 +270,104 @@ TEST_CASE("Files that were checkpointed aren't read") {
   f.open(true);
   // Those of the file before are there as well.
   CHECK(f.recovered(kOrders).size() == 7);
+}
+
+TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  for (int64_t i = 0; i < 3; ++i) {
+    REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
+    f.commit();
+  }
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  SECTION("its header") {
+    content[20] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.directory->damages().size() == 1);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{1, 2});
+  }
+  SECTION("its batch") {
+    content[100] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.directory->damages().size() == 1);
+  }
+  SECTION("torn, of a later start") {
+    f.open(true);
+    f.directory->keep_for({});
+    f.add_file();
+    REQUIRE(f.journal->stage(kOrders, 3, batch_at(3)));
+    f.commit();
+    f.files.content("/data/journal/00000001.journal")[100] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.directory->damages().empty());
+  }
+}
+
+TEST_CASE("A torn group in a file that was checkpointed is no damage") {
+  const Buffer batch = batch_at(7);
+  const auto ends = [](const std::vector<Buffer>& groups) {
+    const Buffer file = concatenated(groups);
+    return ends_of(file, parse_journal_file(file));
+  };
+  const uint64_t run = uint64_t{5} << JournalDirectory::kRunBits;
+  Buffer torn = group_of({run, 9}, batch);
+  for (const size_t at : {20, 100}) {
+    torn[at] ^= std::byte{1};
+    const JournalFileEnds reused = ends({torn, group_of({run, 2}, batch), group_of({run, 3}, batch)});
+    JournalGroupBuilder builder;
+    builder.add(kOrders, 7, batch);
+    const JournalFileEnds later = ends({copy(builder.seal({{run, 8}, 4}))});
+    CHECK_FALSE(begins_damaged(reused, std::vector{reused, later}));
+    torn[at] ^= std::byte{1};
+  }
+  // Of the latest needed groups' file.
+  torn = group_of({run, 1}, batch);
+  torn[20] ^= std::byte{1};
+  const JournalFileEnds damaged = ends({torn, group_of({run, 2}, batch)});
+  CHECK(begins_damaged(damaged, std::vector{damaged}));
+  // A later start's groups are there.
+  const JournalFileEnds newer = ends({group_of({run << 1, 1}, batch)});
+  CHECK_FALSE(begins_damaged(damaged, std::vector{damaged, newer}));
+}
+
+TEST_CASE("What isn't the journal's is told and left alone, and a file comes back that couldn't be opened") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  f.commit();
+  const std::string foreign = "/data/journal/00000007.journal";
+  REQUIRE(f.files.open(foreign, OpenMode::kCreate));
+  f.files.content(foreign).resize(JournalDirectory::kFileBytes + 1, std::byte{7});
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+  REQUIRE(f.directory->damages().size() == 1);
+  CHECK(f.directory->damages()[0].find(foreign) == 0);
+  f.directory->keep_for({});
+  f.files.judge = [](test::Operation operation, const std::string&) {
+    return operation == test::Operation::kCreate || operation == test::Operation::kOpen
+               ? test::Verdict::kFail
+               : test::Verdict::kProceed;
+  };
+  CHECK_FALSE(f.directory->take_file());
+  f.files.judge = nullptr;
+  const auto taken = f.directory->take_file();
+  REQUIRE(taken);
+  CHECK((*taken)->path() == "/data/journal/00000001.journal");
+}
+
+TEST_CASE("A run isn't given again where a clean stop left damage at a file's start") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  f.commit();
+  REQUIRE(f.journal->stage(kOrders, 1, batch_at(1)));
+  f.commit();
+  f.files.content("/data/journal/00000001.journal")[20] ^= std::byte{1};
+  f.open(false);
+  CHECK(f.files.paths().empty());
 }
 
 TEST_CASE("A file that the disk has no room for is an error, and leaves nothing") {
