@@ -154,9 +154,8 @@ Result<> Log::settle_swap(int64_t now_ms) {
 
 Result<> Log::drop_merged_away(int64_t now_ms) {
   while (!merged_away_.empty()) {
-    const std::string path = std::move(merged_away_.back());
+    if (auto deleted = mark_deleted(merged_away_.back(), now_ms); !deleted) return deleted;
     merged_away_.pop_back();
-    if (auto deleted = mark_deleted(path, now_ms); !deleted) return deleted;
   }
   return {};
 }

@@ -108,7 +108,11 @@ class LogCleaner::Run {
     }
     storage::Log& log = partition_->log();
     auto swapped = log.swap_in(segment);
-    if (!swapped) co_return std::unexpected(swapped.error());
+    if (!swapped) {
+      const Result<End> dropped = co_await drop(segment);
+      (void)dropped;
+      co_return std::unexpected(swapped.error());
+    }
     // From here on it must be brought to its end, whatever else happens.
     const storage::SegmentKey key{log.id(), segment.summary.base_offset};
     auto persist = [this, &segment, key, directory = log.directory(),
@@ -211,6 +215,7 @@ runtime::Task<LogCleaner::Survey> LogCleaner::look_around() {
 void LogCleaner::look_at(const Partition& partition, size_t shard, int64_t now_ms, int64_t now_ns,
                          Survey& survey) const {
   if (partition.removed() || !partition.log().config().compact) return;
+  if (failures_.contains(partition.id())) survey.failing.insert(partition.id());
   const auto range = partition.log().cleanable(now_ms, partition.last_stable_offset());
   if (!range || !*range) return;
   survey.max_dirty_ratio = std::max(survey.max_dirty_ratio, (*range)->dirty_ratio());
@@ -228,6 +233,8 @@ void LogCleaner::look_at(const Partition& partition, size_t shard, int64_t now_m
 
 runtime::Task<bool> LogCleaner::clean_dirtiest(const metadata::BrokerConfig& config) {
   const Survey survey = co_await look_around();
+  // Those that are gone, or aren't compacted any more.
+  std::erase_if(failures_, [&](const auto& item) { return !survey.failing.contains(item.first); });
   max_dirty_ratio_ = survey.max_dirty_ratio;
   max_overdue_ms_ = survey.max_overdue_ms;
   if (!survey.best || stopping_) co_return false;

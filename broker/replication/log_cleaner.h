@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ class LogCleaner {
     std::optional<Candidate> best;
     double max_dirty_ratio = 0;
     int64_t max_overdue_ms = 0;
+    std::set<TopicIdPartition> failing;  // of failures_, those that are still to be compacted
   };
   // Why a log isn't compacted for now.
   struct Failure {
