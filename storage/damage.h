@@ -29,8 +29,8 @@ struct DamagedRange {
 // What a person is told of damage in the log `name` ("topic-0"): where, which offsets, what to do.
 std::string describe(const DamagedRange& damage, std::string_view name);
 
-// What is known to be damaged of one log. In memory only: the index doesn't cover the segment any more, so that
-// a start finds it again.
+// What is known to be damaged of one log. In memory only: the index doesn't cover the segment any more, so
+// that a start finds it again.
 class DamageList {
  public:
   bool empty() const { return ranges_.empty(); }

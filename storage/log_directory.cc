@@ -82,7 +82,10 @@ Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path)
   auto values = parse_lines(as_text(*content), ':');
   const auto topic_id = Uuid::parse(values["topic_id"]);
   if (values["version"] != "0" || !topic_id || topic_id->is_zero()) {
-    return fail(ErrorCode::kCorruptMessage, path + " doesn't hold \"version: 0\" and a topic_id");
+    return fail(ErrorCode::kCorruptMessage,
+                path +
+                    " doesn't hold \"version: 0\" and a topic_id; restore it, or write it anew: two lines, "
+                    "\"version: 0\" and \"topic_id: ID\", with the ID that `millrace topic describe` shows");
   }
   return *topic_id;
 }
@@ -168,6 +171,15 @@ Result<> LogDirectory::claim(const DirectoryIdentity& identity) {
     return {};
   }
   if (*identity_ == identity) return {};
+  if (identity_->node_id == identity.node_id) {
+    return fail(
+        ErrorCode::kInconsistentClusterId,
+        fmt::format("the data directory {} belongs to cluster {}, and the metadata is of cluster {}. If the "
+                    "metadata was lost, and this is new, put it back from a backup: the topics' records "
+                    "are still here, but not which topics there are. If it is right, give this broker its "
+                    "own data directory",
+                    path_, identity_->cluster_id, identity.cluster_id));
+  }
   return fail(
       ErrorCode::kInconsistentClusterId,
       fmt::format("the data directory {} belongs to node {} of cluster {}, and this is node {} of cluster "

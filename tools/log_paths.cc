@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "storage/directory_lock.h"
 #include "storage/journal_directory.h"
 #include "storage/log_directory.h"
@@ -51,6 +53,14 @@ bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
   return false;
 }
 
+bool holds_metadata(const std::vector<storage::DirectoryEntry>& entries) {
+  return std::ranges::any_of(entries, [](const auto& entry) { return entry.name == "partition.metadata"; });
+}
+
+std::string without_segments(const std::string& path) {
+  return path + ": a partition's directory without a segment file (*.log): none of its records are left here";
+}
+
 LogPath partition_log(const std::string& path, const FoundIndex& found) {
   LogPath log{.path = path, .is_directory = true, .index = found.index, .index_in_use = found.in_use};
   if (const auto name = storage::parse_partition_directory(last_part(path))) {
@@ -62,7 +72,7 @@ LogPath partition_log(const std::string& path, const FoundIndex& found) {
 
 // Adds the partitions right below `directory`.
 Result<void> add_partitions(storage::FileSystem& files, const std::string& directory, const FoundIndex& index,
-                            std::vector<LogPath>& logs) {
+                            std::vector<LogPath>& logs, std::vector<std::string>& notes) {
   const auto entries = files.list(directory);
   if (!entries) return std::unexpected(entries.error());
   for (const storage::DirectoryEntry& entry : *entries) {
@@ -70,7 +80,11 @@ Result<void> add_partitions(storage::FileSystem& files, const std::string& direc
     const std::string path = directory + "/" + entry.name;
     const auto inside = files.list(path);
     if (!inside) return std::unexpected(inside.error());
-    if (holds_segments(*inside)) logs.push_back(partition_log(path, index));
+    if (holds_segments(*inside)) {
+      logs.push_back(partition_log(path, index));
+    } else if (holds_metadata(*inside)) {
+      notes.push_back(without_segments(path));
+    }
   }
   return {};
 }
@@ -91,14 +105,16 @@ Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::st
   }
   std::vector<LogPath> logs;
   const FoundIndex index = open_index(files, path, notes);
-  if (Result<void> added = add_partitions(files, path, index, logs); !added)
+  if (Result<void> added = add_partitions(files, path, index, logs, notes); !added)
     return std::unexpected(added.error());
   const Result<bool> ours = files.exists(path + "/topics");
   if (ours && *ours) {
-    if (Result<void> added = add_partitions(files, path + "/topics", index, logs); !added)
+    if (Result<void> added = add_partitions(files, path + "/topics", index, logs, notes); !added)
       return std::unexpected(added.error());
+    return logs;
   }
   if (!logs.empty()) return logs;
+  if (holds_metadata(*entries)) return fail(ErrorCode::kInvalidRequest, without_segments(path));
   return fail(
       ErrorCode::kInvalidRequest,
       fmt::format(

@@ -24,9 +24,9 @@ struct LogPath {
   std::string index_in_use = {};
 };
 
-// A data directory (ours, with topics/, or Kafka's) stands for all partitions in it. kInvalidRequest for a
-// path with neither segments nor partitions, kKafkaStorageError for what can't be read. What can't be opened
-// of an index is told in `notes`.
+// A data directory (ours, with topics/, which may be empty, or Kafka's) stands for all partitions in it.
+// kInvalidRequest for a path with neither segments nor partitions, kKafkaStorageError for what can't be read.
+// What can't be opened of an index, and partitions without a segment, are told in `notes`.
 Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::string& path,
                                        std::vector<std::string>& notes);
 

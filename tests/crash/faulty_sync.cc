@@ -27,7 +27,8 @@ std::string fault() {
   char text[8];
   const ssize_t size = read(fd, text, sizeof text);
   close(fd);
-  return {text, size > 0 ? static_cast<size_t>(size) : 0};
+  const std::string said(text, size > 0 ? static_cast<size_t>(size) : 0);
+  return said.substr(0, said.find('\n'));
 }
 
 // Returns whether the sync goes on.

@@ -58,6 +58,24 @@ TEST_CASE("the index of a data directory comes with its logs") {
   CHECK_FALSE(std::filesystem::exists(data.path + "/.lock"));
 }
 
+TEST_CASE("verify tells of a partition without segments, and reads a data directory without partitions") {
+  const DataDirectory data;
+  std::filesystem::remove(data.partition + "/00000000000000000000.log");
+  for (const std::string& path : {data.path, data.partition}) {
+    const Run verified = run({"log", "verify", path.c_str()});
+    CHECK(verified.code == kExitFailed);
+    CHECK(verified.err.find(data.partition + ": a partition's directory without a segment file") !=
+          std::string::npos);
+  }
+  std::filesystem::remove_all(data.partition);
+  std::filesystem::create_directories(data.path + "/journal");
+  std::ofstream(data.path + "/journal/00000001.journal");
+  const Run verified = run({"log", "verify", data.path.c_str()});
+  CHECK(verified.code == kExitDone);
+  CHECK(verified.err.empty());
+  CHECK(verified.out.find("00000001.journal") != std::string::npos);
+}
+
 TEST_CASE("an index that a broker uses is left alone") {
   const DataDirectory data;
   const auto lock = storage::DirectoryLock::take(data.path);

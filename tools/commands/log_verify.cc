@@ -92,7 +92,7 @@ int run(const Arguments& arguments, Console& console) {
       continue;
     }
     logs->insert(logs->end(), journals->begin(), journals->end());
-    if (!logs->front().index_in_use.empty()) {
+    if (!logs->empty() && !logs->front().index_in_use.empty()) {
       progress.clear();
       console.note(logs->front().index_in_use + " and was not checked");
     }
