@@ -28,6 +28,7 @@ MEMBER = {
     "log_level": 0,
 }
 _began = time.monotonic()
+_processes: list[Process] = []
 
 
 def tell(text: str) -> None:
@@ -83,6 +84,8 @@ def broker_with(topics: dict[str, int]) -> Iterator[tuple[Broker, pathlib.Path]]
             made.result(30)
         yield broker, place
     finally:
+        for process in _processes:
+            process.kill()  # what a failed scenario has left
         broker.kill()
         shutil.rmtree(place, ignore_errors=True)
 
@@ -105,6 +108,7 @@ class Process:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        _processes.append(self)
 
     def events(self, kind: str) -> list[dict]:
         return [event for event in list(self.said) if event["event"] == kind]
