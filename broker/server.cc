@@ -16,6 +16,7 @@
 #include "broker/api/services.h"
 #include "broker/coordinator/group_service.h"
 #include "broker/coordinator/partition_log.h"
+#include "broker/group_metrics.h"
 #include "broker/metadata/embedded_store.h"
 #include "broker/metadata/metadata_codec.h"
 #include "broker/net/connection_group.h"
@@ -131,6 +132,7 @@ class Server::Impl {
  private:
   Result<> bind();
   Result<> serve_http();
+  runtime::Task<net::HttpReply> answer_group(std::string path);
   std::string why_not_ready() const;
   Result<> open_storage();
   void make_services();
@@ -170,6 +172,7 @@ class Server::Impl {
   std::unique_ptr<replication::LogCleaner> cleaner_;
   std::unique_ptr<replication::Scrubber> scrubber_;
   std::unique_ptr<api::RequestMetrics> request_metrics_;
+  std::unique_ptr<GroupMonitor> group_monitor_;
   std::unique_ptr<api::Services> services_;
   std::vector<std::unique_ptr<ConfigFollower>> config_followers_;
   std::vector<std::unique_ptr<coordinator::GroupShard>> group_shards_;
@@ -223,8 +226,15 @@ Result<> Server::Impl::serve_http() {
   http_->add_metrics("/metrics", registry_);
   http_->add_check("/livez", [] { return std::string(); });
   http_->add_check("/readyz", [this] { return why_not_ready(); });
+  http_->add_route(std::string(kGroupsPath),
+                   [this](const net::HttpRequest& request) { return answer_group(request.path); });
   http_->start();
   return {};
+}
+
+runtime::Task<net::HttpReply> Server::Impl::answer_group(std::string path) {
+  if (!serving_.load()) co_return net::HttpReply{.status = 503, .body = "starting: recovering logs\n"};
+  co_return co_await broker::answer_group(*group_monitor_, std::move(path));
 }
 
 std::string Server::Impl::why_not_ready() const {
@@ -438,6 +448,8 @@ void Server::Impl::serve() {
   start_cleaner();
   start_scrubber();
   add_topic_metrics(registry_, *services_);
+  group_monitor_ = std::make_unique<GroupMonitor>(*services_);
+  add_group_metrics(registry_, *group_monitor_);
   dispatcher_ = std::make_unique<api::Dispatcher>(*services_);
   connections_ = std::make_unique<net::ConnectionGroup>(
       shards_, *dispatcher_, connection_options(config_, shards_.size(), cold_reads_), registry_);

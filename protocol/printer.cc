@@ -4,29 +4,12 @@
 
 #include <cmath>
 
+#include "protocol/utf8.h"
+
 namespace millrace::protocol {
 namespace {
 
 constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-// The size of the UTF-8 character at the start of `text`, 0 if there is none.
-size_t utf8_size(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t size = lead >= 0xf0 && lead < 0xf5   ? 4
-                      : lead >= 0xe0                ? 3
-                      : lead >= 0xc2 && lead < 0xe0 ? 2
-                                                    : 0;
-  if (size == 0 || lead >= 0xf5 || text.size() < size) return 0;
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Spellings that are longer than needed, surrogates, and what lies beyond Unicode.
-  if ((lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xf0 && byte(1) < 0x90)) return 0;
-  if ((lead == 0xed && byte(1) >= 0xa0) || (lead == 0xf4 && byte(1) >= 0x90)) return 0;
-  return size;
-}
 
 }  // namespace
 
@@ -63,7 +46,7 @@ void Printer::print(const Uuid& value) {
 void Printer::print(std::string_view value) {
   out_ += '"';
   while (!value.empty()) {
-    const size_t size = utf8_size(value);
+    const size_t size = utf8_sequence_size(value);
     const char c = value.front();
     if (size == 0) {
       out_ += "\xef\xbf\xbd";

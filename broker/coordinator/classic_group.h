@@ -117,6 +117,7 @@ class ClassicGroup {
   // Unknown when members don't follow the consumer protocol's format: then, with type "consumer", any topic.
   bool subscribes(std::string_view topic) const;
   bool knows_subscription() const { return subscribed_.has_value(); }
+  const std::optional<std::set<std::string, std::less<>>>& subscription() const { return subscribed_; }
 
   StoredGroup stored() const;
 

@@ -35,6 +35,7 @@
 #include "broker/coordinator/deadline_queue.h"
 #include "broker/coordinator/group_messages.h"
 #include "broker/coordinator/group_offsets.h"
+#include "broker/coordinator/group_progress.h"
 #include "broker/coordinator/group_record.h"
 #include "broker/coordinator/group_settings.h"
 #include "broker/coordinator/topic_directory.h"
@@ -99,6 +100,10 @@ class GroupCoordinator {
   Effects unload(ErrorCode error);
 
   size_t group_count() const { return groups_.size(); }
+  // For whoever watches, as of now; what is on its way to the log counts. In any order.
+  std::vector<std::string> group_names() const;
+  // Nothing for an unknown group.
+  std::optional<GroupProgress> progress(std::string_view group) const;
   size_t open_tickets() const;
   // For tests and metrics: fn(group id, offsets, group), of classic groups and of consumer groups.
   template <class F>

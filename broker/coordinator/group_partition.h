@@ -47,6 +47,8 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   void topic_deleted(std::string_view topic, const Uuid& topic_id);
 
   bool loaded() const { return state_ == State::kActive; }
+  // The state machine, to be looked at; null unless loaded. Until the caller suspends.
+  const GroupCoordinator* machine() const { return loaded() ? &machine_ : nullptr; }
 
  private:
   enum class State : uint8_t { kLoading, kActive, kStopped, kFailed };

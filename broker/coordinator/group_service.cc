@@ -68,6 +68,59 @@ runtime::Task<GroupResponse> GroupService::list(const ListGroups& request) {
   co_return GroupResponse(std::move(all));
 }
 
+runtime::Task<Result<GroupProgress>> GroupService::progress(std::string_view group) {
+  const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
+  if (!topic) co_return fail(ErrorCode::kGroupIdNotFound, "no such group");
+  const int32_t number = partition_of_group(group, static_cast<int32_t>(topic->partitions.size()));
+  const size_t shard = shards_.index_of({topic->id, number});
+  auto look = [this, shard, number, group]() -> Result<GroupProgress> {
+    const auto partition = by_shard_[shard]->find(number);
+    if (!partition) return fail(ErrorCode::kNotCoordinator, "another broker coordinates the group");
+    if (partition->machine() == nullptr)
+      return fail(ErrorCode::kCoordinatorLoadInProgress, "the group's coordinator isn't loaded yet");
+    std::optional<GroupProgress> found = partition->machine()->progress(group);
+    if (!found) return fail(ErrorCode::kGroupIdNotFound, "no such group");
+    return std::move(*found);
+  };
+  co_return co_await shards_[shard].call(look);
+}
+
+runtime::Task<std::vector<GroupService::Names>> GroupService::names() {
+  std::vector<Names> all;
+  for (size_t i = 0; i < by_shard_.size(); ++i) {
+    auto list = [this, i] {
+      std::vector<Names> of_shard;
+      for (const auto& [number, partition] : by_shard_[i]->by_number()) {
+        if (partition->machine() == nullptr) continue;
+        std::vector<std::string> groups = partition->machine()->group_names();
+        if (!groups.empty()) of_shard.push_back({i, number, std::move(groups)});
+      }
+      return of_shard;
+    };
+    std::vector<Names> of_shard = co_await shards_[i].call(list);
+    std::ranges::move(of_shard, std::back_inserter(all));
+  }
+  for (Names& names : all) std::ranges::sort(names.groups);
+  co_return all;
+}
+
+runtime::Task<std::vector<GroupProgress>> GroupService::progress_of(const Names& names, size_t& first,
+                                                                    size_t most) {
+  auto look = [this, &names, &first, most] {
+    std::vector<GroupProgress> found;
+    const auto partition = by_shard_[names.shard]->find(names.partition);
+    const GroupCoordinator* const machine = partition ? partition->machine() : nullptr;
+    // A group without positions is some work, too.
+    for (size_t positions = 0; first < names.groups.size() && positions < most; ++first) {
+      auto progress = machine == nullptr ? std::nullopt : machine->progress(names.groups[first]);
+      positions += 1 + (progress ? progress->position_count() : 0);
+      if (progress) found.push_back(std::move(*progress));
+    }
+    return found;
+  };
+  co_return co_await shards_[names.shard].call(look);
+}
+
 runtime::Task<Result<int32_t>> GroupService::find_coordinator(std::string_view group) {
   if (!metadata_.image()->topic(kOffsetsTopic)) {
     auto created = co_await create_topic();

@@ -33,6 +33,22 @@ class GroupService {
   // COORDINATOR_NOT_AVAILABLE.
   runtime::Task<Result<int32_t>> find_coordinator(std::string_view group);
 
+  // How far a group is. Errors: kGroupIdNotFound, kCoordinatorLoadInProgress, kNotCoordinator.
+  runtime::Task<Result<GroupProgress>> progress(std::string_view group);
+
+  // The groups of one coordinator of this broker, in order of their names.
+  struct Names {
+    size_t shard = 0;
+    int32_t partition = 0;
+    std::vector<std::string> groups;
+  };
+  // Of all coordinators that are loaded.
+  runtime::Task<std::vector<Names>> names();
+  // How far groups[first], groups[first + 1] and so on are, until there are `most` positions or more; sets
+  // `first` to the next one. Groups that are gone by now are left out. One visit to the shard: `most` bounds
+  // its length, but for a single group with more.
+  runtime::Task<std::vector<GroupProgress>> progress_of(const Names& names, size_t& first, size_t most);
+
   // Ends all coordinators. From the thread that owns the shards, none of them.
   void stop();
 

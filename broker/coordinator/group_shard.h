@@ -36,6 +36,7 @@ class GroupShard final : public metadata::ImageListener {
   std::shared_ptr<GroupPartition> find(int32_t partition) const;
 
   std::vector<std::shared_ptr<GroupPartition>> all() const;
+  const std::map<int32_t, std::shared_ptr<GroupPartition>>& by_number() const { return partitions_; }
 
   // Ends all of them; open requests are answered NOT_COORDINATOR. Before the partitions are closed.
   runtime::Task<> stop();

@@ -8,6 +8,7 @@
 
 #include "broker/runtime/logging.h"
 #include "broker/runtime/shard.h"
+#include "protocol/utf8.h"
 
 namespace millrace::runtime {
 namespace {
@@ -42,7 +43,7 @@ void append_line(std::string& out, std::string_view name, std::string_view suffi
       out += separator;
       out += key;
       out += "=\"";
-      append_escaped(out, text, true);
+      append_escaped(out, protocol::printable(text), true);
       out += '"';
       separator = ',';
     }

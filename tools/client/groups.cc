@@ -106,13 +106,18 @@ TopicPartitions partitions_by_topic(const List& list) {
   return found;
 }
 
+// Brokers write addresses as Java does: "/127.0.0.1".
+std::string host_of(std::string_view client_host) {
+  return std::string(client_host.starts_with('/') ? client_host.substr(1) : client_host);
+}
+
 GroupMember consumer_member(const protocol::ConsumerGroupDescribeResponse::Group::Member& from) {
   GroupMember member;
   member.id = from.member_id;
   if (from.instance_id) member.instance_id = std::string(*from.instance_id);
   if (from.rack_id) member.rack = std::string(*from.rack_id);
   member.client_id = from.client_id;
-  member.host = from.client_host;
+  member.host = host_of(from.client_host);
   member.epoch = from.member_epoch;
   if (from.member_type >= 0) member.classic = from.member_type == 0;
   for (const std::string_view topic : from.subscribed_topic_names) member.topics.emplace_back(topic);
@@ -208,7 +213,7 @@ Result<void> describe_classic_groups(Cluster& cluster, int32_t coordinator, cons
       member.id = from.member_id;
       if (from.group_instance_id) member.instance_id = std::string(*from.group_instance_id);
       member.client_id = from.client_id;
-      member.host = from.client_host;
+      member.host = host_of(from.client_host);
       if (group.protocol_type == "consumer") read_classic_protocol(from, member);
     }
     results.insert_or_assign(name, std::move(description));

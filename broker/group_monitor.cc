@@ -1,0 +1,248 @@
+#include "broker/group_monitor.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <utility>
+
+#include "broker/coordinator/group_service.h"
+#include "broker/replication/look_up.h"
+#include "broker/replication/partition.h"
+#include "protocol/record_batch.h"
+
+namespace millrace::broker {
+namespace {
+
+using coordinator::GroupProgress;
+using runtime::Task;
+
+// Lets others have the shard.
+Task<> let_others(api::Services& services) { return services.home().sleep_ms(0); }
+
+int64_t monotonic_ms(api::Services& services) {
+  constexpr int64_t kNsPerMs = 1'000'000;
+  return services.home().clock().monotonic_ns() / kNsPerMs;
+}
+
+// The first timestamp of the batch that holds the record; -1 if there is none, or none to be read.
+int64_t timestamp_at(replication::PartitionTable& partitions, const TopicIdPartition& place, int64_t offset,
+                     storage::MissingData* missing) {
+  const auto partition = partitions.find(place);
+  if (!partition) return -1;
+  std::array<std::byte, protocol::BatchHeader::kSize> bytes;
+  const auto slice = partition->log().read(offset, partition->high_watermark(), bytes.size(), true, missing);
+  // The lookup has read this header on its way, so it is in memory.
+  if (!slice || !slice->file || slice->size < bytes.size()) return -1;
+  const Result<size_t> got = slice->file->read_at(bytes, slice->position);
+  if (!got || *got < bytes.size()) return -1;
+  const Result<protocol::BatchHeader> header = protocol::peek_batch_header(bytes);
+  if (!header) return -1;
+  return header->timestamp_type() == protocol::TimestampType::kLogAppendTime ? header->max_timestamp_ms
+                                                                             : header->base_timestamp_ms;
+}
+
+void add(std::optional<Rates>& sum, const std::optional<Rates>& rates) {
+  if (!rates) return;
+  if (!sum) sum.emplace();
+  sum->in += rates->in;
+  sum->out += rates->out;
+}
+
+int64_t partitions_of(const GroupProgress& group, const metadata::ClusterImage& image) {
+  std::set<std::string_view> names(group.subscribed.begin(), group.subscribed.end());
+  for (const GroupProgress::Topic& topic : group.topics) names.insert(topic.name);
+  int64_t count = 0;
+  for (const std::string_view name : names) {
+    if (const metadata::TopicPtr topic = image.topic(name))
+      count += static_cast<int64_t>(topic->partitions.size());
+  }
+  return count;
+}
+
+}  // namespace
+
+std::vector<Mark> GroupMonitor::marks_of(const GroupProgress& group, const metadata::ClusterImage& image,
+                                         const BoundsByPlace& bounds) const {
+  std::vector<Mark> marks;
+  for (const GroupProgress::Topic& topic : group.topics) {
+    const metadata::TopicPtr there = image.topic(topic.name);
+    if (!there) continue;
+    for (const auto& [partition, committed] : topic.offsets) {
+      const auto found = bounds.find({there->id, partition});
+      if (found != bounds.end()) marks.push_back({found->first, committed, found->second.end});
+    }
+  }
+  std::ranges::sort(marks, {}, &Mark::place);
+  return marks;
+}
+
+Task<GroupMonitor::BoundsByPlace> GroupMonitor::bounds_of(std::vector<TopicIdPartition> places) {
+  std::ranges::sort(places);
+  places.erase(std::ranges::unique(places).begin(), places.end());
+  std::vector<std::vector<TopicIdPartition>> by_shard(services_.shards.size());
+  for (const TopicIdPartition& place : places) by_shard[services_.shards.index_of(place)].push_back(place);
+  BoundsByPlace bounds;
+  for (size_t i = 0; i < by_shard.size(); ++i) {
+    const std::vector<TopicIdPartition>& wanted = by_shard[i];
+    for (size_t first = 0; first < wanted.size(); first += kBatch) {
+      const size_t last = std::min(first + kBatch, wanted.size());
+      runtime::Shard& shard = services_.shards[i];
+      auto read = [this, &shard, &wanted, first, last] {
+        std::vector<std::pair<TopicIdPartition, Bounds>> found;
+        for (size_t at = first; at < last; ++at) {
+          const auto partition = services_.of(shard).partitions.find(wanted[at]);
+          if (!partition || partition->removed()) continue;
+          found.emplace_back(wanted[at],
+                             Bounds{partition->log().log_start_offset(), partition->high_watermark()});
+        }
+        return found;
+      };
+      const auto found = co_await shard.call(read);
+      bounds.insert(found.begin(), found.end());
+      co_await let_others(services_);
+    }
+  }
+  co_return bounds;
+}
+
+Task<> GroupMonitor::ask_timestamps(std::vector<Question>& questions) {
+  std::vector<std::vector<Question*>> by_shard(services_.shards.size());
+  for (Question& question : questions)
+    by_shard[services_.shards.index_of(question.place)].push_back(&question);
+  for (size_t i = 0; i < by_shard.size(); ++i) {
+    const std::vector<Question*>& asked = by_shard[i];
+    for (size_t first = 0; first < asked.size(); first += kTimestampsPerVisit) {
+      const size_t last = std::min(first + kTimestampsPerVisit, asked.size());
+      runtime::Shard& shard = services_.shards[i];
+      auto ask = [this, &shard, &asked, first, last]() -> Task<> {
+        for (size_t at = first; at < last; ++at) {
+          Question& question = *asked[at];
+          auto look = [this, &shard, &question](storage::MissingData* missing) {
+            return timestamp_at(services_.of(shard).partitions, question.place, question.offset, missing);
+          };
+          question.timestamp_ms = co_await replication::look_up(services_.cold_reads, look);
+        }
+      };
+      co_await shard.call(ask);
+      co_await let_others(services_);
+    }
+  }
+}
+
+Task<> GroupMonitor::date(std::vector<std::vector<Mark>>& marks, const std::vector<GroupProgress>& groups,
+                          const BoundsByPlace& bounds, size_t& timestamps_left) {
+  std::vector<Question> questions;
+  std::vector<Mark*> asked;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto history = histories_.find(groups[i].name);
+    for (Mark& mark : marks[i]) {
+      if (mark.committed >= mark.end) continue;
+      const Mark* const before = history == histories_.end() ? nullptr : history->second.last(mark.place);
+      const int64_t start = bounds.at(mark.place).start;
+      // What retention took may have been the record.
+      if (before != nullptr && before->committed == mark.committed && start <= mark.committed)
+        mark.oldest_unread_ms = before->oldest_unread_ms;
+      if (mark.oldest_unread_ms >= 0 || questions.size() >= timestamps_left) continue;
+      questions.push_back({mark.place, std::max(mark.committed, start)});
+      asked.push_back(&mark);
+    }
+  }
+  timestamps_left -= questions.size();
+  co_await ask_timestamps(questions);
+  for (size_t i = 0; i < questions.size(); ++i) asked[i]->oldest_unread_ms = questions[i].timestamp_ms;
+}
+
+GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata::ClusterImage& image,
+                                      const GroupHistory& history, int64_t wall_ms) const {
+  GroupReport report;
+  report.name = group.name;
+  report.state = group.state;
+  report.type = group.type;
+  report.protocol_type = group.protocol_type;
+  report.members = static_cast<int64_t>(group.members);
+  report.partitions = partitions_of(group, image);
+  for (const GroupProgress::Topic& from : group.topics) {
+    TopicReport& topic = report.topics.emplace_back();
+    topic.name = from.name;
+    const metadata::TopicPtr there = image.topic(from.name);
+    for (const auto& [partition, committed] : from.offsets) {
+      PositionReport& position = topic.positions.emplace_back();
+      position.partition = partition;
+      position.committed = committed;
+      topic.committed += committed;
+      const TopicIdPartition place{there ? there->id : Uuid{}, partition};
+      const Mark* const mark = history.last(place);
+      if (mark == nullptr) continue;
+      position.lag = std::max<int64_t>(0, mark->end - committed);
+      topic.lag += *position.lag;
+      if (*position.lag > 0) ++report.lagging_partitions;
+      if (*position.lag == 0) position.lag_seconds = 0;
+      // Clocks of producers may be ahead.
+      if (*position.lag > 0 && mark->oldest_unread_ms >= 0)
+        position.lag_seconds =
+            static_cast<double>(std::max<int64_t>(0, wall_ms - mark->oldest_unread_ms)) / 1000;
+      if (position.lag_seconds)
+        report.lag_seconds = std::max(report.lag_seconds.value_or(0), *position.lag_seconds);
+      broker::add(topic.rates, history.rates(place));
+    }
+    report.lag += topic.lag;
+    broker::add(report.rates, topic.rates);
+  }
+  report.useful_members = useful_members({.members = report.members,
+                                          .partitions = report.partitions,
+                                          .lagging_partitions = report.lagging_partitions,
+                                          .lag = report.lag,
+                                          .rates = report.rates});
+  return report;
+}
+
+Task<std::vector<GroupReport>> GroupMonitor::report(std::vector<GroupProgress> groups,
+                                                    size_t& timestamps_left) {
+  const metadata::ImagePtr image = services_.metadata.image();
+  std::vector<TopicIdPartition> places;
+  for (const GroupProgress& group : groups) {
+    for (const GroupProgress::Topic& topic : group.topics) {
+      const metadata::TopicPtr there = image->topic(topic.name);
+      if (!there) continue;
+      for (const auto& [partition, committed] : topic.offsets) places.push_back({there->id, partition});
+    }
+  }
+  const BoundsByPlace bounds = co_await bounds_of(std::move(places));
+  std::vector<std::vector<Mark>> marks;
+  for (const GroupProgress& group : groups) marks.push_back(marks_of(group, *image, bounds));
+  co_await date(marks, groups, bounds, timestamps_left);
+  std::vector<GroupReport> reports;
+  const int64_t now_ms = monotonic_ms(services_);
+  const int64_t wall_ms = services_.home().clock().now_ms();
+  for (size_t i = 0; i < groups.size(); ++i) {
+    GroupHistory& history = histories_[groups[i].name];
+    history.add(now_ms, std::move(marks[i]));
+    reports.push_back(made_report(groups[i], *image, history, wall_ms));
+  }
+  co_return reports;
+}
+
+void GroupMonitor::forget_old() {
+  const int64_t now_ms = monotonic_ms(services_);
+  size_t positions = 0;
+  std::erase_if(histories_, [&](const auto& entry) {
+    if (now_ms - entry.second.last_ms() > kForgetMs) return true;
+    positions += entry.second.size() + 1;
+    return false;
+  });
+  // Somebody asks for very many, one by one.
+  if (positions > 2 * kMostPositions) histories_.clear();
+}
+
+Task<Result<GroupReport>> GroupMonitor::look(std::string_view name) {
+  forget_old();
+  Result<GroupProgress> progress = co_await services_.groups->progress(name);
+  if (!progress) co_return std::unexpected(std::move(progress.error()));
+  std::vector<GroupProgress> groups;
+  groups.push_back(std::move(*progress));
+  size_t timestamps_left = kMostTimestamps;
+  std::vector<GroupReport> reports = co_await report(std::move(groups), timestamps_left);
+  co_return std::move(reports.front());
+}
+
+}  // namespace millrace::broker

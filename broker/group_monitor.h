@@ -1,0 +1,113 @@
+// Watches consumer groups for whoever asks: /metrics, under kafka_exporter's names, and /groups/NAME. Nothing
+// is done while nobody asks. Lives on the home shard; coordinators and partitions are asked on their own
+// shards, in visits of bounded length.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/api/services.h"
+#include "broker/coordinator/group_progress.h"
+#include "broker/group_rates.h"
+#include "broker/metadata/turn.h"
+#include "broker/runtime/metrics.h"
+
+namespace millrace::broker {
+
+struct PositionReport {
+  int32_t partition = 0;
+  int64_t committed = 0;
+  // Nothing when the partition isn't there.
+  std::optional<int64_t> lag;
+  // Age of the oldest unread record, 0 if there is none: now minus the first timestamp of the batch that
+  // holds it, so at most a batch's span too much. Nothing when it isn't known (yet).
+  std::optional<double> lag_seconds;
+};
+
+struct TopicReport {
+  std::string name;
+  std::vector<PositionReport> positions;
+  int64_t committed = 0;
+  int64_t lag = 0;
+  std::optional<Rates> rates;  // of the positions that have any
+};
+
+struct GroupReport {
+  std::string name;
+  std::string state;
+  std::string type;
+  std::string protocol_type;
+  int64_t members = 0;
+  // Of all topics that it is subscribed to or has committed in.
+  int64_t partitions = 0;
+  int64_t lagging_partitions = 0;
+  int64_t lag = 0;
+  // The largest of its positions; nothing when none is known.
+  std::optional<double> lag_seconds;
+  std::optional<Rates> rates;
+  int64_t useful_members = 0;
+  std::vector<TopicReport> topics;
+};
+
+class GroupMonitor {
+ public:
+  // Positions that one scrape looks at; the groups beyond, in the order of coordinators and names, have their
+  // members counted only, and millrace_consumergroups_left_out says how many these are.
+  static constexpr size_t kMostPositions = 50'000;
+  // Positions of one visit to a shard, and between two pauses.
+  static constexpr size_t kBatch = 1'000;
+  // Logs that are asked for a timestamp in one scrape, and in one visit. What is known of a position that
+  // hasn't moved isn't asked again.
+  static constexpr size_t kMostTimestamps = 2'000;
+  static constexpr size_t kTimestampsPerVisit = 50;
+  // A group that nobody has looked at for this long is forgotten.
+  static constexpr int64_t kForgetMs = 600'000;
+
+  // The services outlive it.
+  explicit GroupMonitor(api::Services& services) : services_(services) {}
+
+  // One group. Errors: kGroupIdNotFound, kCoordinatorLoadInProgress, kNotCoordinator.
+  runtime::Task<Result<GroupReport>> look(std::string_view group);
+  // All groups. One scrape at a time; another one waits.
+  runtime::Task<> emit(runtime::MetricsWriter& out);
+
+ private:
+  struct Bounds {
+    int64_t start = 0;
+    int64_t end = 0;
+  };
+  using BoundsByPlace = std::unordered_map<TopicIdPartition, Bounds>;
+  struct Question {
+    TopicIdPartition place;
+    int64_t offset = 0;
+    int64_t timestamp_ms = -1;
+  };
+
+  runtime::Task<std::vector<GroupReport>> report(std::vector<coordinator::GroupProgress> groups,
+                                                 size_t& timestamps_left);
+  std::vector<Mark> marks_of(const coordinator::GroupProgress& group, const metadata::ClusterImage& image,
+                             const BoundsByPlace& bounds) const;
+  runtime::Task<BoundsByPlace> bounds_of(std::vector<TopicIdPartition> places);
+  // Fills in the timestamps of unread records, those known from the last look for free.
+  runtime::Task<> date(std::vector<std::vector<Mark>>& marks,
+                       const std::vector<coordinator::GroupProgress>& groups, const BoundsByPlace& bounds,
+                       size_t& timestamps_left);
+  runtime::Task<> ask_timestamps(std::vector<Question>& questions);
+  GroupReport made_report(const coordinator::GroupProgress& group, const metadata::ClusterImage& image,
+                          const GroupHistory& history, int64_t wall_ms) const;
+  void forget_old();
+
+  api::Services& services_;
+  std::map<std::string, GroupHistory, std::less<>> histories_;
+  metadata::TurnQueue scrapes_;
+};
+
+// The document of /groups/NAME: one line of JSON, README.md describes it.
+std::string to_json(const GroupReport& report);
+
+}  // namespace millrace::broker

@@ -1,0 +1,175 @@
+"""What the broker says of groups on /metrics and /groups/NAME."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from group_members import RdkafkaMember, wait_for
+
+from broker import IS_KAFKA, free_port
+from command_line import CommandLine
+
+pytestmark = pytest.mark.skipif(IS_KAFKA, reason="Kafka has neither")
+SAMPLE = re.compile(r'(\w+)(?:\{(.*)\})? ([^ ]+)')
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+UNESCAPED = {r"\n": "\n", r"\"": '"', r"\\": "\\"}
+
+
+class Watched:
+    """A broker with its HTTP port."""
+
+    def __init__(self, own_broker):
+        self.http = f"http://127.0.0.1:{free_port()}"
+        self.broker = own_broker({"http.listener": self.http.removeprefix("http://"), "offsets.topic.num.partitions": "5"})
+        self.millrace = CommandLine(self.broker.address)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.http + path) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def group(self, name: str) -> dict:
+        status, text = self.get("/groups/" + urllib.parse.quote(name, safe=""))
+        assert status == 200, text
+        return json.loads(text)
+
+    def samples(self) -> dict[tuple, float]:
+        """By name and labels; nothing twice."""
+        found = {}
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith("#"):
+                continue
+            name, labels, value = SAMPLE.fullmatch(line).groups()
+            pairs = [(k, re.sub(r"\\.", lambda m: UNESCAPED[m[0]], v)) for k, v in LABEL.findall(labels or "")]
+            key = (name, *sorted(pairs))
+            assert key not in found, key
+            found[key] = float(value)
+        return found
+
+
+@pytest.fixture
+def watched(own_broker):
+    return Watched(own_broker)
+
+
+def fill(millrace, topic: str, partitions: int, records: int, timestamp: str = "-1h") -> None:
+    at = int((time.time() - 3600) * 1000) if timestamp == "-1h" else timestamp
+    lines = "\n".join(f'{{"value": "{n}", "partition": {p}, "timestamp": {at}}}' for p in range(partitions) for n in range(records))
+    millrace("produce", topic, "--json", "-q", stdin=lines)
+
+
+def series(name: str, group: str, **labels: str) -> tuple:
+    return (name, *sorted({"consumergroup": group, **labels}.items()))
+
+
+def test_kafka_exporters_names(watched):
+    millrace = watched.millrace
+    millrace("topic", "create", "orders", "-p", "3")
+    fill(millrace, "orders", 3, 10)
+    millrace("group", "seek", "billing", "--to", "4", "-t", "orders", "-p", "0,1")
+    millrace("group", "seek", "billing", "--to", "end", "-t", "orders", "-p", "2")
+    seen = watched.samples()
+    for partition, committed in (("0", 4), ("1", 4), ("2", 10)):
+        labels = {"topic": "orders", "partition": partition}
+        assert seen[series("kafka_consumergroup_current_offset", "billing", **labels)] == committed
+        assert seen[series("kafka_consumergroup_lag", "billing", **labels)] == 10 - committed
+        age = seen[series("millrace_consumergroup_lag_seconds", "billing", **labels)]
+        assert (3600 <= age < 4200) if committed == 4 else age == 0
+    assert seen[series("kafka_consumergroup_current_offset_sum", "billing", topic="orders")] == 18
+    assert seen[series("kafka_consumergroup_lag_sum", "billing", topic="orders")] == 12
+    assert seen[series("kafka_consumergroup_members", "billing")] == 0
+    assert 3600 <= seen[series("millrace_consumergroup_oldest_unread_age_seconds", "billing")] < 4200
+    assert seen[series("millrace_consumergroup_useful_members", "billing")] == 2
+    assert seen[("millrace_consumergroups",)] == 1
+    assert seen[("millrace_consumergroups_left_out",)] == 0
+    # A second look has rates.
+    time.sleep(1.1)
+    millrace("group", "seek", "billing", "--to", "+1")
+    seen = watched.samples()
+    assert seen[series("millrace_consumergroup_in_rate", "billing", topic="orders")] == 0
+    assert seen[series("millrace_consumergroup_out_rate", "billing", topic="orders")] > 0
+    millrace("group", "delete", "billing")
+    assert not [key for key in watched.samples() if ("consumergroup", "billing") in key]
+
+
+@pytest.mark.parametrize("settings", [{}, {"group.protocol": "consumer"}], ids=["classic", "consumer"])
+def test_members_and_the_document(watched, settings):
+    millrace = watched.millrace
+    millrace("topic", "create", "orders", "-p", "3")
+    fill(millrace, "orders", 3, 10)
+    member = RdkafkaMember(watched.broker.address, "billing", "orders", settings)
+    try:
+        wait_for(lambda: len(member.values) == 30 and watched.group("billing")["lag"] == 0)
+        seen = watched.group("billing")
+        assert (seen["state"], seen["members"], seen["partitions"]) == ("Stable", 1, 3)
+        assert (seen["type"], seen["protocol_type"]) == ("consumer" if settings else "classic", "consumer")
+        assert (seen["lag_seconds"], seen["useful_members"]) == (0, 0)
+        assert watched.samples()[series("kafka_consumergroup_members", "billing")] == 1
+        time.sleep(1.1)
+        fill(millrace, "orders", 3, 10)
+        wait_for(lambda: len(member.values) == 60 and watched.group("billing")["lag"] == 0)
+        wait_for(lambda: (watched.group("billing")["in_rate"] or 0) > 0)
+        assert watched.group("billing")["out_rate"] > 0
+    finally:
+        member.close()
+    wait_for(lambda: watched.group("billing")["state"] == "Empty")
+    fill(millrace, "orders", 2, 1)
+    seen = watched.group("billing")
+    # Nobody reads, and two of three partitions have something to read.
+    assert (seen["members"], seen["lag"], seen["lagging_partitions"], seen["useful_members"]) == (0, 2, 2, 2)
+
+
+def test_groups_that_are_not_there(watched):
+    wait_for(lambda: watched.get("/groups/none") == (404, 'no group "none"\n'))  # once it has started
+    watched.millrace("topic", "create", "orders")
+    watched.millrace("group", "seek", "some", "--to", "end", "-t", "orders")
+    # Its coordinator may still be loading.
+    wait_for(lambda: watched.get("/groups/none") == (404, 'no group "none"\n'))
+    wait_for(lambda: watched.get("/groups/%ff%fe")[0] == 404)
+    assert watched.get("/groups/")[0] == 404
+    assert watched.get("/groups/%zz")[0] == 400
+
+
+@pytest.mark.parametrize("name", ["a b/c", "日本", "%41", '"\\\n', "x" * 2000])
+def test_names_of_any_characters(watched, name):
+    consumer = Consumer({"bootstrap.servers": watched.broker.address, "group.id": name})
+    watched.millrace("topic", "create", "orders")
+    consumer.commit(offsets=[TopicPartition("orders", 0, 0)], asynchronous=False)
+    consumer.close()
+    assert watched.group(name)["group"] == name
+    assert watched.samples()[series("kafka_consumergroup_members", name)] == 0
+
+
+def test_a_deleted_topic_has_no_lag(watched):
+    millrace = watched.millrace
+    for topic in ("kept", "dropped"):
+        millrace("topic", "create", topic)
+        fill(millrace, topic, 1, 5)
+        millrace("group", "seek", "both", "--to", "start", "-t", topic)
+    assert watched.group("both")["lag"] == 10
+    millrace("topic", "delete", "dropped")
+    seen = watched.group("both")
+    assert (seen["lag"], seen["partitions"]) == (5, 1)
+    assert watched.samples()[series("kafka_consumergroup_lag_sum", "both", topic="kept")] == 5
+
+
+def test_retention_passes_the_group_by(watched):
+    millrace = watched.millrace
+    millrace("topic", "create", "orders")
+    fill(millrace, "orders", 1, 5)
+    fill(millrace, "orders", 1, 5, str(int(time.time() * 1000)))
+    millrace("group", "seek", "slow", "--to", "start", "-t", "orders")
+    assert watched.group("slow")["lag_seconds"] >= 3600
+    millrace("topic", "trim", "orders", "--before", "5")
+    seen = watched.group("slow")
+    assert seen["lag"] == 10
+    assert seen["lag_seconds"] < 600
