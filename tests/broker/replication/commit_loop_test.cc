@@ -12,7 +12,79 @@ void append_many(PartitionFixture& f, Partition& partition, int batches) {
   for (int i = 0; i < batches; ++i) REQUIRE(f.append(partition, 1) == ErrorCode::kNone);
 }
 
+// A batch of which 41 fill a file of the journal.
+void append_large(PartitionFixture& f, Partition& partition, int batches) {
+  protocol::BatchBuilder builder{protocol::BatchOptions()};
+  const std::string value(400'000, 'v');
+  builder.append(std::nullopt, as_bytes(value), {}, kNow);
+  const Buffer batch = *builder.build();
+  for (int i = 0; i < batches; ++i) {
+    auto append = [&] {
+      Buffer copy = batch;
+      return partition.append(copy, kNow).has_value();
+    };
+    // Without a file it would be synced, too.
+    while (f.on_shard([&] { return f.loop().journal().wants_file(); })) std::this_thread::yield();
+    REQUIRE(f.on_shard(append));
+    REQUIRE(f.wait(partition, f.on_shard([&] { return partition.log().log_end_offset(); })) ==
+            ErrorCode::kNone);
+  }
+}
+
+// What the journal's files hold: the lowest number that begins one, and the highest needed_from in any.
+struct JournalOnDisk {
+  uint64_t first_number = UINT64_MAX;
+  uint64_t needed_from = 0;
+};
+
+JournalOnDisk read_journal(PartitionFixture& f) {
+  JournalOnDisk found;
+  const std::string directory = f.journal_path();
+  const auto entries = f.files.list(directory);
+  REQUIRE(entries);
+  for (const storage::DirectoryEntry& entry : *entries) {
+    const auto content =
+        storage::read_file(f.files, directory + "/" + entry.name, storage::JournalDirectory::kFileBytes);
+    REQUIRE(content);
+    const auto parsed = storage::parse_journal_file(*content);
+    if (parsed.groups.empty()) continue;
+    found.first_number = std::min(found.first_number, parsed.groups.front().position.number);
+    for (const auto& group : parsed.groups)
+      found.needed_from = std::max(found.needed_from, group.needed_from);
+  }
+  return found;
+}
+
 }  // namespace
+
+TEST_CASE("A checkpoint gives nothing of the journal up before its sync is done, and does so then") {
+  SyncGate segments;
+  PartitionFixture f;
+  const auto partition = f.make_journaled();
+  const auto recovery_point = [&] { return partition->log().recovery_point(); };
+  const int64_t begin = f.on_shard(recovery_point);
+  struct OpenAtEnd {
+    SyncGate& gate;
+    ~OpenAtEnd() { gate.open(); }
+  } open_at_end{segments};
+  segments.close();
+  f.files.hold = [&] { segments.pass(); };
+  append_large(f, *partition, 45);
+  segments.wait_for_arrivals(1);
+  append_large(f, *partition, 100);
+  const JournalOnDisk during = read_journal(f);
+  CHECK(during.first_number == 1);
+  CHECK(during.needed_from == 1);
+  CHECK(f.on_shard(recovery_point) == begin);
+  segments.open();
+  JournalOnDisk after = during;
+  for (int i = 0; i < 20 && (after.first_number == 1 || after.needed_from == 1); ++i) {
+    append_large(f, *partition, 20);
+    after = read_journal(f);
+  }
+  CHECK(after.first_number > 1);
+  CHECK(after.needed_from > 1);
+}
 
 TEST_CASE("Appends that arrive during a sync share the next one, and only that acknowledges them") {
   PartitionFixture f;

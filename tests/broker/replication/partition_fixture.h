@@ -76,8 +76,9 @@ class SyncGate {
 
 class GatedFile final : public storage::File {
  public:
-  GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate, bool is_journal)
-      : file_(std::move(file)), gate_(gate), is_journal_(is_journal) {}
+  GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate, bool is_journal,
+            const std::function<void()>& hold)
+      : file_(std::move(file)), gate_(gate), is_journal_(is_journal), hold_(hold) {}
 
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     return file_->read_at(out, position);
@@ -88,6 +89,7 @@ class GatedFile final : public storage::File {
   }
   Result<> truncate(int64_t size) override { return file_->truncate(size); }
   Result<> sync_data() override {
+    if (!is_journal_ && hold_) hold_();
     if (!gate_.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
     return file_->sync_data();
   }
@@ -100,18 +102,21 @@ class GatedFile final : public storage::File {
   std::shared_ptr<storage::File> file_;
   SyncGate& gate_;
   const bool is_journal_;
+  const std::function<void()>& hold_;
 };
 
 // Small files (of checkpoints) are synced by the shard itself, and have no gate.
 class GatedFileSystem final : public storage::FileSystem {
  public:
   SyncGate gate;
+  // Called before a segment is synced, on the syncing thread; set while nothing is.
+  std::function<void()> hold;
 
   Result<std::shared_ptr<storage::File>> open(const std::string& path, storage::OpenMode mode) override {
     auto opened = files_.open(path, mode);
     const bool is_journal = mode == storage::OpenMode::kDurable;
     if (!opened || (!path.ends_with(".log") && !is_journal)) return opened;
-    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal);
+    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal, hold);
   }
   Result<bool> exists(const std::string& path) override { return files_.exists(path); }
   Result<storage::FileStatus> status(const std::string& path) override { return files_.status(path); }
@@ -123,6 +128,7 @@ class GatedFileSystem final : public storage::FileSystem {
   Result<> create_directory(const std::string& path) override { return files_.create_directory(path); }
   Result<> sync_directory(const std::string& path) override { return files_.sync_directory(path); }
   Result<> sync_all(const std::string& path) override {
+    if (hold) hold();
     if (!gate.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
     return files_.sync_all(path);
   }
@@ -249,6 +255,8 @@ class PartitionFixture {
     request.max_bytes = 1 << 20;
     return on_shard([&] { return partition.read(request); });
   }
+
+  std::string journal_path() const { return directory_.path + "/journal"; }
 
  private:
   storage::test::TemporaryDirectory directory_;
