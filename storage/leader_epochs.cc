@@ -106,13 +106,12 @@ Result<> LeaderEpochs::truncate_from_end(int64_t end_offset) {
   return entries_.size() == before ? Result<>{} : store();
 }
 
-Result<> LeaderEpochs::truncate_from_start(int64_t start_offset) {
+void LeaderEpochs::truncate_from_start(int64_t start_offset) {
   size_t below = 0;
   while (below < entries_.size() && entries_[below].start_offset <= start_offset) ++below;
-  if (below == 0 || (below == 1 && entries_.front().start_offset == start_offset)) return {};
+  if (below == 0 || (below == 1 && entries_.front().start_offset == start_offset)) return;
   entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(below - 1));
   entries_.front().start_offset = start_offset;
-  return store();
 }
 
 Result<> LeaderEpochs::clear() { return rebuild({}); }

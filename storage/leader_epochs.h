@@ -43,8 +43,9 @@ class LeaderEpochs {
   Result<> begin(int32_t epoch, int64_t start_offset);
   // Drops epochs that begin at or beyond `end_offset`.
   Result<> truncate_from_end(int64_t end_offset);
-  // Lets the oldest epoch that still has records begin at `start_offset`, and drops those before it.
-  Result<> truncate_from_start(int64_t start_offset);
+  // Lets the oldest epoch that still has records begin at `start_offset`, and drops those before it. In
+  // memory: a start does it again, and the file follows when it is next written.
+  void truncate_from_start(int64_t start_offset);
   Result<> clear();
   // Replaces all entries by those that a scan of the log found.
   Result<> rebuild(std::vector<EpochEntry> entries);

@@ -42,9 +42,13 @@ Log::Log(FileSystem& files, OffsetIndex& index, LogOptions options)
       name_(fmt::format("{}-{}", options_.topic, options_.id.partition)),
       epochs_(files, options_.directory),
       producers_(name_, options_.producer_expiration_ms),
-      cleaner_checkpoint_(std::make_shared<CleanerCheckpoint>(files, options_.directory)) {}
+      cleaner_checkpoint_(std::make_shared<CleanerCheckpoint>(files, options_.directory)),
+      checkpoint_file_(std::make_shared<LogCheckpointFile>(files, options_.directory)) {}
 
-Log::~Log() { cleaner_checkpoint_->close(); }
+Log::~Log() {
+  cleaner_checkpoint_->close();
+  checkpoint_file_->close();
+}
 
 ValidationOptions Log::validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const {
   const LogConfig& config = options_.config;
@@ -281,7 +285,22 @@ Result<> Log::flush() {
     return synced;
   }
   mark_synced(*dirty);
+  if (finished_segment()) (void)store_checkpoint();
   return {};
+}
+
+// Once a whole segment is synced, damage in it can't be a torn tail: the next start must know.
+bool Log::finished_segment() const {
+  return !segments_.empty() && checkpointed_recovery_point_ < segments_.active().base_offset();
+}
+
+DirtyNames Log::dirty_names() const {
+  if (names_version_ <= names_synced_) return {};
+  return {options_.directory, names_version_};
+}
+
+void Log::mark_names_synced(const DirtyNames& synced) {
+  names_synced_ = std::max(names_synced_, synced.version);
 }
 
 void Log::mark_synced(const DirtyFiles& synced) {
@@ -297,20 +316,22 @@ void Log::mark_synced(const DirtyFiles& synced) {
     if (segments_.at(i).next_offset() <= recovery_point_) segments_.at(i).seal(true);
   }
   segments_.release_synced(recovery_point_);
-  // Once a whole segment is synced, damage in it can't be a torn tail: the next start must know.
-  if (checkpointed_recovery_point_ < segments_.active().base_offset() &&
-      segments_.active().base_offset() <= recovery_point_) {
-    (void)store_checkpoint();
-  }
 }
 
-Result<LogCheckpointing> Log::begin_checkpoint() const {
+Result<LogCheckpointing> Log::begin_checkpoint() {
   auto dirty = dirty_files();
   if (!dirty) return std::unexpected(dirty.error());
   LogCheckpointing checkpoint{.dirty = std::move(*dirty),
                               .segment = segments_.empty() ? SegmentSummary{} : segments_.active().summary(),
                               .producers = {},
-                              .truncations = truncations_};
+                              .truncations = truncations_,
+                              .file = nullptr,
+                              .checkpoint = {log_start_offset_, log_end_offset_, journal_floor_},
+                              .version = 0};
+  if (finished_segment()) {
+    checkpoint.file = checkpoint_file_;
+    checkpoint.version = checkpoint_file_->next_version();
+  }
   if (producers_.end_offset() != producers_stored_at_) checkpoint.producers = producers_.snapshot();
   return checkpoint;
 }
@@ -318,6 +339,9 @@ Result<LogCheckpointing> Log::begin_checkpoint() const {
 void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
   if (truncations_ != checkpoint.truncations) return;
   mark_synced(checkpoint.dirty);
+  if (checkpoint.file)
+    checkpointed_recovery_point_ =
+        std::max(checkpointed_recovery_point_, checkpoint.checkpoint.recovery_point);
   for (size_t i = segments_.floor(checkpoint.segment.base_offset); i < segments_.count(); ++i) {
     Segment& segment = segments_.at(i);
     // What was sealed meanwhile has a better summary.

@@ -102,6 +102,31 @@ struct LogCheckpointing {
   SegmentSummary segment;    // of the active segment
   Buffer producers;          // snapshot of the producer state; empty: not worth one
   uint64_t truncations = 0;  // of the log so far
+  // The log's own checkpoint, where a segment was finished since the last one.
+  std::shared_ptr<LogCheckpointFile> file;
+  LogCheckpoint checkpoint;
+  uint64_t version = 0;
+
+  // After the sync, on any thread. What can't be stored now is with the next checkpoint.
+  void store() {
+    if (file && !file->store(checkpoint, version)) file = nullptr;
+  }
+};
+
+// A log start that is moving up.
+struct RecordDeletion {
+  std::shared_ptr<LogCheckpointFile> file;  // null: nothing to do
+  LogCheckpoint checkpoint;
+  uint64_t version = 0;
+  int64_t former_start = 0;
+
+  Result<> store() const { return file ? file->store(checkpoint, version) : Result<>(); }
+};
+
+// The names in a log's directory as of a moment: to be synced on any thread.
+struct DirtyNames {
+  std::string directory;  // empty: nothing to do
+  uint64_t version = 0;
 };
 
 // What compaction could do for a log now.
@@ -202,6 +227,10 @@ class Log {
   // go with the next retention run. Errors: kOffsetOutOfRange beyond the log's end (the caller has checked
   // the high watermark), kKafkaStorageError.
   Result<int64_t> delete_records(int64_t before_offset);
+  // The same in three steps: begin, RecordDeletion::store on any thread, finish with what came of it. Readers
+  // see the new start from the first on.
+  Result<RecordDeletion> begin_delete_records(int64_t before_offset);
+  Result<int64_t> finish_delete_records(const RecordDeletion& deletion, const Result<>& stored);
 
   // What is known to be damaged.
   const DamageList& damages() const { return damages_; }
@@ -226,17 +255,22 @@ class Log {
   // The commit is on disk. Returns the offset below which the log's records are durable by it: 0 when the log
   // was truncated meanwhile, since what was appended after that isn't part of it.
   int64_t finish_commit(const LogCommit& commit);
-  // A checkpoint in the same three steps: begin, sync `dirty` on another thread, finish. After the index's
-  // next flush a start reads only what was appended since the begin. Errors: as dirty_files.
-  Result<LogCheckpointing> begin_checkpoint() const;
+  // A checkpoint in the same three steps: begin, sync `dirty` and store() on another thread, finish. After
+  // the index's next flush a start reads only what was appended since the begin. Errors: as dirty_files.
+  Result<LogCheckpointing> begin_checkpoint();
   void finish_checkpoint(const LogCheckpointing& checkpoint);
 
   // Deletes segments by retention.ms (delete policy only), retention.bytes and log start offset, from the
   // oldest on, never one that reaches `high_watermark`. Their files only get another name.
-  // A segment whose largest timestamp lies in the future ages by its file's modification time.
+  // A segment whose largest timestamp lies in the future ages by its file's modification time. Asks for names
+  // to be synced (dirty_names) and to be called again before it deletes all there was.
   Result<RetentionReport> apply_retention(int64_t now_ms, int64_t high_watermark);
-  // Paths of files deleted file.delete.delay.ms ago, for the caller to remove, which may take long, on any
-  // thread. Those it doesn't get to are removed at the next start.
+  DirtyNames dirty_names() const;
+  void mark_names_synced(const DirtyNames& synced);
+  // Whether there are files deleted file.delete.delay.ms ago.
+  bool has_due_files(int64_t now_ms) const;
+  // Their paths, as far as the deletion is durable (dirty_names), for the caller to remove, which may take
+  // long, on any thread. Those it doesn't get to are removed at the next start.
   std::vector<std::string> take_due_files(int64_t now_ms);
   // Closes files, and gives back memory, that nobody has used since the last call. To be called now and then.
   void rest_unused() { segments_.rest_unused(recovery_point_); }
@@ -285,6 +319,7 @@ class Log {
   struct DeletedFile {
     std::string path;
     int64_t due_ms;
+    uint64_t names_version;
   };
   struct FoundSegment {
     int64_t base_offset;
@@ -343,6 +378,7 @@ class Log {
   Result<> roll_at(int64_t base_offset, int64_t now_ms);
   Result<> add_segment(int64_t base_offset, int64_t now_ms);
   int64_t age_limit_ms() const;
+  bool finished_segment() const;
   Result<> check_online() const;
   void go_offline(std::string why);
   void stage(int64_t next_end_offset, Bytes batch);
@@ -352,7 +388,7 @@ class Log {
   Result<> cut_active(int64_t offset);
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> mark_deleted(const std::string& path, int64_t now_ms);
-  Result<> move_start(int64_t offset);
+  void move_start(int64_t offset);
   Result<> truncate_above(int64_t offset, int64_t now_ms);
   Result<> begin_anew_at(int64_t offset, int64_t now_ms);
   Result<> leave_journal_behind(int64_t end_offset);
@@ -387,6 +423,7 @@ class Log {
   std::string offline_because_;
   std::vector<DeletedFile> deleted_files_;
   std::shared_ptr<CleanerCheckpoint> cleaner_checkpoint_;
+  std::shared_ptr<LogCheckpointFile> checkpoint_file_;
   // Files of segments that a swap replaced, and that still have their names.
   std::vector<std::string> merged_away_;
 };

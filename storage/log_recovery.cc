@@ -80,7 +80,8 @@ Result<> Log::load(RecoveryReport& report) {
   }
   log_start_offset_ = std::max(log_start_offset_, segments_.oldest().base_offset());
   log_end_offset_ = segments_.active().next_offset();
-  recovery_point_ = unsynced_from_.value_or(log_end_offset_);
+  recovery_point_ = std::min(
+      log_end_offset_, std::max(unsynced_from_.value_or(log_end_offset_), checkpointed_recovery_point_));
   // As mark_synced does.
   const bool is_new_checkpoint = checkpointed_recovery_point_ < segments_.active().base_offset() ||
                                  checkpointed_recovery_point_ > log_end_offset_;
@@ -105,7 +106,8 @@ Result<> Log::load(RecoveryReport& report) {
                                        log_end_offset_, log_start_offset_));
     return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
   }
-  return epochs_.truncate_from_start(log_start_offset_);
+  epochs_.truncate_from_start(log_start_offset_);
+  return {};
 }
 
 // Appends what the journal has behind the log's end.

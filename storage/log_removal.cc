@@ -120,36 +120,51 @@ Result<> Log::begin_anew_at(int64_t offset, int64_t now_ms) {
 }
 
 Result<int64_t> Log::delete_records(int64_t before_offset) {
+  const auto begun = begin_delete_records(before_offset);
+  if (!begun) return std::unexpected(begun.error());
+  return finish_delete_records(*begun, begun->store());
+}
+
+Result<RecordDeletion> Log::begin_delete_records(int64_t before_offset) {
   if (auto online = check_online(); !online) return std::unexpected(online.error());
   if (before_offset > log_end_offset_) {
     return fail(ErrorCode::kOffsetOutOfRange,
                 fmt::format("{} ends at offset {}; records before {} can't be deleted", name_,
                             log_end_offset_, before_offset));
   }
-  if (before_offset <= log_start_offset_) return log_start_offset_;
-  const int64_t old_start = log_start_offset_;
+  RecordDeletion deletion{.file = nullptr, .checkpoint = {}, .version = 0, .former_start = log_start_offset_};
+  if (before_offset <= log_start_offset_) return deletion;
   log_start_offset_ = before_offset;
-  if (auto stored = store_checkpoint(); !stored) {
-    log_start_offset_ = old_start;
+  deletion.file = checkpoint_file_;
+  deletion.checkpoint = {log_start_offset_, recovery_point_, journal_floor_};
+  deletion.version = checkpoint_file_->next_version();
+  return deletion;
+}
+
+Result<int64_t> Log::finish_delete_records(const RecordDeletion& deletion, const Result<>& stored) {
+  if (!deletion.file) return log_start_offset_;
+  if (!stored) {
+    // Unless it has moved on meanwhile.
+    if (log_start_offset_ == deletion.checkpoint.log_start_offset) log_start_offset_ = deletion.former_start;
     return std::unexpected(stored.error());
   }
-  if (auto moved = move_start(before_offset); !moved) return std::unexpected(moved.error());
+  checkpointed_recovery_point_ = std::max(checkpointed_recovery_point_, deletion.checkpoint.recovery_point);
+  move_start(deletion.checkpoint.log_start_offset);
   return log_start_offset_;
 }
 
 // What follows from a log start offset that moved up.
-Result<> Log::move_start(int64_t offset) {
+void Log::move_start(int64_t offset) {
   log_start_offset_ = std::max(log_start_offset_, offset);
   damages_.forget_below(log_start_offset_);
-  if (auto truncated = epochs_.truncate_from_start(log_start_offset_); !truncated) return truncated;
+  epochs_.truncate_from_start(log_start_offset_);
   // Producers whose batches are all gone now are in no segment any more.
   store_producers(producers_.end_offset(), producers_.snapshot());
-  return {};
 }
 
 Result<> Log::store_checkpoint() {
-  const auto stored = storage::store_checkpoint(files_, options_.directory,
-                                                {log_start_offset_, recovery_point_, journal_floor_});
+  const auto stored = checkpoint_file_->store({log_start_offset_, recovery_point_, journal_floor_},
+                                              checkpoint_file_->next_version());
   if (stored) checkpointed_recovery_point_ = recovery_point_;
   return stored;
 }
@@ -163,13 +178,17 @@ Result<> Log::drop_file(std::unique_ptr<Segment> segment, int64_t now_ms) {
 Result<> Log::mark_deleted(const std::string& path, int64_t now_ms) {
   const std::string deleted = path + std::string(Segment::kDeletedSuffix);
   if (auto renamed = files_.rename(path, deleted); !renamed) return renamed;
-  deleted_files_.push_back({deleted, now_ms + options_.config.file_delete_delay_ms});
+  deleted_files_.push_back({deleted, now_ms + options_.config.file_delete_delay_ms, ++names_version_});
   return {};
+}
+
+bool Log::has_due_files(int64_t now_ms) const {
+  return !deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms;
 }
 
 std::vector<std::string> Log::take_due_files(int64_t now_ms) {
   std::vector<std::string> due;
-  while (!deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms) {
+  while (has_due_files(now_ms) && deleted_files_.front().names_version <= names_synced_) {
     due.push_back(std::move(deleted_files_.front().path));
     deleted_files_.erase(deleted_files_.begin());
   }
@@ -196,10 +215,10 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
   // A log has an active segment at all times.
   if (report.count() == segments_.count()) {
     if (auto rolled = roll(now_ms); !rolled) return std::unexpected(rolled.error());
-    // Or a power loss could leave none at all, and nobody would know where the log had ended.
-    if (auto synced = files_.sync_directory(options_.directory); !synced)
-      return std::unexpected(synced.error());
   }
+  // Or a power loss could leave none at all, and nobody would know where the log had ended.
+  if (report.count() + 1 >= segments_.count() && report.count() > 0 && names_synced_ < names_version_)
+    return RetentionReport{.needs_synced_names = true};
   if (report.count() > 0) {
     if (auto settled = settle_swap(now_ms); !settled) return std::unexpected(settled.error());
   }
@@ -209,13 +228,8 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
       return std::unexpected(dropped.error());
     }
   }
-  if (report.count() > 0) {
-    if (auto synced = files_.sync_directory(options_.directory); !synced)
-      return std::unexpected(synced.error());
-  }
   if (segments_.oldest().base_offset() > log_start_offset_) {
-    if (auto moved = move_start(segments_.oldest().base_offset()); !moved)
-      return std::unexpected(moved.error());
+    move_start(segments_.oldest().base_offset());
   }
   return report;
 }

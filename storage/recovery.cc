@@ -94,4 +94,17 @@ Result<> store_checkpoint(FileSystem& files, const std::string& directory, const
   return replace_file(files, fmt::format("{}/{}", directory, LogCheckpoint::kFileName), as_bytes(text));
 }
 
+Result<> LogCheckpointFile::store(const LogCheckpoint& checkpoint, uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  if (closed_ || version < stored_version_) return {};
+  if (auto stored = store_checkpoint(files_, directory_, checkpoint); !stored) return stored;
+  stored_version_ = version;
+  return {};
+}
+
+void LogCheckpointFile::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
 }  // namespace millrace::storage

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/record_batch.h"
@@ -68,5 +70,28 @@ struct LogCheckpoint {
 // nullopt when there is no checkpoint; kCorruptMessage when it doesn't parse.
 Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const std::string& directory);
 Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint);
+
+// Writes a log's checkpoint from several threads: of two contents the later one stays, whichever is stored
+// first.
+class LogCheckpointFile {
+ public:
+  LogCheckpointFile(FileSystem& files, std::string directory)
+      : files_(files), directory_(std::move(directory)) {}
+
+  // The shard's thread: what is given out later has a higher number.
+  uint64_t next_version() { return ++last_version_; }
+  // Any thread. Durable on return; nothing is done where a higher version was stored, or after close().
+  Result<> store(const LogCheckpoint& checkpoint, uint64_t version);
+  // The log is gone; its directory may be another's.
+  void close();
+
+ private:
+  FileSystem& files_;
+  const std::string directory_;
+  uint64_t last_version_ = 0;
+  std::mutex mutex_;
+  uint64_t stored_version_ = 0;
+  bool closed_ = false;
+};
 
 }  // namespace millrace::storage

@@ -1,6 +1,7 @@
 // Runs the same small piece of work for many partitions, each on the shard that owns it.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -10,7 +11,8 @@
 namespace millrace::api {
 
 // Calls f(partitions of the shard, item) for every item on the shard that owns item.id (a TopicIdPartition),
-// and returns when all are done. f must neither throw nor suspend; what it needs must outlive the call.
+// and returns when all are done. f must not throw, nor suspend; what it needs must outlive the call. Where f
+// is a coroutine, items come one after the other.
 template <class Item, class F>
 runtime::Task<> on_owning_shards(Services& services, std::vector<Item>& items, F& f) {
   std::vector<runtime::Shard*> shards;
@@ -25,11 +27,21 @@ runtime::Task<> on_owning_shards(Services& services, std::vector<Item>& items, F
     }
     by_shard[i].push_back(&item);
   }
-  auto work = [&](size_t i) {
-    replication::PartitionTable& partitions = services.of(*shards[i]).partitions;
-    for (Item* item : by_shard[i]) f(partitions, *item);
-  };
-  co_await runtime::fan_out(shards, work);
+  if constexpr (std::is_void_v<std::invoke_result_t<F&, replication::PartitionTable&, Item&>>) {
+    auto work = [&](size_t i) {
+      replication::PartitionTable& partitions = services.of(*shards[i]).partitions;
+      for (Item* item : by_shard[i]) f(partitions, *item);
+    };
+    co_await runtime::fan_out(shards, work);
+  } else {
+    for (size_t i = 0; i < shards.size(); ++i) {
+      auto work = [&, i]() -> runtime::Task<> {
+        replication::PartitionTable& partitions = services.of(*shards[i]).partitions;
+        for (Item* item : by_shard[i]) co_await f(partitions, *item);
+      };
+      co_await shards[i]->call(work);
+    }
+  }
 }
 
 }  // namespace millrace::api

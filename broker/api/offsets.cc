@@ -216,10 +216,13 @@ Task<> delete_records(Context& context, const DeleteRecordsRequest& request,
     if (named.error == ErrorCode::kNone) orders.push_back({named.id, wanted.offset, &answer});
   };
   answer_each_partition(context, request, response, collect);
-  auto execute = [](replication::PartitionTable& partitions, Order& order) {
+  auto execute = [](replication::PartitionTable& partitions, Order& order) -> Task<> {
     const auto partition = partitions.find(order.id);
-    const auto start = partition ? partition->delete_records(order.before_offset)
-                                 : Result<int64_t>(fail(partitions.absence(order.id)));
+    if (!partition) {
+      order.answer->error_code = partitions.absence(order.id);
+      co_return;
+    }
+    const auto start = co_await partition->delete_records(order.before_offset);
     if (start)
       order.answer->low_watermark = *start;
     else

@@ -33,6 +33,12 @@ Result<> sync(const auto& members, storage::FileSystem& files, const std::string
   return {};
 }
 
+Result<> sync_and_store(auto& members, storage::FileSystem& files, const std::string& directory) {
+  if (auto synced = sync(members, files, directory); !synced) return synced;
+  for (auto& member : members) member.checkpointing.store();
+  return {};
+}
+
 }  // namespace
 
 void Checkpointer::appended(Partition& partition, size_t bytes) {
@@ -83,8 +89,8 @@ runtime::Task<> Checkpointer::checkpoint() {
   // Whatever is in these files was appended to a partition that is in changed_ now.
   auto full = options_.journal.take_full();
   const storage::JournalPosition begun_at = options_.journal.next_position();
-  const std::vector<Member> members = co_await begin();
-  auto sync_members = [&] { return sync(members, options_.files, options_.log_directory.path()); };
+  std::vector<Member> members = co_await begin();
+  auto sync_members = [&] { return sync_and_store(members, options_.files, options_.log_directory.path()); };
   const Result<> synced = co_await options_.disk_pool.run(sync_members);
   if (!synced) co_return options_.sync_failed(synced.error());
   options_.journal.set_needed_from(begun_at);

@@ -40,6 +40,8 @@ class CommitLoop {
 
   // For the logs of this shard, which end before the loop does.
   storage::Journal& journal() { return journal_; }
+  // For what of the logs waits for the disk, and isn't acknowledged by it.
+  runtime::DiskPool& disk_pool() { return options_.disk_pool; }
 
   // A partition's log has `bytes` more.
   void appended(Partition& partition, size_t bytes) {

@@ -122,22 +122,29 @@ storage::EpochEndOffset Partition::end_offset_of(int32_t epoch) const {
   return epochs.end_offset_for(epoch, end);
 }
 
-Result<int64_t> Partition::delete_records(int64_t before_offset) {
-  if (removed()) return fail(ErrorCode::kNotLeaderOrFollower);
+runtime::Task<Result<int64_t>> Partition::delete_records(int64_t before_offset) {
+  const auto self = shared_from_this();
+  if (removed()) co_return fail(ErrorCode::kNotLeaderOrFollower);
   if (!log_->config().delete_old) {
-    return fail(ErrorCode::kPolicyViolation,
-                fmt::format("Records of {}-{} can't be deleted: its cleanup.policy doesn't include delete.",
-                            topic_, id().partition));
+    co_return fail(
+        ErrorCode::kPolicyViolation,
+        fmt::format("Records of {}-{} can't be deleted: its cleanup.policy doesn't include delete.", topic_,
+                    id().partition));
   }
   const int64_t before = before_offset == -1 ? high_watermark_ : before_offset;
   if (before < 0 || before > high_watermark_) {
-    return fail(ErrorCode::kOffsetOutOfRange,
-                fmt::format("Cannot delete records of {}-{} before offset {}: the high watermark is {}.",
-                            topic_, id().partition, before, high_watermark_));
+    co_return fail(ErrorCode::kOffsetOutOfRange,
+                   fmt::format("Cannot delete records of {}-{} before offset {}: the high watermark is {}.",
+                               topic_, id().partition, before, high_watermark_));
   }
-  auto start = log_->delete_records(before);
+  const auto deletion = log_->begin_delete_records(before);
+  if (!deletion) co_return std::unexpected(deletion.error());
+  auto store = [&deletion] { return deletion->store(); };
+  const Result<> stored = co_await commit_loop_.disk_pool().run(store);
+  if (removed()) co_return fail(ErrorCode::kNotLeaderOrFollower);
+  auto start = log_->finish_delete_records(*deletion, stored);
   fetch_waiters_.signal_all();
-  return start;
+  co_return start;
 }
 
 void Partition::sync_due() {

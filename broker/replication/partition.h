@@ -91,9 +91,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // kNone, kFencedLeaderEpoch or kUnknownLeaderEpoch; negative for a client that doesn't know.
   ErrorCode check_leader_epoch(int32_t current_leader_epoch) const;
 
-  // Moves the log start offset up; -1 means to the high watermark. Returns the new log start offset.
-  // kOffsetOutOfRange beyond the high watermark, kPolicyViolation where cleanup.policy lacks "delete".
-  Result<int64_t> delete_records(int64_t before_offset);
+  // Moves the log start offset up; -1 means to the high watermark. Returns the new log start offset, once it
+  // is durable. kOffsetOutOfRange beyond the high watermark, kPolicyViolation where cleanup.policy lacks
+  // "delete".
+  runtime::Task<Result<int64_t>> delete_records(int64_t before_offset);
 
   // For the commit loop: flush.ms has passed since the oldest record that wasn't synced then.
   void sync_due();

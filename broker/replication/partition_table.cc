@@ -354,7 +354,7 @@ runtime::Task<> PartitionTable::tend_all() {
     if (stopping_) co_return;
     // First what gives space back: on a full disk the rest may fail for want of it.
     co_await remove_due_files(*partition);
-    if (!partition->removed()) tend(*partition, shard_.clock().now_ms());
+    co_await tend(*partition);
     // Those of just now, if file.delete.delay.ms is 0.
     co_await remove_due_files(*partition);
     // Requests come in between.
@@ -362,8 +362,20 @@ runtime::Task<> PartitionTable::tend_all() {
   }
 }
 
+// So that what was deleted doesn't come back once its file is removed.
+runtime::Task<Result<>> PartitionTable::sync_names(Partition& partition) {
+  const storage::DirtyNames names = partition.log().dirty_names();
+  if (names.directory.empty()) co_return Result<>{};
+  auto sync = [&] { return options_.files.sync_directory(names.directory); };
+  const Result<> synced = co_await options_.disk_pool.run(sync);
+  if (synced && !partition.removed()) partition.log().mark_names_synced(names);
+  co_return synced;
+}
+
 runtime::Task<> PartitionTable::remove_due_files(Partition& partition) {
-  if (partition.removed()) co_return;
+  if (partition.removed() || !partition.log().has_due_files(shard_.clock().now_ms())) co_return;
+  const Result<> synced = co_await sync_names(partition);
+  if (!synced || partition.removed()) co_return;
   const auto paths = partition.log().take_due_files(shard_.clock().now_ms());
   if (paths.empty()) co_return;
   auto remove = [&paths, &files = options_.files]() -> Result<> {
@@ -376,24 +388,35 @@ runtime::Task<> PartitionTable::remove_due_files(Partition& partition) {
   if (!removed) runtime::log_error("Deleted segments stay until the next start: {}", removed.error().message);
 }
 
-void PartitionTable::tend(Partition& partition, int64_t now_ms) {
+runtime::Task<> PartitionTable::tend(Partition& partition) {
+  if (partition.removed() || partition.log().is_offline()) co_return;
+  const int64_t now_ms = shard_.clock().now_ms();
   storage::Log& log = partition.log();
-  if (log.is_offline()) return;
   log.producers().expire(now_ms);
   log.rest_unused();
   if (const auto rolled = log.roll_if_due(now_ms); !rolled) {
     runtime::log_error("{} could not start a new segment: {}", log.name(), rolled.error().message);
-    return;
+    co_return;
   }
-  const auto report = log.apply_retention(now_ms, partition.high_watermark());
+  auto report = log.apply_retention(now_ms, partition.high_watermark());
+  if (report && report->needs_synced_names) {
+    const Result<> synced = co_await sync_names(partition);
+    if (!synced || partition.removed()) co_return;
+    report = log.apply_retention(now_ms, partition.high_watermark());
+  }
+  // Its log may be gone after a wait.
+  const std::string name = log.name();
+  if (report && report->count() > 0) {
+    const Result<> synced = co_await sync_names(partition);
+    if (!synced) report = std::unexpected(synced.error());
+  }
   if (!report) {
-    runtime::log_error("Retention of {} failed: {}", log.name(), report.error().message);
+    runtime::log_error("Retention of {} failed: {}", name, report.error().message);
   } else if (report->count() > 0) {
     partition.tell_readers();
     runtime::log_info(
         "Retention of {} deleted {} segments ({} by time, {} by size, {} below the log start), {} bytes",
-        log.name(), report->count(), report->by_time, report->by_size, report->by_start_offset,
-        report->bytes);
+        name, report->count(), report->by_time, report->by_size, report->by_start_offset, report->bytes);
   }
 }
 

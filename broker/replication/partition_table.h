@@ -104,7 +104,8 @@ class PartitionTable final : public metadata::ImageListener {
   void reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   runtime::Task<> tend();
   runtime::Task<> tend_all();
-  void tend(Partition& partition, int64_t now_ms);
+  runtime::Task<> tend(Partition& partition);
+  runtime::Task<Result<>> sync_names(Partition& partition);
   runtime::Task<> remove_due_files(Partition& partition);
   std::vector<std::shared_ptr<Partition>> all() const;
 

@@ -10,6 +10,7 @@
 #include "protocol/batch_builder.h"
 #include "tests/storage/compaction_driver.h"
 #include "tests/storage/dying_file_system.h"
+#include "tests/storage/log_fixture.h"
 
 namespace millrace::storage {
 namespace {
@@ -254,7 +255,7 @@ class CompactionModel {
   void retain() {
     options_.config.retention_bytes = 300 + below(3000);
     log_->set_config(options_.config);
-    take(log_->apply_retention(now_ms_, end_));
+    take(test::retain(*log_, disk_, now_ms_, end_));
     options_.config.retention_bytes = -1;
     log_->set_config(options_.config);
     start_ = log_->log_start_offset();

@@ -450,7 +450,7 @@ TEST_CASE("A log that is truncated or shortened meanwhile is left as it is") {
       f.options.config.delete_old = true;
       f.options.config.retention_bytes = 1;
       f.log->set_config(f.options.config);
-      REQUIRE(f.log->apply_retention(kNow, 4));
+      REQUIRE(test::retain(*f.log, f.files, kNow, 4));
     }
   };
   // Nothing is truncated below the high watermark.

@@ -450,10 +450,21 @@ class DurabilitySimulation {
     if (log(i).is_offline()) return;
     const int64_t high_watermark = model(i).acknowledged_end();
     model(i).begin_moving_start(high_watermark);
-    const auto report = log(i).apply_retention(now_ms(), high_watermark);
-    if (did(report, "retention")) model(i).end_moving_start(log(i).log_start_offset());
+    auto report = log(i).apply_retention(now_ms(), high_watermark);
+    if (report && report->needs_synced_names && sync_names(i))
+      report = log(i).apply_retention(now_ms(), high_watermark);
+    if (!did(report, "retention") || !sync_names(i)) return;
+    model(i).end_moving_start(log(i).log_start_offset());
     for (const std::string& path : log(i).take_due_files(now_ms()))
       (void)did(files_.remove(path), "removal of a file");
+  }
+
+  bool sync_names(size_t i) {
+    const DirtyNames names = log(i).dirty_names();
+    if (names.directory.empty()) return true;
+    if (!did(files_.sync_directory(names.directory), "sync of names")) return false;
+    log(i).mark_names_synced(names);
+    return true;
   }
 
   void delete_records(size_t i) {

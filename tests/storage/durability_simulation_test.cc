@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kSeeds = 300;
 // Beyond them: each found a mistake that was in the storage once.
-constexpr uint32_t kInstructiveSeeds[] = {501, 592, 3095, 765};
+constexpr uint32_t kInstructiveSeeds[] = {501, 592, 3095, 765, 1638, 2692};
 constexpr size_t kReportedFailures = 20;
 // Within so many each planted mistake must be noticed.
 constexpr uint32_t kPlantedSeeds = 2000;

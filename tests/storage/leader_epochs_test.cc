@@ -84,11 +84,11 @@ TEST_CASE("Truncation at both ends") {
   CHECK(epochs.entries() == Entries{{0, 0}, {1, 10}, {2, 20}});
   REQUIRE(epochs.truncate_from_end(20));
   CHECK(epochs.entries() == Entries{{0, 0}, {1, 10}});
-  REQUIRE(epochs.truncate_from_start(5));
+  epochs.truncate_from_start(5);
   CHECK(epochs.entries() == Entries{{0, 5}, {1, 10}});
-  REQUIRE(epochs.truncate_from_start(10));
+  epochs.truncate_from_start(10);
   CHECK(epochs.entries() == Entries{{1, 10}});
-  REQUIRE(epochs.truncate_from_start(17));
+  epochs.truncate_from_start(17);
   CHECK(epochs.entries() == Entries{{1, 17}});
 }
 

@@ -37,6 +37,29 @@ inline Buffer idempotent_batch(int64_t producer_id, int16_t epoch, int32_t seque
   return batch_of(std::vector<int64_t>(static_cast<size_t>(records), timestamp_ms), 20, options);
 }
 
+inline Result<> sync_names(Log& log, FileSystem& files) {
+  const DirtyNames names = log.dirty_names();
+  if (names.directory.empty()) return {};
+  if (auto synced = files.sync_directory(names.directory); !synced) return synced;
+  log.mark_names_synced(names);
+  return {};
+}
+// Retention as the table of partitions runs it.
+inline Result<RetentionReport> retain(Log& log, FileSystem& files, int64_t now_ms, int64_t high_watermark) {
+  auto report = log.apply_retention(now_ms, high_watermark);
+  if (!report) return report;
+  if (auto synced = sync_names(log, files); !synced) return std::unexpected(synced.error());
+  if (!report->needs_synced_names) return report;
+  report = log.apply_retention(now_ms, high_watermark);
+  if (auto synced = sync_names(log, files); !synced) return std::unexpected(synced.error());
+  return report;
+}
+// Files to be removed, once their deletion is durable.
+inline std::vector<std::string> due_files(Log& log, FileSystem& files, int64_t now_ms) {
+  if (!sync_names(log, files)) return {};
+  return log.take_due_files(now_ms);
+}
+
 template <class Files>
 struct BasicLogFixture {
   Files files;

@@ -51,9 +51,10 @@ struct JournaledLog : LogFixture {
     return commit->journaled;
   }
   void checkpoint() {
-    const auto checkpoint = log->begin_checkpoint();
+    auto checkpoint = log->begin_checkpoint();
     REQUIRE(checkpoint);
     REQUIRE(checkpoint->dirty.sync(files));
+    checkpoint->store();
     log->finish_checkpoint(*checkpoint);
   }
   void lose_power_and_open() {
@@ -198,7 +199,7 @@ TEST_CASE("Deleted records don't come back from the journal") {
     f.log->set_config(f.options.config);
     f.append(batch_of(1));
     CHECK(f.commit());
-    REQUIRE(f.log->apply_retention(kNow, 5));
+    REQUIRE(test::retain(*f.log, f.files, kNow, 5));
     f.append(batch_of(1));
     CHECK(f.commit());
     f.lose_power_and_open();

@@ -134,7 +134,7 @@ class ModelTest : LogFixture {
     options.config.retention_bytes = 500 + below(8000);
     log->set_config(options.config);
     const int64_t high_watermark = below(3) == 0 ? start_ + below(end_ - start_ + 1) : end_;
-    const auto report = log->apply_retention(kNow, high_watermark);
+    const auto report = test::retain(*log, files, kNow, high_watermark);
     REQUIRE(report);
     CHECK(log->log_start_offset() <= std::max(high_watermark, start_));
     CHECK(log->log_start_offset() >= start_);

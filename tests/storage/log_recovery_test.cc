@@ -233,7 +233,7 @@ TEST_CASE("The start offset survives restarts, and reading below it is out of ra
   f.open();
   CHECK(f.log->log_start_offset() == 5);
   CHECK(f.first_offset_of(*f.log->read(5, 12, 1, true)) == 4);
-  CHECK(f.log->apply_retention(kNow, 12)->by_start_offset == 1);
+  CHECK(test::retain(*f.log, f.files, kNow, 12)->by_start_offset == 1);
   CHECK(f.log->log_start_offset() == 5);
   CHECK(f.log->segment_count() == 2);
 }
@@ -253,7 +253,7 @@ TEST_CASE("Leftovers of deletions and half-written files are removed at the star
   f.options.config.file_delete_delay_ms = 60'000;
   f.options.config.retention_bytes = 0;
   f.log->set_config(f.options.config);
-  REQUIRE(f.log->apply_retention(kNow, 8));
+  REQUIRE(test::retain(*f.log, f.files, kNow, 8));
   CHECK(f.files.has(f.segment_path(0) + ".deleted"));
   REQUIRE(f.files.open(f.options.directory + "/leader-epoch-checkpoint.tmp", OpenMode::kCreate));
   f.kill_and_open();
@@ -281,11 +281,11 @@ TEST_CASE("A deleted file is due after file.delete.delay.ms") {
   f.options.config.file_delete_delay_ms = 60'000;
   f.options.config.retention_bytes = 0;
   f.log->set_config(f.options.config);
-  REQUIRE(f.log->apply_retention(kNow, 4));
+  REQUIRE(test::retain(*f.log, f.files, kNow, 4));
   CHECK(f.files.has(f.segment_path(0) + ".deleted"));
-  CHECK(f.log->take_due_files(kNow + 59'999).empty());
-  CHECK(f.log->take_due_files(kNow + 60'000) == std::vector{f.segment_path(0) + ".deleted"});
-  CHECK(f.log->take_due_files(kNow + 60'000).empty());
+  CHECK(test::due_files(*f.log, f.files, kNow + 59'999).empty());
+  CHECK(test::due_files(*f.log, f.files, kNow + 60'000) == std::vector{f.segment_path(0) + ".deleted"});
+  CHECK(test::due_files(*f.log, f.files, kNow + 60'000).empty());
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ TEST_CASE("A full segment makes room for the next, and a slice survives the dele
 
   const auto slice = f.log->read(0, 25, 10'000, true);
   const Buffer before = f.bytes_of(*slice);
-  const auto deleted = f.log->apply_retention(kNow, 25);
+  const auto deleted = test::retain(*f.log, f.files, kNow, 25);
   REQUIRE(deleted);
   CHECK(deleted->by_size == 1);
   CHECK(f.log->log_start_offset() == 10);

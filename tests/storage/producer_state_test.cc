@@ -107,7 +107,7 @@ TEST_CASE("A producer whose records were all deleted is known after a restart") 
   f.open();
   for (int i = 0; i < 6; ++i) f.append(idempotent_batch(7, 0, i));
   SECTION("by retention") {
-    REQUIRE(f.log->apply_retention(kNow, 6));
+    REQUIRE(test::retain(*f.log, f.files, kNow, 6));
     REQUIRE(f.log->log_start_offset() == 6);
   }
   SECTION("by DeleteRecords") { REQUIRE(f.log->delete_records(6)); }

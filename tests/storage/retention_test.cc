@@ -73,8 +73,8 @@ TEST_CASE("A timestamp in the future doesn't keep a segment: its last write coun
   f.open();
   f.append(batch_of(3, kNow * 1000));
   if (restarted) f.close_and_open();
-  CHECK(f.log->apply_retention(kNow + 1000, 3)->count() == 0);
-  CHECK(f.log->apply_retention(kNow + 1001, 3)->by_time == 1);
+  CHECK(test::retain(*f.log, f.files, kNow + 1000, 3)->count() == 0);
+  CHECK(test::retain(*f.log, f.files, kNow + 1001, 3)->by_time == 1);
   CHECK(f.log->log_start_offset() == 3);
   CHECK(f.log->log_end_offset() == 3);
   CHECK(f.append(batch_of(1), 0, kNow + 1001).base_offset == 3);
@@ -85,8 +85,8 @@ TEST_CASE("The active segment is rolled and deleted, and offsets go on after a r
   f.options.config.retention_ms = 1000;
   f.open();
   f.append(batch_of(5), 4);
-  CHECK(f.log->apply_retention(kNow + 2000, 4)->count() == 0);
-  CHECK(f.log->apply_retention(kNow + 2000, 5)->count() == 1);
+  CHECK(test::retain(*f.log, f.files, kNow + 2000, 4)->count() == 0);
+  CHECK(test::retain(*f.log, f.files, kNow + 2000, 5)->count() == 1);
   f.kill_and_open();
   CHECK(f.log->log_start_offset() == 5);
   CHECK(f.log->log_end_offset() == 5);

@@ -191,10 +191,12 @@ class SimulatedShard {
     if (checkpoint_->syncs_all && plant_ != Plant::kUnsyncedNames) {
       checkpoint_->next = checkpoint_->members.size();
       if (auto synced = files_.sync_all("/data"); !synced) return std::unexpected(synced.error());
+      for (auto& [i, checkpointing] : checkpoint_->members) checkpointing.store();
       return true;
     }
-    if (auto synced = checkpoint_->members[checkpoint_->next++].second.dirty.sync(files_); !synced)
-      return std::unexpected(synced.error());
+    LogCheckpointing& checkpointing = checkpoint_->members[checkpoint_->next++].second;
+    if (auto synced = checkpointing.dirty.sync(files_); !synced) return std::unexpected(synced.error());
+    checkpointing.store();
     return true;
   }
   void finish_checkpoint() {
