@@ -233,21 +233,22 @@ runtime::Task<bool> Connection::read_body(FrameBuffer& frame, size_t length) {
 // Takes the memory from the shard's budget first.
 runtime::Task<bool> Connection::grow(FrameBuffer& frame, size_t capacity) {
   const auto amount = static_cast<int64_t>(capacity - frame.capacity());
-  if (capacity > kSmallFrameBytes) co_await charge(group_.large_frames(shard_), frame.large_lease, amount);
-  co_await charge(group_.budget(shard_), frame.lease, amount);
+  using Use = runtime::MemoryBudget::Use;
+  co_await charge(frame.lease, amount, capacity > kSmallFrameBytes ? Use::kBulk : Use::kAny);
   if (frame.reserve(capacity)) co_return true;
   log_refusal(fmt::format("no memory for a request of {} bytes", capacity));
   co_return false;
 }
 
 // Waiting for memory is not the client's fault: its deadline waits too.
-runtime::Task<> Connection::charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease,
-                                   int64_t amount) {
-  if (budget.try_acquire(lease, amount)) co_return;
+runtime::Task<> Connection::charge(runtime::MemoryLease& lease, int64_t amount,
+                                   runtime::MemoryBudget::Use use) {
+  runtime::MemoryBudget& budget = group_.budget(shard_);
+  if (budget.try_acquire(lease, amount, use)) co_return;
   const int64_t deadline_ns = frame_deadline_ns_;
   expect_no_frame();
   const int64_t started_ns = shard_.clock().monotonic_ns();
-  co_await budget.acquire(lease, amount);
+  co_await budget.acquire(lease, amount, use);
   if (deadline_ns == runtime::kNever) co_return;
   expect_frame_by(deadline_ns + (shard_.clock().monotonic_ns() - started_ns));
 }

@@ -43,7 +43,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   runtime::Task<bool> fill_inbox(size_t wanted);
   runtime::Task<bool> read_body(FrameBuffer& frame, size_t length);
   runtime::Task<bool> grow(FrameBuffer& frame, size_t capacity);
-  runtime::Task<> charge(runtime::MemoryBudget& budget, runtime::MemoryLease& lease, int64_t amount);
+  runtime::Task<> charge(runtime::MemoryLease& lease, int64_t amount, runtime::MemoryBudget::Use use);
   runtime::Task<size_t> receive(MutableBytes room, MutableBytes spare);
   size_t receive_now(MutableBytes room, MutableBytes spare);
   void expect_frame_by(int64_t deadline_ns);

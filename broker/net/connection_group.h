@@ -62,11 +62,10 @@ class ConnectionGroup {
   void stop(int64_t grace_ms);
 
   size_t connection_count() const { return count_.load(); }
-  // The memory budget of a shard's connections. On that shard.
+  // The memory budget of a shard's connections; what frames have above kSmallFrameBytes is its bulk: the rest
+  // is always there for small ones, so that a few large requests that don't get on can't shut out everybody
+  // else. On that shard.
   runtime::MemoryBudget& budget(runtime::Shard& shard) { return per_shard_[shard.id()]->budget; }
-  // What frames of more than kSmallFrameBytes may have of it together: the rest is always there for small
-  // ones, so that a few large requests that don't get on can't shut out everybody else. On that shard.
-  runtime::MemoryBudget& large_frames(runtime::Shard& shard) { return per_shard_[shard.id()]->large_frames; }
   const ConnectionOptions& options() const { return options_; }
   RequestHandler& handler() { return handler_; }
 
@@ -81,9 +80,8 @@ class ConnectionGroup {
   void ended(const ConnectionInfo& info);
 
   struct PerShard {
-    explicit PerShard(int64_t memory_bytes) : budget(memory_bytes), large_frames(memory_bytes / 4 * 3) {}
+    explicit PerShard(int64_t memory_bytes) : budget(memory_bytes, memory_bytes / 4 * 3) {}
     runtime::MemoryBudget budget;
-    runtime::MemoryBudget large_frames;
     std::map<ConnectionId, Connection*> connections;
     bool stopping = false;
   };

@@ -34,8 +34,6 @@ class FrameBuffer {
 
   // What the shard's budget was charged for it.
   runtime::MemoryLease lease;
-  // And the part of the budget that large frames may have; see ConnectionGroup.
-  runtime::MemoryLease large_lease;
 
  private:
   void swap(FrameBuffer& other) noexcept {
@@ -43,7 +41,6 @@ class FrameBuffer {
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
     std::swap(lease, other.lease);
-    std::swap(large_lease, other.large_lease);
   }
 
   std::byte* data_ = nullptr;

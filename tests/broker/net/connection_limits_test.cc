@@ -135,6 +135,46 @@ TEST_CASE("frames that together are more than the budget all get through", "[lim
   CHECK(eventually([&] { return used_budget(network) == 0; }));
 }
 
+TEST_CASE("frames that are short of the whole budget and of the large ones' part all get through",
+          "[limits]") {
+  constexpr size_t kKib = 1024;
+  ConnectionOptions options;
+  options.memory_bytes_per_shard = 1024 * kKib;
+  Network network(echo_task, options, 1);
+  const std::string whole = request_bytes(3, 1, std::string(1024 * kKib - 8, 'z'));
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<size_t> sent;
+  size_t received = 0;
+  // Lets the frame of client `i` arrive up to `size` bytes; when its memory is full of them it wants more.
+  auto advance = [&](size_t i, size_t size) {
+    REQUIRE(clients[i]->send(whole.substr(sent[i], 4 + size - sent[i])));
+    received += 4 + size - sent[i];
+    sent[i] = 4 + size;
+    REQUIRE(eventually([&] { return network.counter("millrace_network_received_bytes_total") == received; }));
+  };
+  // These have 256 KiB each, 64 KiB each, and 16 KiB each: all but 16 KiB of the budget.
+  for (const size_t size : {65, 65, 65, 17, 17, 17, 1, 1, 1}) {
+    clients.push_back(std::make_unique<Client>(network.port()));
+    sent.push_back(0);
+    advance(clients.size() - 1, size * kKib);
+  }
+  REQUIRE(used_budget(network) == static_cast<int64_t>(1008 * kKib));
+  // One of the smallest goes over the budget, then one of the largest over the large frames' part of it; then
+  // each wants more of what the other is short of, and so do all.
+  advance(8, 16 * kKib);
+  advance(0, 256 * kKib);
+  advance(8, 64 * kKib);
+  std::vector<std::thread> senders;
+  for (size_t i = 0; i < clients.size(); ++i) {
+    senders.emplace_back([&, i] { clients[i]->send(whole.substr(sent[i])); });
+  }
+  size_t answered = 0;
+  while (answered < clients.size() && clients[answered]->receive_response()) ++answered;
+  for (std::thread& sender : senders) sender.join();
+  CHECK(answered == clients.size());
+  CHECK(eventually([&] { return used_budget(network) == 0; }));
+}
+
 TEST_CASE("a client that doesn't read its responses isn't read any further", "[limits]") {
   constexpr size_t kAnswer = 16 << 10;
   std::atomic<int> handled = 0;

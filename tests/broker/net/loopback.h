@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -53,6 +54,8 @@ class Client {
     if (receive_buffer > 0) {
       ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     }
+    const timeval patience{kPatienceMs / 1000, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -75,6 +78,7 @@ class Client {
   }
   void half_close() { ::shutdown(fd_, SHUT_WR); }
 
+  // False when the connection ends, or takes nothing for longer than anything here needs.
   bool send(const std::string& bytes) {
     size_t sent = 0;
     while (sent < bytes.size()) {

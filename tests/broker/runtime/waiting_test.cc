@@ -1,6 +1,7 @@
 // What waits on a shard: notifiers, budgets, groups of tasks.
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <random>
 
 #include "broker/runtime/memory_budget.h"
 #include "broker/runtime/notifier.h"
@@ -97,6 +98,74 @@ TEST_CASE("holders that all want more don't wait for ever", "[budget]") {
   const auto [done, most] = shards[0].run(body);
   CHECK(done == 20);
   CHECK(most <= 160);  // the capacity and the largest lease
+}
+
+TEST_CASE("holders that want more of the whole or as bulk don't wait for ever", "[budget]") {
+  constexpr int kHolders = 30;
+  const unsigned seed = GENERATE(range(1u, 50u));
+  CAPTURE(seed);
+  ShardGroup shards(1, kClock, 1);
+  auto body = [&]() -> Task<std::pair<int, int64_t>> {
+    Shard& shard = *Shard::current();
+    MemoryBudget budget(100, 75);
+    std::minstd_rand random(seed);
+    int done = 0;
+    int64_t most = 0;
+    auto hold = [&]() -> Task<> {
+      MemoryLease lease;
+      for (int part = 0; part < 6; ++part) {
+        const auto use = part < 2 ? MemoryBudget::Use::kAny : MemoryBudget::Use::kBulk;
+        co_await budget.acquire(lease, 1 + random() % 10, use);
+        most = std::max(most, budget.used());
+        for (auto turns = random() % 3; turns > 0; --turns) co_await settle();
+      }
+      ++done;
+    };
+    TaskGroup group(shard);
+    for (int i = 0; i < kHolders; ++i) group.spawn(hold);
+    // Far more turns than all of them take.
+    for (int i = 0; i < 10'000 && done < kHolders; ++i) co_await settle();
+    group.cancel();
+    co_await group.wait();
+    co_return std::pair(done, most);
+  };
+  const auto [done, most] = shards[0].run(body);
+  CHECK(done == kHolders);
+  CHECK(most <= 160);  // the capacity and the largest lease
+}
+
+TEST_CASE("bulk leaves the rest of a budget to others, except to one who overdraws", "[budget]") {
+  using Use = MemoryBudget::Use;
+  ShardGroup shards(1, kClock, 1);
+  auto body = [&]() -> Task<> {
+    Shard& shard = *Shard::current();
+    MemoryBudget budget(100, 75);
+    MemoryLease bulk, overdraws, waits, small;
+    CHECK(budget.try_acquire(bulk, 75, Use::kBulk));
+    CHECK(budget.try_acquire(overdraws, 5, Use::kBulk));
+    bool granted = false;
+    shard.spawn([&]() -> Task<> {
+      co_await budget.acquire(waits, 10, Use::kBulk);
+      granted = true;
+    });
+    co_await settle();
+    CHECK_FALSE(granted);
+    CHECK(budget.try_acquire(small, 20));
+    // Who overdraws doesn't wait, whatever is short.
+    CHECK(budget.try_acquire(overdraws, 50));
+    CHECK(budget.try_acquire(overdraws, 50, Use::kBulk));
+    overdraws.release();
+    co_await settle();
+    CHECK(granted);
+    CHECK(budget.used() == 105);
+    bulk.shrink_to(10);
+    CHECK(budget.used() == 40);
+    MemoryLease after;
+    CHECK_FALSE(budget.try_acquire(after, 61));
+    CHECK(budget.try_acquire(after, 55, Use::kBulk));
+    CHECK(budget.used() == 95);
+  };
+  shards[0].run(body);
 }
 
 TEST_CASE("more than the whole budget is granted, one at a time", "[budget]") {
