@@ -173,7 +173,7 @@ def test_partitions_merge_by_time(millrace, topic):
     lines = [json.dumps({"value": str(n), "partition": n * 7 % 3, "timestamp": 1764000000000 + n}) for n in range(3000)]
     millrace("produce", topic, "--json", "--batch-size", "2k", stdin="\n".join(lines))
     assert millrace.lines("consume", topic) == [str(n) for n in range(3000)]
-    assert millrace.lines("consume", topic, "-p", "1,2", "-g", "^7[0-9]$") == [str(n) for n in range(70, 80) if n * 7 % 3]
+    assert millrace.lines("consume", topic, "-p", "1,2", "--grep", "^7[0-9]$") == [str(n) for n in range(70, 80) if n * 7 % 3]
 
 
 def test_follow_until_interrupted(millrace, topics):

@@ -32,6 +32,7 @@ func franzCodec(name string) kgo.CompressionCodec {
 func (franz) produce(r *request) ([]int64, error) {
 	acks := map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "all": kgo.AllISRAcks()}[r.Acks]
 	options := []kgo.Opt{
+		kgo.AllowAutoTopicCreation(),
 		kgo.SeedBrokers(r.Address),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(franzCodec(r.Codec)),
