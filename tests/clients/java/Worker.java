@@ -382,8 +382,12 @@ public class Worker {
       }
     }
 
+    // Positions in a topic that was deleted can't be committed, and Java's client tries for a minute: only what was read
+    // is worth a commit.
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
-      commit();
+      if (uncommitted) {
+        commit();
+      }
     }
 
     public void onPartitionsLost(Collection<TopicPartition> partitions) {
