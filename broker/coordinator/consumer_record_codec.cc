@@ -31,22 +31,22 @@ std::set<std::string, std::less<>> texts(const Array<std::string_view>& views) {
   return {views.begin(), views.end()};
 }
 
-Result<EncodedRecord> encode_one(const ConsumerGroupEpochRecord& record) {
+Result<EncodedRecord> encode_one(const ConsumerGroupEpochRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupMetadataKey key{record.group};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   wire::ConsumerGroupMetadataValue value;
   value.epoch = record.value->epoch;
   value.metadata_hash = record.value->metadata_hash;
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
-Result<EncodedRecord> encode_one(const ConsumerGroupTopicsRecord& record) {
-  return encode_tombstone(wire::ConsumerGroupPartitionMetadataKey{record.group});
+Result<EncodedRecord> encode_one(const ConsumerGroupTopicsRecord& record, wire::Writer& writer) {
+  return encode_tombstone(wire::ConsumerGroupPartitionMetadataKey{record.group}, writer);
 }
 
-Result<EncodedRecord> encode_one(const ConsumerMemberRecord& record) {
+Result<EncodedRecord> encode_one(const ConsumerMemberRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupMemberMetadataKey key{record.group, record.member};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   const MemberMetadata& from = *record.value;
   auto topics = views(from.topics);
   std::vector<MemberValue::ClassicMemberMetadata::ClassicProtocol> protocols;
@@ -66,21 +66,21 @@ Result<EncodedRecord> encode_one(const ConsumerMemberRecord& record) {
       protocols.push_back({protocol.name, protocol.metadata});
     value.classic_member_metadata = {from.classic->session_timeout_ms, protocols};
   }
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
-Result<EncodedRecord> encode_one(const TargetEpochRecord& record) {
+Result<EncodedRecord> encode_one(const TargetEpochRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupTargetAssignmentMetadataKey key{record.group};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   wire::ConsumerGroupTargetAssignmentMetadataValue value;
   value.assignment_epoch = record.value->epoch;
   value.assignment_timestamp = record.value->timestamp_ms;
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
-Result<EncodedRecord> encode_one(const TargetMemberRecord& record) {
+Result<EncodedRecord> encode_one(const TargetMemberRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupTargetAssignmentMemberKey key{record.group, record.member};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   Arena arena;
   std::vector<TargetMemberValue::TopicPartition> topics;
   topics.reserve(record.value->size());
@@ -90,7 +90,7 @@ Result<EncodedRecord> encode_one(const TargetMemberRecord& record) {
   }
   TargetMemberValue value;
   value.topic_partitions = topics;
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
 std::vector<CurrentValue::TopicPartitions> to_wire(const OwnedPartitions& owned, Arena& arena) {
@@ -108,9 +108,9 @@ std::vector<CurrentValue::TopicPartitions> to_wire(const OwnedPartitions& owned,
   return topics;
 }
 
-Result<EncodedRecord> encode_one(const CurrentAssignmentRecord& record) {
+Result<EncodedRecord> encode_one(const CurrentAssignmentRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupCurrentMemberAssignmentKey key{record.group, record.member};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   Arena arena;
   auto assigned = to_wire(record.value->assigned, arena);
   auto pending = to_wire(record.value->pending_revocation, arena);
@@ -120,18 +120,18 @@ Result<EncodedRecord> encode_one(const CurrentAssignmentRecord& record) {
   value.state = static_cast<int8_t>(record.value->state);
   value.assigned_partitions = assigned;
   value.partitions_pending_revocation = pending;
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
-Result<EncodedRecord> encode_one(const RegexRecord& record) {
+Result<EncodedRecord> encode_one(const RegexRecord& record, wire::Writer& writer) {
   const wire::ConsumerGroupRegularExpressionKey key{record.group, record.regex};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   auto topics = views(record.value->topics);
   wire::ConsumerGroupRegularExpressionValue value;
   value.topics = topics;
   value.version = record.value->version;
   value.timestamp = record.value->timestamp_ms;
-  return encode_pair(key, value, kValueVersion);
+  return encode_pair(key, value, kValueVersion, writer);
 }
 
 ConsumerGroupEpochRecord::Value from_wire(const wire::ConsumerGroupMetadataValue& value) {
@@ -232,15 +232,15 @@ Result<std::optional<GroupRecord>> decode_of_member(Bytes key, std::optional<Byt
 
 }  // namespace
 
-Result<EncodedRecord> encode_consumer_record(const GroupRecord& record) {
+Result<EncodedRecord> encode_consumer_record(const GroupRecord& record, wire::Writer& writer) {
   return std::visit(
-      [](const auto& one) -> Result<EncodedRecord> {
+      [&writer](const auto& one) -> Result<EncodedRecord> {
         using Record = std::remove_cvref_t<decltype(one)>;
         if constexpr (std::is_same_v<Record, OffsetCommitRecord> ||
                       std::is_same_v<Record, GroupMetadataRecord>) {
           return fail(ErrorCode::kInvalidRequest, "not a record of a consumer group");
         } else {
-          return encode_one(one);
+          return encode_one(one, writer);
         }
       },
       record);

@@ -10,7 +10,7 @@
 namespace millrace::coordinator {
 
 // For any record but the two that group_record_codec.cc knows itself.
-Result<EncodedRecord> encode_consumer_record(const GroupRecord& record);
+Result<EncodedRecord> encode_consumer_record(const GroupRecord& record, protocol::Writer& writer);
 
 // `key` is what follows its type. Nothing for types that belong to other kinds of groups. Fails with
 // kInvalidRecord for a record that can't be read.

@@ -61,8 +61,8 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
       value.leader_epoch = partition.leader_epoch;
       value.metadata = std::string(metadata);
       value.topic_id = topic.id;
-      records.push_back(OffsetCommitRecord{std::string(request.group), std::string(topic.name),
-                                           partition.partition, std::move(value)});
+      records.emplace_back(std::in_place_type<OffsetCommitRecord>, std::string(request.group),
+                           std::string(topic.name), partition.partition, std::move(value));
     }
   }
   if (records.empty()) return answer(ticket, std::move(result));

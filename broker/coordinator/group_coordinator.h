@@ -6,7 +6,8 @@
 //   replay() every record of the log, then loaded();
 //   handle() each request, expire() when next_deadline() has passed. Both return Effects: append every write,
 //   in order, before calling anything else here, and report each with appended() or failed(); committed()
-//   whenever more of the log has become durable; send the answers that any of these returns.
+//   whenever more of the log has become durable; send the answers that any of these returns. Only commits may
+//   be handled one after the other before the first one's write is appended: none depends on another.
 // Every ticket given to handle() is answered exactly once: at once, when its records are committed, when the
 // rebalance that it waits for ends, or by unload().
 //

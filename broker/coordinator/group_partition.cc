@@ -15,6 +15,22 @@ namespace millrace::coordinator {
 namespace {
 
 constexpr size_t kMaxBatchBytes = size_t{100} << 20;
+// Commits wait for others up to so much, well below the log's limit for a batch (1 MiB).
+constexpr size_t kMaxHeldBytes = 256 << 10;
+constexpr size_t kRecordOverheadBytes = 80;
+constexpr size_t kFirstRecordsBytes = 1024;
+
+size_t estimated_bytes(const Write& write) {
+  size_t bytes = 0;
+  for (const GroupRecord& record : write.records) {
+    bytes += kRecordOverheadBytes;
+    const auto* commit = std::get_if<OffsetCommitRecord>(&record);
+    if (commit == nullptr) continue;
+    bytes += commit->group.size() + commit->topic.size();
+    if (commit->value) bytes += commit->value->metadata.size();
+  }
+  return bytes;
+}
 
 }  // namespace
 
@@ -64,6 +80,7 @@ void GroupPartition::stop(ErrorCode error) {
   const bool active = state_ == State::kActive;
   state_ = State::kStopped;
   if (active) process(machine_.unload(error));
+  held_.clear();
   appended_.notify_all();
   deadline_changed_.notify_all();
 }
@@ -130,6 +147,7 @@ runtime::Task<Result<>> GroupPartition::load() {
 
 runtime::Task<> GroupPartition::commit_loop() {
   while (state_ == State::kActive) {
+    append_held();
     if (committed_end_ == appended_end_) {
       co_await appended_.wait();
       continue;
@@ -139,6 +157,7 @@ runtime::Task<> GroupPartition::commit_loop() {
     if (state_ != State::kActive) co_return;
     if (!committed) co_return fail_log(committed.error());
     committed_end_ = end;
+    append_held();
     process(machine_.committed(end, now_ms()));
   }
 }
@@ -155,12 +174,14 @@ runtime::Task<> GroupPartition::deadline_loop() {
     co_await deadline_changed_.wait_until(deadline ? deadline_ns(*deadline) : runtime::kNever);
     if (state_ != State::kActive) co_return;
     const auto due = machine_.next_deadline();
-    if (due && *due <= now_ms()) process(machine_.expire(now_ms()));
+    if (!due || *due > now_ms()) continue;
+    append_held();
+    process(machine_.expire(now_ms()));
   }
 }
 
 void GroupPartition::process(Effects effects) {
-  for (Write& write : effects.writes) append(std::move(write));
+  for (Write& write : effects.writes) append({&write, 1});
   for (Answer& answer : effects.answers) {
     const auto found = waiters_.find(answer.ticket);
     if (found == waiters_.end()) continue;  // its client is gone
@@ -171,31 +192,59 @@ void GroupPartition::process(Effects effects) {
   if (deadline && *deadline < armed_deadline_ms_) deadline_changed_.notify_all();
 }
 
-void GroupPartition::append(Write write) {
+void GroupPartition::process_commit(Effects effects) {
+  for (Write& write : std::exchange(effects.writes, {})) {
+    held_bytes_ += estimated_bytes(write);
+    held_.push_back(std::move(write));
+  }
+  process(std::move(effects));
+  if (held_bytes_ >= kMaxHeldBytes) append_held();
+  appended_.notify_all();
+}
+
+void GroupPartition::append_held() {
+  if (held_.empty()) return;
+  held_bytes_ = 0;
+  std::vector<Write> writes = std::exchange(held_, {});
+  append(writes);
+}
+
+// As one batch.
+void GroupPartition::append(std::span<Write> writes) {
   const int64_t now = now_ms();
-  auto batch = batch_of(write, now);
+  auto batch = batch_of(writes, now);
   auto base = batch ? log_->append(std::move(*batch), now) : Result<int64_t>(std::unexpected(batch.error()));
+  if (!base && writes.size() > 1) {
+    // One that can't be written mustn't take the others with it.
+    for (Write& write : writes) append({&write, 1});
+    return;
+  }
   if (!base) {
     // Of what the disk refuses the log below has told already, once for all.
     if (base.error().code != ErrorCode::kKafkaStorageError) {
       runtime::log_error("{}: can't append: {} {}", name_, error_name(base.error().code),
                          base.error().message);
     }
-    return process(machine_.failed(write, base.error().code, now));
+    return process(machine_.failed(writes.front(), base.error().code, now));
   }
-  appended_end_ = *base + static_cast<int64_t>(write.records.size());
-  machine_.appended(std::move(write), *base, now);
+  appended_end_ = *base;
+  for (Write& write : writes) {
+    const int64_t first =
+        std::exchange(appended_end_, appended_end_ + static_cast<int64_t>(write.records.size()));
+    machine_.appended(std::move(write), first, now);
+  }
   appended_.notify_all();
 }
 
-Result<Buffer> GroupPartition::batch_of(const Write& write, int64_t now_ms) const {
+Result<Buffer> GroupPartition::batch_of(std::span<const Write> writes, int64_t now_ms) {
+  protocol::Writer records(kFirstRecordsBytes);
   protocol::BatchBuilder builder;
-  for (const GroupRecord& record : write.records) {
-    const auto encoded = encode_record(record);
-    if (!encoded) return std::unexpected(encoded.error());
-    std::optional<Bytes> value;
-    if (encoded->value) value = *encoded->value;
-    builder.append(encoded->key, value, {}, now_ms);
+  for (const Write& write : writes) {
+    for (const GroupRecord& record : write.records) {
+      const auto encoded = encode_record(record, records);
+      if (!encoded) return std::unexpected(encoded.error());
+      builder.append(encoded->key, encoded->value, {}, now_ms);
+    }
   }
   return builder.build();
 }
@@ -214,7 +263,12 @@ runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request)
       co_return error_response(request, ErrorCode::kCoordinatorNotAvailable);
   }
   Waiter waiter(*this, next_ticket_++);
-  process(machine_.handle(waiter.ticket, request, now_ms()));
+  if (std::holds_alternative<OffsetCommit>(request)) {
+    process_commit(machine_.handle(waiter.ticket, request, now_ms()));
+  } else {
+    append_held();
+    process(machine_.handle(waiter.ticket, request, now_ms()));
+  }
   if (!waiter.response) {
     waiter.suspension.emplace();
     co_await waiter.suspension->wait();
@@ -223,7 +277,9 @@ runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request)
 }
 
 void GroupPartition::topic_deleted(std::string_view topic, const Uuid& topic_id) {
-  if (state_ == State::kActive) process(machine_.topic_deleted(topic, topic_id, now_ms()));
+  if (state_ != State::kActive) return;
+  append_held();
+  process(machine_.topic_deleted(topic, topic_id, now_ms()));
 }
 
 }  // namespace millrace::coordinator

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -41,6 +42,7 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
 
   // The topics of the cluster from now on; see GroupCoordinator::topics_changed.
   void topics_changed(TopicDirectoryPtr topics, const std::optional<std::vector<std::string_view>>& changed) {
+    append_held();
     machine_.topics_changed(std::move(topics), changed);
   }
   // A topic was deleted: its positions go.
@@ -59,8 +61,10 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   runtime::Task<> commit_loop();
   runtime::Task<> deadline_loop();
   void process(Effects effects);
-  void append(Write write);
-  Result<Buffer> batch_of(const Write& write, int64_t now_ms) const;
+  void process_commit(Effects effects);
+  void append_held();
+  void append(std::span<Write> writes);
+  static Result<Buffer> batch_of(std::span<const Write> writes, int64_t now_ms);
   void fail_log(const Error& error);
   int64_t now_ms() const;
   int64_t deadline_ns(int64_t deadline_ms) const;
@@ -76,6 +80,10 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   State state_ = State::kLoading;
   uint64_t next_ticket_ = 1;
   std::unordered_map<uint64_t, Waiter*> waiters_;
+  // Of commits that came while the log was being synced, or in the same turn of the shard: one batch is as
+  // dear for all as for one. Appended before the state machine sees anything but another commit.
+  std::vector<Write> held_;
+  size_t held_bytes_ = 0;
   int64_t appended_end_ = 0;
   int64_t committed_end_ = 0;
   int64_t armed_deadline_ms_ = 0;  // what the deadline loop sleeps until

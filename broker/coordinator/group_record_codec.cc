@@ -20,9 +20,9 @@ constexpr int16_t kGroupMetadataVersion = 3;
 constexpr int16_t kOffsetCommitVersion = 4;
 constexpr int16_t kOffsetCommitVersionWithExpiry = 1;
 
-Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record) {
+Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer) {
   const OffsetCommitKey key{record.group, record.topic, record.partition};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   const CommittedOffset& from = *record.value;
   OffsetCommitValue value;
   value.offset = from.offset;
@@ -33,12 +33,12 @@ Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record) {
   value.topic_id = from.topic_id;
   const int16_t version =
       from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry;
-  return encode_pair(key, value, version);
+  return encode_pair(key, value, version, writer);
 }
 
-Result<EncodedRecord> encode_group(const GroupMetadataRecord& record) {
+Result<EncodedRecord> encode_group(const GroupMetadataRecord& record, protocol::Writer& writer) {
   const GroupMetadataKey key{record.group};
-  if (!record.value) return encode_tombstone(key);
+  if (!record.value) return encode_tombstone(key, writer);
   std::vector<GroupMetadataValue::Member> members;
   members.reserve(record.value->members.size());
   for (const StoredMember& member : record.value->members) {
@@ -53,7 +53,7 @@ Result<EncodedRecord> encode_group(const GroupMetadataRecord& record) {
   value.leader = view(record.value->leader);
   value.current_state_timestamp = record.value->state_timestamp_ms;
   value.members = members;
-  return encode_pair(key, value, kGroupMetadataVersion);
+  return encode_pair(key, value, kGroupMetadataVersion, writer);
 }
 
 Result<std::optional<GroupRecord>> decode_commit(Bytes key_bytes, std::optional<Bytes> value_bytes,
@@ -98,10 +98,10 @@ Result<std::optional<GroupRecord>> decode_group(Bytes key_bytes, std::optional<B
 
 }  // namespace
 
-Result<EncodedRecord> encode_record(const GroupRecord& record) {
-  if (const auto* commit = std::get_if<OffsetCommitRecord>(&record)) return encode_commit(*commit);
-  if (const auto* group = std::get_if<GroupMetadataRecord>(&record)) return encode_group(*group);
-  return encode_consumer_record(record);
+Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer) {
+  if (const auto* commit = std::get_if<OffsetCommitRecord>(&record)) return encode_commit(*commit, writer);
+  if (const auto* group = std::get_if<GroupMetadataRecord>(&record)) return encode_group(*group, writer);
+  return encode_consumer_record(record, writer);
 }
 
 Result<std::optional<GroupRecord>> decode_record(std::optional<Bytes> key, std::optional<Bytes> value) {

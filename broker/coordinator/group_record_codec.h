@@ -8,17 +8,19 @@
 #include "broker/coordinator/group_record.h"
 #include "protocol/bytes.h"
 #include "protocol/result.h"
+#include "protocol/writer.h"
 
 namespace millrace::coordinator {
 
 struct EncodedRecord {
-  Buffer key;
-  std::optional<Buffer> value;  // nothing: a tombstone
+  Bytes key;
+  std::optional<Bytes> value;  // nothing: a tombstone
 };
 
-// Written as Kafka 4.3 does: GroupMetadataValue 3, OffsetCommitValue 4 (1 when the client asked for its own
-// retention). Fails with kInvalidRequest for what the format can't hold (a text of more than 32767 bytes).
-Result<EncodedRecord> encode_record(const GroupRecord& record);
+// Appended to `writer`, as views of it until it grows further. Written as Kafka 4.3 does: GroupMetadataValue
+// 3, OffsetCommitValue 4 (1 when the client asked for its own retention). Fails with kInvalidRequest for what
+// the format can't hold (a text of more than 32767 bytes).
+Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer);
 
 // Reads any version of both record types, and commits of type 0 (before Kafka 0.10). Nothing for types that
 // belong to other kinds of groups. Fails with kInvalidRecord for a record that can't be read.

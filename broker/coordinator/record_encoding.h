@@ -19,30 +19,28 @@ namespace millrace::coordinator {
 
 inline constexpr int16_t kKeyVersion = 0;
 
-template <class Message>
-Result<Buffer> encode_prefixed(const Message& message, int16_t prefix, int16_t version) {
-  protocol::Writer writer;
-  writer.integer(prefix);
-  if (auto written = encode(message, version, writer); !written)
-    return std::unexpected(std::move(written.error()));
-  return writer.take();
-}
-
 template <class Key>
-Result<EncodedRecord> encode_tombstone(const Key& key) {
-  auto bytes = encode_prefixed(key, Key::kRecordType, kKeyVersion);
-  if (!bytes) return std::unexpected(std::move(bytes.error()));
-  return EncodedRecord{std::move(*bytes), std::nullopt};
+Result<EncodedRecord> encode_tombstone(const Key& key, protocol::Writer& writer) {
+  const size_t start = writer.size();
+  writer.integer(Key::kRecordType);
+  if (auto written = encode(key, kKeyVersion, writer); !written)
+    return std::unexpected(std::move(written.error()));
+  return EncodedRecord{writer.written().subspan(start), std::nullopt};
 }
 
 template <class Key, class Value>
-Result<EncodedRecord> encode_pair(const Key& key, const Value& value, int16_t version) {
-  auto record = encode_tombstone(key);
-  if (!record) return record;
-  auto bytes = encode_prefixed(value, version, version);
-  if (!bytes) return std::unexpected(std::move(bytes.error()));
-  record->value = std::move(*bytes);
-  return record;
+Result<EncodedRecord> encode_pair(const Key& key, const Value& value, int16_t version,
+                                  protocol::Writer& writer) {
+  const size_t start = writer.size();
+  const auto tombstone = encode_tombstone(key, writer);
+  if (!tombstone) return tombstone;
+  const size_t key_bytes = tombstone->key.size();
+  writer.integer(version);
+  if (auto written = encode(value, version, writer); !written)
+    return std::unexpected(std::move(written.error()));
+  // Only now: the writer's memory may have moved.
+  const Bytes record = writer.written().subspan(start);
+  return EncodedRecord{record.first(key_bytes), record.subspan(key_bytes)};
 }
 
 // The number at the front, which is taken off.

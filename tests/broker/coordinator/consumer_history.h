@@ -119,6 +119,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
     if (!started()) return;
     std::vector<std::string_view> changed = {name};
     if (fault_ == ConsumerFault::kStaleTopics) changed.clear();
+    append_held();
     machine().topics_changed(std::make_shared<TestTopics>(topics_, version_), changed);
   }
 

@@ -1,5 +1,6 @@
 #include "broker/coordinator/group_partition.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <utility>
@@ -105,6 +106,22 @@ class Fixture {
     };
     on_shard([this, &handle] { return shards_[0].spawn(std::move(handle)), 0; });
   }
+  // Starts all of them in one turn of the shard, in this order.
+  void send_together(const std::vector<GroupRequest>& requests, bool then_stop = false) {
+    on_shard([&] {
+      for (const GroupRequest& request : requests) {
+        auto handle = [this, request]() -> runtime::Task<> {
+          const auto partition = partition_;
+          auto response = co_await partition->handle(request);
+          answers.push_back(std::move(response));
+          answered_.notify_all();
+        };
+        shards_[0].spawn(std::move(handle));
+      }
+      if (then_stop) partition_->stop();
+      return 0;
+    });
+  }
   void await_answers(size_t count) {
     auto wait = [this, count]() -> runtime::Task<> {
       while (answers.size() < count) co_await answered_.wait();
@@ -161,6 +178,47 @@ TEST_CASE("a request waits until its records are committed") {
   });
   fixture.await_answers(2);
   CHECK(code(fixture.answers[0]) == ErrorCode::kNone);
+}
+
+TEST_CASE("commits that come together share a batch, unless one can't be written") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  fixture.send_together({commit("g", "t", 0, 5), commit("h", "t", 0, 6), commit("g", "t", 0, 7)});
+  fixture.await_answers(3);
+  for (const GroupResponse& answer : fixture.answers) CHECK(code(answer) == ErrorCode::kNone);
+  CHECK(fixture.disk.batches.size() == 1);
+  CHECK(fixture.disk.end == 3);
+  CHECK(position(fixture) == 7);
+
+  fixture.answers.clear();
+  const std::string too_long(40'000, 'x');
+  fixture.send_together({commit("g", "t", 0, 8), commit(too_long, "t", 0, 1), commit("h", "t", 0, 9)});
+  fixture.await_answers(3);
+  CHECK(std::ranges::count(fixture.answers, ErrorCode::kNone, code) == 2);
+  CHECK(fixture.disk.batches.size() == 3);
+  CHECK(position(fixture) == 8);
+}
+
+TEST_CASE("commits that wait for each other keep their place before what comes after them") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  OffsetDelete removal{"g", {{"t", {0}}}};
+  fixture.send_together({commit("g", "t", 0, 5), removal, commit("g", "t", 0, 6), fetch("g", "t", 0)});
+  fixture.await_answers(4);
+  CHECK(fixture.disk.batches.size() == 3);
+  CHECK(position(fixture) == 6);
+}
+
+TEST_CASE("commits that come together are answered by a coordinator that stops at once") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  fixture.send_together({commit("g", "t", 0, 5), commit("g", "t", 1, 5)}, true);
+  fixture.await_answers(2);
+  for (const GroupResponse& answer : fixture.answers) CHECK(code(answer) == ErrorCode::kNotCoordinator);
+  CHECK(fixture.disk.batches.empty());
 }
 
 TEST_CASE("while the log is read clients are told to wait, but members keep calm") {

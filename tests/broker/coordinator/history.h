@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -109,11 +110,23 @@ class History {
     return tickets_;
   }
   void send(uint64_t ticket, const GroupRequest& request) {
-    take(machine_->handle(ticket, request, now_ms_));
+    const bool is_commit = std::holds_alternative<OffsetCommit>(request);
+    if (!is_commit) append_held();
+    Effects effects = machine_->handle(ticket, request, now_ms_);
+    if (is_commit) std::ranges::move(std::exchange(effects.writes, {}), std::back_inserter(held_));
+    take(std::move(effects));
+    if (!held_.empty() && chance(50)) append_held();
     deliver();
+  }
+  // Of commits. Before anything else is asked of the coordinator.
+  void append_held() {
+    Effects effects;
+    effects.writes = std::exchange(held_, {});
+    take(std::move(effects));
   }
 
   void make_durable() {
+    append_held();
     durable_ = log_.size();
     take(machine_->committed(static_cast<int64_t>(durable_), now_ms_));
     deliver();
@@ -125,6 +138,7 @@ class History {
       const auto deadline = machine_->next_deadline();
       if (!deadline || *deadline > until) break;
       now_ms_ = std::max(now_ms_, *deadline);
+      append_held();
       take(machine_->expire(now_ms_));
       deliver();
     }
@@ -190,6 +204,7 @@ class History {
   void crash(bool loses) {
     if (!loses) make_durable();
     take(machine_->unload(ErrorCode::kNotCoordinator));
+    held_.clear();
     deliver();
     if (machine_->open_tickets() != 0) throw Violation("something is open after unload");
     log_.resize(durable_);
@@ -203,6 +218,7 @@ class History {
   int64_t now_ms_ = 1'000'000;
   std::unique_ptr<GroupCoordinator> machine_;
   std::vector<GroupRecord> log_;
+  std::vector<Write> held_;
   size_t durable_ = 0;
   std::optional<ErrorCode> append_error_;
   uint64_t tickets_ = 0;
