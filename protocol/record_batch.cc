@@ -60,54 +60,62 @@ std::unexpected<Error> invalid(std::string message) {
   return fail(ErrorCode::kInvalidRecord, std::move(message));
 }
 
-// Reads the parts of one record; `ok` turns false, for good, at the first that isn't there.
+// Reads the parts of one record. Each function says whether what it reads is there; after a false nothing may
+// be read any more. All records that anybody produces go through here, so it has a short way for what is
+// usual.
 struct RecordReader {
   const std::byte* at;
   const std::byte* end;
-  bool ok = true;
 
   template <std::signed_integral T>
-  T number() {
+  bool number(T& value) {
     std::make_unsigned_t<T> raw = 0;
-    const std::byte* next = ok ? read_varint(at, end, raw) : nullptr;
-    if (next == nullptr) {
-      ok = false;
-      return 0;
+    // Nearly all are of one byte or two.
+    if (at != end && !goes_on(at[0])) {
+      raw = std::to_integer<uint8_t>(at[0]);
+      at += 1;
+    } else if (end - at >= 2 && !goes_on(at[1])) {
+      raw = (std::to_integer<uint8_t>(at[0]) & 0x7fu) | std::to_integer<uint8_t>(at[1]) << 7;
+      at += 2;
+    } else {
+      at = read_varint(at, end, raw);
+      if (at == nullptr) return false;
     }
-    at = next;
-    return unzigzag(raw);
+    value = unzigzag(raw);
+    return true;
   }
 
-  std::byte byte() {
-    ok = ok && at != end;
-    return ok ? *at++ : std::byte{0};
+  // Whether the number has more bytes.
+  static bool goes_on(std::byte byte) { return (byte & std::byte{0x80}) != std::byte{0}; }
+
+  bool skip_byte() {
+    if (at == end) return false;
+    ++at;
+    return true;
   }
 
   // A negative length means null.
-  std::optional<Bytes> bytes() {
-    const auto size = number<int32_t>();
-    if (!ok || size < 0) return std::nullopt;
-    if (size > end - at) {
-      ok = false;
-      return std::nullopt;
+  bool bytes(std::optional<Bytes>& found) {
+    int32_t size = 0;
+    if (!number(size) || size > end - at) return false;
+    if (size < 0) {
+      found.reset();
+      return true;
     }
-    const Bytes found(at, static_cast<size_t>(size));
+    found.emplace(at, static_cast<size_t>(size));
     at += size;
-    return found;
+    return true;
   }
 };
 
-bool read_record_headers(RecordReader& reader, std::vector<RecordHeader>& headers) {
-  const auto count = reader.number<int32_t>();
-  headers.clear();
-  if (!reader.ok || count < 0) return false;
+bool read_record_headers(RecordReader& reader, int32_t count, std::vector<RecordHeader>& headers) {
+  if (count < 0) return false;
   if (static_cast<size_t>(count) > static_cast<size_t>(reader.end - reader.at) / kMinHeaderSizeInRecord)
     return false;
   for (int32_t i = 0; i < count; ++i) {
-    const auto key = reader.bytes();
-    if (!reader.ok || !key) return false;
-    const auto value = reader.bytes();
-    if (!reader.ok) return false;
+    std::optional<Bytes> key;
+    std::optional<Bytes> value;
+    if (!reader.bytes(key) || !key || !reader.bytes(value)) return false;
     headers.push_back({as_text(*key), value});
   }
   return true;
@@ -117,17 +125,19 @@ bool read_record_headers(RecordReader& reader, std::vector<RecordHeader>& header
 bool read_record_body(Bytes body, const BatchHeader& batch, RecordView& record,
                       std::vector<RecordHeader>& headers) {
   RecordReader reader{body.data(), body.data() + body.size()};
-  reader.byte();  // attributes: none are defined
-  const auto timestamp_delta_ms = reader.number<int64_t>();
-  record.offset_delta = reader.number<int32_t>();
+  int64_t timestamp_delta_ms = 0;
+  int32_t header_count = 0;
+  if (!reader.skip_byte()) return false;  // attributes: none are defined
+  if (!reader.number(timestamp_delta_ms) || !reader.number(record.offset_delta)) return false;
+  if (!reader.bytes(record.key) || !reader.bytes(record.value)) return false;
+  if (!reader.number(header_count)) return false;
+  headers.clear();
+  if (header_count != 0 && !read_record_headers(reader, header_count, headers)) return false;
+  record.headers = headers;
   record.offset = wrapping_add(batch.base_offset, record.offset_delta);
   record.timestamp_ms = batch.timestamp_type() == TimestampType::kLogAppendTime
                             ? batch.max_timestamp_ms
                             : wrapping_add(batch.base_timestamp_ms, timestamp_delta_ms);
-  record.key = reader.bytes();
-  record.value = reader.bytes();
-  if (!reader.ok || !read_record_headers(reader, headers)) return false;
-  record.headers = headers;
   return reader.at == reader.end;
 }
 
@@ -138,12 +148,12 @@ Result<void> for_each_in(Bytes records, const BatchHeader& batch,
   const std::byte* at = records.data();
   const std::byte* const end = at + records.size();
   for (int32_t i = 0; i < batch.record_count; ++i) {
-    uint32_t raw = 0;
-    const std::byte* body = read_varint(at, end, raw);
-    const int32_t size = unzigzag(raw);
-    if (body == nullptr || size < 0 || size > end - body) {
+    RecordReader length{at, end};
+    int32_t size = 0;
+    if (!length.number(size) || size < 0 || size > end - length.at) {
       return invalid(fmt::format("Record {} of {} doesn't fit into its batch", i, batch.record_count));
     }
+    const std::byte* const body = length.at;
     record.size_bytes = static_cast<size_t>(body - at) + static_cast<size_t>(size);
     if (!read_record_body(Bytes(body, static_cast<size_t>(size)), batch, record, headers)) {
       return invalid(fmt::format("Record {} of {} is malformed", i, batch.record_count));
