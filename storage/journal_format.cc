@@ -21,7 +21,7 @@ constexpr uint32_t kMagic = 0x314a524d;  // "MRJ1"
 // Where the bytes begin that a batch's own CRC covers.
 constexpr size_t kBatchCrcStart = 21;
 constexpr size_t kSmallestCapacity = size_t{64} << 10;
-// A burst's memory isn't kept for ever.
+// A burst's memory isn't kept for ever: more than this goes with the first group that needs much less.
 constexpr size_t kKeptCapacity = size_t{1} << 20;
 
 struct GroupHeader {
@@ -158,9 +158,12 @@ Bytes JournalGroupBuilder::seal(const JournalHeader& told) {
 }
 
 void JournalGroupBuilder::clear() {
+  const bool is_oversized = capacity_ > kKeptCapacity && size_ < capacity_ / 8;
   size_ = 0;
   entry_count_ = 0;
-  if (capacity_ <= kKeptCapacity) return;
+  // Large groups often come one after the other, and giving memory back and getting it again costs more than
+  // filling it.
+  if (!is_oversized) return;
   memory_.reset();
   capacity_ = 0;
 }
