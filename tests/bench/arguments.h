@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -45,5 +47,18 @@ class Arguments {
   std::map<std::string, std::string> values_;
   std::set<std::string> known_;
 };
+
+// A program's main: calls run(mode, arguments). What that throws is told on stderr, and 1 returned.
+template <class F>
+int run_mode(const char* program, const char* modes, F run, int argc, char** argv) {
+  try {
+    if (argc < 2) throw std::runtime_error(modes);
+    run(argv[1], Arguments(argc - 2, argv + 2));
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", program, error.what());
+    return 1;
+  }
+}
 
 }  // namespace millrace::bench

@@ -9,7 +9,6 @@
 // --server-pid is the process whose CPU time is measured. The other options are those of the structs in
 // rebalance.h and commit_load.h. `await-positions` prints when the last came, in ns of CLOCK_MONOTONIC.
 #include <cstdio>
-#include <exception>
 
 #include "tests/bench/arguments.h"
 #include "tests/bench/commit_load.h"
@@ -93,11 +92,6 @@ void run(const std::string& mode, Arguments arguments) {
 }  // namespace millrace::bench
 
 int main(int argc, char** argv) {
-  try {
-    if (argc < 2) throw std::runtime_error(millrace::bench::kModes);
-    millrace::bench::run(argv[1], millrace::bench::Arguments(argc - 2, argv + 2));
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_group_client: %s\n", error.what());
-    return 1;
-  }
+  using namespace millrace::bench;
+  return run_mode("bench_group_client", kModes, run, argc, argv);
 }

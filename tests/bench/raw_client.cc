@@ -10,7 +10,6 @@
 // --server-pid is the process whose CPU time is measured. The other options are those of the structs in
 // load.h, produce_load.h and end_to_end.h. `await` prints when the answer came, in ns of CLOCK_MONOTONIC.
 #include <cstdio>
-#include <exception>
 
 #include "protocol/error_code.h"
 #include "protocol/messages/fetch.h"
@@ -144,11 +143,6 @@ void run(const std::string& mode, Arguments arguments) {
 }  // namespace millrace::bench
 
 int main(int argc, char** argv) {
-  try {
-    if (argc < 2) throw std::runtime_error(millrace::bench::kModes);
-    millrace::bench::run(argv[1], millrace::bench::Arguments(argc - 2, argv + 2));
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_client: %s\n", error.what());
-    return 1;
-  }
+  using namespace millrace::bench;
+  return run_mode("bench_client", kModes, run, argc, argv);
 }

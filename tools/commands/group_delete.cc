@@ -1,34 +1,21 @@
 // millrace group delete: deletes groups and all that they have committed.
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include "tools/client/groups.h"
+#include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
-#include "tools/confirm.h"
 #include "tools/connect.h"
-#include "tools/json.h"
 #include "tools/regular_expression.h"
 
 namespace millrace::tools {
 namespace {
 
-constexpr std::string_view kName = "group delete";
-
-Result<std::vector<std::string>> matching(Cluster& cluster, const std::string& regex) {
-  const RE2 pattern(regex, RE2::Quiet);
+Result<std::vector<std::string>> group_names(Cluster& cluster) {
   Result<std::vector<GroupListing>> groups = list_groups(cluster);
   if (!groups) return std::unexpected(groups.error());
   std::vector<std::string> names;
-  for (const GroupListing& group : *groups) {
-    if (RE2::FullMatch(group.name, pattern)) names.push_back(group.name);
-  }
+  for (const GroupListing& group : *groups) names.push_back(group.name);
   return names;
-}
-
-bool confirmed(Console& console, const std::vector<std::string>& names) {
-  return confirm(console, fmt::format("This deletes {} group{}, and where {} got to:\n  {}\n", names.size(),
-                                      names.size() == 1 ? "" : "s", names.size() == 1 ? "it" : "they",
-                                      fmt::join(names, "\n  ")));
 }
 
 // The result in words that say what to do.
@@ -43,60 +30,25 @@ Error explained(Cluster& cluster, const std::string& name, const Error& error) {
               name, name)};
 }
 
-int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& console,
-                      const std::vector<std::string>& names) {
+Result<std::vector<DeletionResult>> remove(Cluster& cluster, const std::vector<std::string>& names) {
   Result<std::map<std::string, Result<void>>> results = delete_groups(cluster, names);
-  if (!results) {
-    console.complain(kName, results.error().message);
-    return kExitFailed;
-  }
-  int code = kExitDone;
-  Json list = Json::list();
+  if (!results) return std::unexpected(results.error());
+  std::vector<DeletionResult> deletions;
   for (auto& [name, result] : *results) {
     const bool missing = !result && result.error().code == ErrorCode::kGroupIdNotFound;
     if (!result) result = std::unexpected(explained(cluster, name, result.error()));
-    if (!result && !(missing && arguments.has("if-exists"))) {
-      console.complain(kName, result.error().message + (missing ? "; --if-exists lets that pass" : ""));
-      code = kExitFailed;
-    } else if (!wants_json(arguments)) {
-      console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", name));
-    }
-    Json item = Json::object();
-    item.set("name", name).set("deleted", result.has_value());
-    item.set("error", result ? Json() : Json(error_name(result.error().code)));
-    item.set("message", result ? Json() : Json(result.error().message));
-    list.push(std::move(item));
+    deletions.push_back({name, std::move(result), missing});
   }
-  if (wants_json(arguments)) console.write(list.dump(2) + "\n");
-  return code;
+  return deletions;
 }
 
 int run(const Arguments& arguments, Console& console) {
-  std::vector<std::string> names = arguments.all("group");
-  if (names.empty() && !arguments.has("match")) {
-    console.complain(kName,
-                     "which groups? Name them, or give --match REGEX\nSee: millrace group delete --help");
-    return kExitUsage;
-  }
-  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
-  if (!cluster) return kExitFailed;
-  if (const std::optional<std::string> regex = arguments.maybe("match")) {
-    Result<std::vector<std::string>> found = matching(*cluster, *regex);
-    if (!found) {
-      console.complain(kName, found.error().message);
-      return kExitFailed;
-    }
-    names.insert(names.end(), found->begin(), found->end());
-    if (names.empty()) {
-      console.complain(kName, fmt::format("no group's whole name matches {}", *regex));
-      return arguments.has("if-exists") ? kExitDone : kExitFailed;
-    }
-  }
-  if (console.in_is_terminal && !arguments.has("yes") && !confirmed(console, names)) {
-    console.note("Nothing deleted.");
-    return kExitFailed;
-  }
-  return delete_and_report(*cluster, arguments, console, names);
+  return delete_by_name({.noun = "group",
+                         .list = group_names,
+                         .loss_of_one = "where it got to",
+                         .loss_of_many = "where they got to",
+                         .remove = remove},
+                        arguments, console);
 }
 
 }  // namespace

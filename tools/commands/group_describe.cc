@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tools/client/groups.h"
+#include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
 #include "tools/connect.h"
 #include "tools/json.h"
@@ -11,8 +12,6 @@
 
 namespace millrace::tools {
 namespace {
-
-constexpr std::string_view kName = "group describe";
 
 Json partitions_json(const TopicPartitions& by_topic) {
   Json list = Json::list();
@@ -105,25 +104,12 @@ std::string as_text(const GroupDescription& group, bool colour) {
 }
 
 int run(const Arguments& arguments, Console& console) {
-  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
-  if (!cluster) return kExitFailed;
-  int code = kExitDone;
-  Json list = Json::list();
-  bool first = true;
-  for (const std::string& name : arguments.all("group")) {
-    const Result<GroupDescription> group = describe_group(*cluster, name);
-    if (!group) {
-      console.complain(kName, group.error().message);
-      code = kExitFailed;
-    } else if (wants_json(arguments)) {
-      list.push(as_json(*group));
-    } else {
-      console.write((first ? "" : "\n") + as_text(*group, console.colour_out));
-      first = false;
-    }
-  }
-  if (wants_json(arguments)) console.write(list.dump(2) + "\n");
-  return code;
+  const auto show = [&](Cluster& cluster, const std::string& name) -> Result<Described> {
+    const Result<GroupDescription> group = describe_group(cluster, name);
+    if (!group) return std::unexpected(group.error());
+    return Described{as_json(*group), as_text(*group, console.colour_out)};
+  };
+  return describe_by_name("group", arguments, console, show);
 }
 
 }  // namespace

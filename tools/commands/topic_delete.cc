@@ -1,94 +1,50 @@
 // millrace topic delete: deletes topics, by name or by regular expression.
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include "tools/client/admin.h"
+#include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
-#include "tools/confirm.h"
 #include "tools/connect.h"
-#include "tools/json.h"
 #include "tools/regular_expression.h"
 
 namespace millrace::tools {
 namespace {
 
-constexpr std::string_view kName = "topic delete";
-
-// The topics that are there and match; internal ones never do.
-Result<std::vector<std::string>> matching(Cluster& cluster, const std::string& regex) {
-  const RE2 pattern(regex, RE2::Quiet);
+// Internal topics are only deleted by name.
+Result<std::vector<std::string>> topic_names(Cluster& cluster) {
   Result<std::vector<TopicInfo>> topics = cluster.describe_topics(std::nullopt);
   if (!topics) return std::unexpected(topics.error());
   std::vector<std::string> names;
   for (const TopicInfo& topic : *topics) {
-    if (!topic.internal && RE2::FullMatch(topic.name, pattern)) names.push_back(topic.name);
+    if (!topic.internal) names.push_back(topic.name);
   }
   return names;
 }
 
-bool confirmed(Console& console, const std::vector<std::string>& names) {
-  return confirm(console, fmt::format("This deletes {} topic{} and all records in {}:\n  {}\n", names.size(),
-                                      names.size() == 1 ? "" : "s", names.size() == 1 ? "it" : "them",
-                                      fmt::join(names, "\n  ")));
-}
-
-int delete_and_report(Cluster& cluster, const Arguments& arguments, Console& console,
-                      const std::vector<std::string>& names) {
+Result<std::vector<DeletionResult>> remove(Cluster& cluster, const std::vector<std::string>& names) {
   Result<std::vector<Result<void>>> results = delete_topics(cluster, names);
-  if (!results) {
-    console.complain(kName, results.error().message);
-    return kExitFailed;
-  }
-  int code = kExitDone;
-  Json list = Json::list();
+  if (!results) return std::unexpected(results.error());
+  std::vector<DeletionResult> deletions;
   for (size_t i = 0; i < names.size(); ++i) {
     Result<void>& result = (*results)[i];
     const bool missing = !result && result.error().code == ErrorCode::kUnknownTopicOrPartition;
-    if (missing) result = std::unexpected(cluster.no_such_topic(names[i]));
-    const bool failed = !result && !(missing && arguments.has("if-exists"));
-    if (failed) {
-      console.complain(kName, missing ? result.error().message + "; --if-exists lets that pass"
-                                      : fmt::format("\"{}\": {}", names[i], result.error().message));
-      code = kExitFailed;
-    } else if (!wants_json(arguments)) {
-      console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", names[i]));
+    if (missing) {
+      result = std::unexpected(cluster.no_such_topic(names[i]));
+    } else if (!result) {
+      result = fail(result.error().code, fmt::format("\"{}\": {}", names[i], result.error().message));
     }
-    Json item = Json::object();
-    item.set("name", names[i]).set("deleted", result.has_value());
-    item.set("error", result ? Json() : Json(error_name(result.error().code)));
-    item.set("message", result ? Json() : Json(result.error().message));
-    list.push(std::move(item));
+    deletions.push_back({names[i], std::move(result), missing});
   }
-  if (wants_json(arguments)) console.write(list.dump(2) + "\n");
-  return code;
+  return deletions;
 }
 
 int run(const Arguments& arguments, Console& console) {
-  std::vector<std::string> names = arguments.all("topic");
-  if (names.empty() && !arguments.has("match")) {
-    console.complain(kName,
-                     "which topics? Name them, or give --match REGEX\nSee: millrace topic delete --help");
-    return kExitUsage;
-  }
-  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
-  if (!cluster) return kExitFailed;
-  if (const std::optional<std::string> regex = arguments.maybe("match")) {
-    Result<std::vector<std::string>> found = matching(*cluster, *regex);
-    if (!found) {
-      console.complain(kName, found.error().message);
-      return kExitFailed;
-    }
-    names.insert(names.end(), found->begin(), found->end());
-    if (names.empty()) {
-      console.complain(kName, fmt::format("no topic's whole name matches {}", *regex));
-      return arguments.has("if-exists") ? kExitDone : kExitFailed;
-    }
-  }
-  if (console.in_is_terminal && !arguments.has("yes") && !confirmed(console, names)) {
-    console.note("Nothing deleted.");
-    return kExitFailed;
-  }
-  return delete_and_report(*cluster, arguments, console, names);
+  return delete_by_name({.noun = "topic",
+                         .list = topic_names,
+                         .loss_of_one = "all records in it",
+                         .loss_of_many = "all records in them",
+                         .remove = remove},
+                        arguments, console);
 }
 
 }  // namespace

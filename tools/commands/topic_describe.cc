@@ -5,6 +5,7 @@
 #include "tools/client/admin.h"
 #include "tools/client/configs.h"
 #include "tools/client/offsets.h"
+#include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
 #include "tools/connect.h"
 #include "tools/json.h"
@@ -13,8 +14,6 @@
 
 namespace millrace::tools {
 namespace {
-
-constexpr std::string_view kName = "topic describe";
 
 struct Description {
   TopicInfo topic;
@@ -129,25 +128,12 @@ std::string as_text(const Description& description, bool all_configs, bool colou
 }
 
 int run(const Arguments& arguments, Console& console) {
-  const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
-  if (!cluster) return kExitFailed;
-  int code = kExitDone;
-  Json list = Json::list();
-  bool first = true;
-  for (const std::string& name : arguments.all("topic")) {
-    Result<Description> description = describe(*cluster, name, console);
-    if (!description) {
-      console.complain(kName, description.error().message);
-      code = kExitFailed;
-    } else if (wants_json(arguments)) {
-      list.push(as_json(*description));
-    } else {
-      console.write((first ? "" : "\n") + as_text(*description, arguments.has("all"), console.colour_out));
-      first = false;
-    }
-  }
-  if (wants_json(arguments)) console.write(list.dump(2) + "\n");
-  return code;
+  const auto show = [&](Cluster& cluster, const std::string& name) -> Result<Described> {
+    const Result<Description> description = describe(cluster, name, console);
+    if (!description) return std::unexpected(description.error());
+    return Described{as_json(*description), as_text(*description, arguments.has("all"), console.colour_out)};
+  };
+  return describe_by_name("topic", arguments, console, show);
 }
 
 }  // namespace
