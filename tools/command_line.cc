@@ -4,6 +4,8 @@
 
 // The only file that sees CLI11: it is slow to compile.
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <deque>
 
 #include "tools/help.h"
@@ -129,6 +131,17 @@ std::string explain_missing(const Command& command, const std::string& message) 
   return message;
 }
 
+// An option that came last, without what belongs to it; or CLI11's words.
+std::string explain_without_value(const Command& command, const std::string& message) {
+  const std::string name = message.substr(0, message.find(": "));
+  for (const Option& option : command.options) {
+    const std::vector<std::string> spellings = option.spellings();
+    if (std::find(spellings.begin(), spellings.end(), name) != spellings.end())
+      return fmt::format("{} needs a value: {}", name, option.value);
+  }
+  return message;
+}
+
 // A check's words, after the option that it is about.
 std::string explain_value(const Command* command, const std::string& message) {
   const std::string key = message.substr(0, message.find(": "));
@@ -145,6 +158,7 @@ std::string explain(std::span<const Command> commands, const std::string& path, 
   const Command* command = find_command(commands, path);
   const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   const bool refused = dynamic_cast<const CLI::ValidationError*>(&error) != nullptr;
+  const bool without_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr;
   std::string message = error.what();
   // A mistyped option leaves its value to be taken for an argument, or what it should have given missing.
   const bool mistyped = leftover.starts_with("-") && (missing || refused);
@@ -152,10 +166,19 @@ std::string explain(std::span<const Command> commands, const std::string& path, 
     message = explain_leftover(commands, path, command, leftover);
   } else if (refused) {
     message = explain_value(command, message);
+  } else if (without_value && command != nullptr) {
+    message = explain_without_value(*command, message);
   } else if (missing) {
     message = command == nullptr ? "which command?" : explain_missing(*command, message);
   }
   return message + fmt::format("\nSee: millrace{}{} --help", path.empty() ? "" : " ", path);
+}
+
+// After a flush that failed.
+int complain_about_output(const std::string& path, Console& console) {
+  const std::string why = errno == 0 ? "not everything could be written" : std::strerror(errno);
+  console.complain(path, "standard output: " + why);
+  return kExitFailed;
 }
 
 void finish(Row& row) {
@@ -186,7 +209,7 @@ int run_command_line(std::span<const Command> commands, int argc, const char* co
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     console.write(help_text(commands, path, console.colour_out));
-    return kExitDone;
+    return console.flush() ? kExitDone : complain_about_output(path, console);
   } catch (const CLI::ParseError& error) {
     console.complain(find_command(commands, path) == nullptr ? "" : path,
                      explain(commands, path, first_leftover(app), error));
@@ -194,14 +217,13 @@ int run_command_line(std::span<const Command> commands, int argc, const char* co
   }
   if (version) {
     console.write("millrace " MILLRACE_VERSION "\n");
-    return kExitDone;
+    return console.flush() ? kExitDone : complain_about_output(path, console);
   }
   for (Row& row : rows) {
     if (row.command->path != path || !row.command->run) continue;
     finish(row);
     const int code = row.command->run(row.arguments, console);
-    std::fflush(console.out);
-    return code;
+    return console.flush() || code != kExitDone ? code : complain_about_output(path, console);
   }
   // A group without a command, or nothing at all: show what there is.
   console.note(help_text(commands, path, console.colour_err));

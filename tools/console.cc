@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 namespace millrace::tools {
@@ -18,6 +19,12 @@ Console Console::of_process() {
   console.colour_out = wanted && console.out_is_terminal;
   console.colour_err = wanted && console.err_is_terminal;
   return console;
+}
+
+bool Console::flush() {
+  errno = 0;
+  // A write that failed leaves nothing to flush, only the mark.
+  return std::fflush(out) == 0 && std::ferror(out) == 0;
 }
 
 void Console::note(std::string_view line) {

@@ -24,6 +24,9 @@ struct Console {
   static Console of_process();
 
   void write(std::string_view data) { std::fwrite(data.data(), 1, data.size(), out); }
+  // What was written has to arrive, all of it since the start: false if not, with `errno` where the system
+  // says why.
+  bool flush();
   // One line on `err`, as it is.
   void note(std::string_view line);
   // One line on `err` that says what failed; `command` is the command's path, e.g. "topic create".

@@ -15,6 +15,7 @@ Table::Table(std::vector<std::string> columns) : columns_(std::move(columns)) {
 }
 
 void Table::add(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = visible(cell);
   cells.resize(columns_.size());
   rows_.push_back(std::move(cells));
 }

@@ -11,7 +11,8 @@ class Table {
  public:
   // A column whose name starts with '>' is aligned to the right (numbers).
   explicit Table(std::vector<std::string> columns);
-  // Takes one cell per column.
+  // Takes one cell per column. Names may have any bytes: what would break the line or move the terminal's
+  // cursor is shown as "\xNN".
   void add(std::vector<std::string> cells);
   std::string render(bool colour) const;
   bool empty() const { return rows_.empty(); }

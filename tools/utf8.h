@@ -13,6 +13,9 @@ using protocol::is_utf8;
 using protocol::utf8_sequence_size;
 
 void append_utf8(std::string& out, uint32_t code_point);
+// The text in one line that leaves a terminal alone: control characters and bytes that aren't UTF-8 as
+// "\\xNN".
+std::string visible(std::string_view text);
 // Columns on a terminal, counting one per code point.
 size_t display_width(std::string_view text);
 

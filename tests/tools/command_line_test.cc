@@ -65,6 +65,33 @@ bool contains(const std::string& text, std::string_view part) { return text.find
 
 }  // namespace
 
+TEST_CASE("what can't be written is a failure") {
+  const std::vector<Command> commands = {
+      {.path = "say", .summary = "Says much", .run = [](const Arguments&, Console& console) {
+         console.write("much\n");
+         return kExitDone;
+       }}};
+  for (const char* word : {"say", "--help", "--version"}) {
+    CAPTURE(word);
+    const char* const arguments[] = {"millrace", word};
+    char* err = nullptr;
+    size_t err_size = 0;
+    Console console;
+    console.out = std::fopen("/dev/full", "w");
+    console.err = open_memstream(&err, &err_size);
+    CHECK(run_command_line(commands, 2, arguments, console) == kExitFailed);
+    std::fclose(console.out);
+    std::fclose(console.err);
+    CHECK(contains(err, "standard output: No space left on device"));
+    std::free(err);
+  }
+}
+
+TEST_CASE("an option without its value says so") {
+  CHECK(contains(run({"fruit", "eat", "apple", "--count"}).err, "--count needs a value: N"));
+  CHECK(contains(run({"fruit", "eat", "apple", "-o"}).err, "--offset needs a value: N"));
+}
+
 TEST_CASE("options reach the command") {
   CHECK(
       run({"fruit", "eat", "apple", "-c", "3", "--fast", "-s", "a=1", "--set", "b=2=3", "-o", "-10"}).code ==

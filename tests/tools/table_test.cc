@@ -15,6 +15,16 @@ TEST_CASE("columns are aligned, numbers to the right") {
         "x      12,345  y\n");
 }
 
+TEST_CASE("a name of any bytes keeps to its cell") {
+  Table table({"GROUP", ">LAG"});
+  table.add({"a\x1b[31mb\nc", "1"});
+  table.add({"\xff\xc3\xbc\x7f\xc2\x9b", "2"});
+  CHECK(table.render(false) ==
+        "GROUP              LAG\n"
+        "a\\x1b[31mb\\x0ac      1\n"
+        "\\xff\xc3\xbc\\x7f\\xc2\\x9b    2\n");
+}
+
 TEST_CASE("colour only when asked for") {
   Table table({"A"});
   table.add({"b"});

@@ -153,12 +153,10 @@ class Output {
   bool due() const { return text_.size() >= kOutputBuffer || deadline_.passed(); }
   // kNetworkException when nobody reads it any more.
   Result<void> write() {
-    errno = 0;
     console_.write(text_);
     text_.clear();
     deadline_ = Deadline::after_ms(kWriteEveryMs);
-    // A write that failed leaves nothing to flush, only the mark.
-    if (std::fflush(console_.out) == 0 && std::ferror(console_.out) == 0) return {};
+    if (console_.flush()) return {};
     return fail(ErrorCode::kNetworkException, fmt::format("standard output: {}", std::strerror(errno)));
   }
 

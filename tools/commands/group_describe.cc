@@ -9,6 +9,7 @@
 #include "tools/connect.h"
 #include "tools/json.h"
 #include "tools/table.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -92,7 +93,7 @@ Style state_style(const std::string& state) {
 }
 
 std::string as_text(const GroupDescription& group, bool colour) {
-  std::string text = fmt::format("{}  {}  {}", styled(group.name, Style::kBold, colour),
+  std::string text = fmt::format("{}  {}  {}", styled(visible(group.name), Style::kBold, colour),
                                  styled(group.state, state_style(group.state), colour), group.type);
   if (!group.protocol_type.empty() && group.protocol_type != group.type)
     text += fmt::format("  of {}s", group.protocol_type);

@@ -8,6 +8,7 @@
 #include "tools/lag_report.h"
 #include "tools/quantity.h"
 #include "tools/timestamp.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -44,7 +45,7 @@ Json as_json(const Look& look) {
 std::string as_text(const Look& look, bool rates, bool colour) {
   const size_t members = look.group.members.size();
   std::string text =
-      fmt::format("{}  {}, {} member{}; {}\n", styled(look.group.name, Style::kBold, colour),
+      fmt::format("{}  {}, {} member{}; {}\n", styled(visible(look.group.name), Style::kBold, colour),
                   look.group.state, members, members == 1 ? "" : "s", lag_summary(look.report));
   if (look.report.partitions.empty()) return text;
   return text + "\n" + lag_table(look.report, rates, colour);
@@ -66,7 +67,6 @@ void show(const Look& look, const Arguments& arguments, bool rates, Console& con
     }
   }
   console.write(text);
-  std::fflush(console.out);
 }
 
 void wait(int64_t wait_ms) {
@@ -92,6 +92,7 @@ int run(const Arguments& arguments, Console& console) {
     const bool first_of_two = rates && !watch && history.size() == 1;
     if (!first_of_two) show(*seen, arguments, rates, console);
     if (!watch && !first_of_two) return kExitDone;
+    if (!console.flush()) return kExitDone;  // nobody reads on; the caller says so
     wait(interval_ms);
     if (interrupted()) return kExitDone;
   }
