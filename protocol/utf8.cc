@@ -32,11 +32,11 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string printable(std::string_view text) {
-  if (is_utf8(text)) return std::string(text);
+  if (is_utf8(text) && !text.contains("\\x")) return std::string(text);
   std::string out;
   while (!text.empty()) {
     const size_t size = utf8_sequence_size(text);
-    if (size == 0) {
+    if (size == 0 || text[0] == '\\') {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
     } else {
       out += text.substr(0, size);

@@ -16,4 +16,7 @@ TEST_CASE("what isn't UTF-8 is printed byte by byte, and differs from what is") 
     CHECK_FALSE(is_utf8(text));
   }
   CHECK(printable("a\xff\xc3\xbc\xc3") == "a\\xff\xc3\xbc\\xc3");
+  CHECK(printable("\\xff") == "\\x5cxff");
+  CHECK(printable("\\\xff") == "\\x5c\\xff");
+  CHECK(printable("C:\\new") == "C:\\new");
 }
