@@ -31,8 +31,12 @@ void describe(MetricsWriter& out) {
                "Records per second that come to the topic's partitions that the group reads");
   out.describe("millrace_consumergroup_out_rate", "gauge",
                "Records per second that the group's committed offsets go on by");
+  out.describe("millrace_consumergroup_uncommitted_partitions", "gauge",
+               "Partitions with records that the group reads and has not committed in: how far it is behind "
+               "there isn't known");
   out.describe("millrace_consumergroup_useful_members", "gauge",
-               "How many more members would help; never more than there are partitions for");
+               "How many more members would help; never more than there are partitions for, absent while it "
+               "isn't known");
   out.describe("millrace_consumergroups", "gauge", "Groups that this broker coordinates");
   out.describe("millrace_consumergroups_left_out", "gauge",
                "Groups whose positions are not here, because there are too many");
@@ -60,12 +64,16 @@ void emit_group(MetricsWriter& out, const GroupReport& group) {
   for (const TopicReport& topic : group.topics) emit_topic(out, group.name, topic);
   if (group.lag_seconds)
     out.sample("millrace_consumergroup_oldest_unread_age_seconds", labels, *group.lag_seconds);
-  out.sample("millrace_consumergroup_useful_members", labels, group.useful_members);
+  out.sample("millrace_consumergroup_uncommitted_partitions", labels, group.uncommitted_partitions);
+  if (group.useful_members)
+    out.sample("millrace_consumergroup_useful_members", labels, *group.useful_members);
 }
 
 std::string number(const std::optional<double>& value) {
   return value ? fmt::format("{}", std::round(*value * 1000) / 1000) : "null";
 }
+
+std::string number(const std::optional<int64_t>& value) { return value ? std::to_string(*value) : "null"; }
 
 std::string text(std::string_view value) {
   return boost::json::serialize(boost::json::string(protocol::printable(value)));
@@ -92,10 +100,11 @@ Task<> GroupMonitor::emit(MetricsWriter& out) {
       co_await services_.home().sleep_ms(0);
       auto groups = co_await services_.groups->progress_of(names, first, kBatch);
       for (coordinator::GroupProgress& group : groups) {
-        const size_t positions = group.position_count();
+        const size_t positions = position_count(group);
         if (positions > positions_left) {
           ++left_out;
           group.topics.clear();
+          group.subscribed.clear();
           out.sample("kafka_consumergroup_members", {{"consumergroup", group.name}},
                      static_cast<int64_t>(group.members));
           group.name.clear();
@@ -123,11 +132,12 @@ std::string to_json(const GroupReport& report) {
   };
   return fmt::format(
       R"({{"group":{},"state":{},"type":{},"protocol_type":{},"members":{},"partitions":{},)"
-      R"("lagging_partitions":{},"lag":{},"lag_seconds":{},"in_rate":{},"out_rate":{},"useful_members":{}}})"
+      R"("uncommitted_partitions":{},"lagging_partitions":{},"lag":{},"lag_seconds":{},"in_rate":{},)"
+      R"("out_rate":{},"useful_members":{}}})"
       "\n",
       text(report.name), text(report.state), text(report.type), text(report.protocol_type), report.members,
-      report.partitions, report.lagging_partitions, report.lag, number(report.lag_seconds), rate(&Rates::in),
-      rate(&Rates::out), report.useful_members);
+      report.partitions, report.uncommitted_partitions, report.lagging_partitions, number(report.lag),
+      number(report.lag_seconds), rate(&Rates::in), rate(&Rates::out), number(report.useful_members));
 }
 
 std::optional<std::string> url_decoded(std::string_view text) {

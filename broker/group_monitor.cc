@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -48,15 +49,31 @@ void add(std::optional<Rates>& sum, const std::optional<Rates>& rates) {
   sum->out += rates->out;
 }
 
-int64_t partitions_of(const GroupProgress& group, const metadata::ClusterImage& image) {
-  std::set<std::string_view> names(group.subscribed.begin(), group.subscribed.end());
+// What the group reads, as far as it can be known: what it has committed in may be long past.
+std::set<std::string_view> topics_read(const GroupProgress& group) {
+  if (group.members > 0 && !group.subscribed.empty())
+    return {group.subscribed.begin(), group.subscribed.end()};
+  std::set<std::string_view> names;
   for (const GroupProgress::Topic& topic : group.topics) names.insert(topic.name);
-  int64_t count = 0;
-  for (const std::string_view name : names) {
-    if (const metadata::TopicPtr topic = image.topic(name))
-      count += static_cast<int64_t>(topic->partitions.size());
+  return names;
+}
+
+// Calls f(topic, partition) for each that the group reads and has no commit in.
+template <class F>
+void for_each_uncommitted(const GroupProgress& group, const metadata::ClusterImage& image, F f) {
+  std::map<std::string_view, const GroupProgress::Topic*> topics;
+  for (const GroupProgress::Topic& topic : group.topics) topics.emplace(topic.name, &topic);
+  for (const std::string_view name : topics_read(group)) {
+    const metadata::TopicPtr topic = image.topic(name);
+    if (!topic) continue;
+    std::set<int32_t> committed;
+    if (const auto known = topics.find(name); known != topics.end()) {
+      for (const auto& [partition, offset] : known->second->offsets) committed.insert(partition);
+    }
+    for (int32_t partition = 0; static_cast<size_t>(partition) < topic->partitions.size(); ++partition) {
+      if (!committed.contains(partition)) f(TopicIdPartition{topic->id, partition});
+    }
   }
-  return count;
 }
 
 }  // namespace
@@ -153,18 +170,30 @@ Task<> GroupMonitor::date(std::vector<std::vector<Mark>>& marks, const std::vect
 }
 
 GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata::ClusterImage& image,
-                                      const GroupHistory& history, int64_t wall_ms) const {
+                                      const GroupHistory& history, const BoundsByPlace& bounds,
+                                      int64_t wall_ms) const {
   GroupReport report;
   report.name = group.name;
   report.state = group.state;
   report.type = group.type;
   report.protocol_type = group.protocol_type;
   report.members = static_cast<int64_t>(group.members);
-  report.partitions = partitions_of(group, image);
+  const std::set<std::string_view> read = topics_read(group);
+  for (const std::string_view name : read) {
+    if (const metadata::TopicPtr topic = image.topic(name))
+      report.partitions += static_cast<int64_t>(topic->partitions.size());
+  }
+  auto count_records = [&](const TopicIdPartition& place) {
+    const auto found = bounds.find(place);
+    report.uncommitted_partitions += found != bounds.end() && found->second.end > found->second.start;
+  };
+  for_each_uncommitted(group, image, count_records);
+  int64_t lag = 0;
   for (const GroupProgress::Topic& from : group.topics) {
     TopicReport& topic = report.topics.emplace_back();
     topic.name = from.name;
     const metadata::TopicPtr there = image.topic(from.name);
+    const bool is_read = read.contains(from.name);
     for (const auto& [partition, committed] : from.offsets) {
       PositionReport& position = topic.positions.emplace_back();
       position.partition = partition;
@@ -175,24 +204,31 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
       if (mark == nullptr) continue;
       position.lag = std::max<int64_t>(0, mark->end - committed);
       topic.lag += *position.lag;
-      if (*position.lag > 0) ++report.lagging_partitions;
+      if (*position.lag > 0 && is_read) ++report.lagging_partitions;
       if (*position.lag == 0) position.lag_seconds = 0;
       // Clocks of producers may be ahead.
       if (*position.lag > 0 && mark->oldest_unread_ms >= 0)
         position.lag_seconds =
             static_cast<double>(std::max<int64_t>(0, wall_ms - mark->oldest_unread_ms)) / 1000;
-      if (position.lag_seconds)
+      if (position.lag_seconds && is_read)
         report.lag_seconds = std::max(report.lag_seconds.value_or(0), *position.lag_seconds);
       broker::add(topic.rates, history.rates(place));
     }
-    report.lag += topic.lag;
+    if (!is_read) continue;
+    lag += topic.lag;
     broker::add(report.rates, topic.rates);
   }
+  report.lag = lag;
   report.useful_members = useful_members({.members = report.members,
                                           .partitions = report.partitions,
                                           .lagging_partitions = report.lagging_partitions,
-                                          .lag = report.lag,
+                                          .lag = lag,
                                           .rates = report.rates});
+  if (report.uncommitted_partitions > 0) {
+    if (report.lag == 0) report.lag.reset();
+    if (report.lag_seconds == 0) report.lag_seconds.reset();
+    if (report.useful_members == 0 && report.members < report.partitions) report.useful_members.reset();
+  }
   return report;
 }
 
@@ -206,6 +242,8 @@ Task<std::vector<GroupReport>> GroupMonitor::report(std::vector<GroupProgress> g
       if (!there) continue;
       for (const auto& [partition, committed] : topic.offsets) places.push_back({there->id, partition});
     }
+    auto add_place = [&](const TopicIdPartition& place) { places.push_back(place); };
+    for_each_uncommitted(group, *image, add_place);
   }
   const BoundsByPlace bounds = co_await bounds_of(std::move(places));
   std::vector<std::vector<Mark>> marks;
@@ -217,9 +255,16 @@ Task<std::vector<GroupReport>> GroupMonitor::report(std::vector<GroupProgress> g
   for (size_t i = 0; i < groups.size(); ++i) {
     GroupHistory& history = histories_[groups[i].name];
     history.add(now_ms, std::move(marks[i]));
-    reports.push_back(made_report(groups[i], *image, history, wall_ms));
+    reports.push_back(made_report(groups[i], *image, history, bounds, wall_ms));
   }
   co_return reports;
+}
+
+size_t GroupMonitor::position_count(const GroupProgress& group) const {
+  size_t count = group.position_count();
+  auto add_one = [&](const TopicIdPartition&) { ++count; };
+  for_each_uncommitted(group, *services_.metadata.image(), add_one);
+  return count;
 }
 
 void GroupMonitor::forget_old() {

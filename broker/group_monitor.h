@@ -43,14 +43,20 @@ struct GroupReport {
   std::string type;
   std::string protocol_type;
   int64_t members = 0;
-  // Of all topics that it is subscribed to or has committed in.
+  // What follows is of the topics that its members are subscribed to; where they don't tell, or there are
+  // none, of those that it has committed in.
   int64_t partitions = 0;
+  // Those that hold records, but no commit of the group says where it is: it may have all of them to read or
+  // none (auto.offset.reset is the members' own affair). So it may be further behind than the numbers below
+  // say, and a zero that could be more is nothing.
+  int64_t uncommitted_partitions = 0;
   int64_t lagging_partitions = 0;
-  int64_t lag = 0;
+  std::optional<int64_t> lag = 0;
   // The largest of its positions; nothing when none is known.
   std::optional<double> lag_seconds;
   std::optional<Rates> rates;
-  int64_t useful_members = 0;
+  std::optional<int64_t> useful_members = 0;
+  // All that it has committed in.
   std::vector<TopicReport> topics;
 };
 
@@ -99,7 +105,9 @@ class GroupMonitor {
                        size_t& timestamps_left);
   runtime::Task<> ask_timestamps(std::vector<Question>& questions);
   GroupReport made_report(const coordinator::GroupProgress& group, const metadata::ClusterImage& image,
-                          const GroupHistory& history, int64_t wall_ms) const;
+                          const GroupHistory& history, const BoundsByPlace& bounds, int64_t wall_ms) const;
+  // Places that a report on the group looks at.
+  size_t position_count(const coordinator::GroupProgress& group) const;
   void forget_old();
 
   api::Services& services_;

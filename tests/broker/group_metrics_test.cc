@@ -28,9 +28,14 @@ TEST_CASE("the document of a group") {
   CHECK(to_json(report) ==
         "{\"group\":\"a\\\"b\\\\xff\",\"state\":\"Stable\",\"type\":\"consumer\",\"protocol_type\":"
         "\"consumer\","
-        "\"members\":2,\"partitions\":3,\"lagging_partitions\":1,\"lag\":12,\"lag_seconds\":null,\"in_rate\":"
-        "null,"
-        "\"out_rate\":null,\"useful_members\":0}\n");
+        "\"members\":2,\"partitions\":3,\"uncommitted_partitions\":0,\"lagging_partitions\":1,\"lag\":12,"
+        "\"lag_seconds\":null,\"in_rate\":null,\"out_rate\":null,\"useful_members\":0}\n");
+  report.uncommitted_partitions = 2;
+  report.lag.reset();
+  report.useful_members.reset();
+  CHECK(to_json(report).find("\"uncommitted_partitions\":2,\"lagging_partitions\":1,\"lag\":null,") !=
+        std::string::npos);
+  CHECK(to_json(report).find("\"useful_members\":null}") != std::string::npos);
   report.lag_seconds = 1.5;
   report.rates = Rates{10, 20.25};
   CHECK(to_json(report).find("\"lag_seconds\":1.5,\"in_rate\":10,\"out_rate\":20.25") != std::string::npos);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import time
 import urllib.error
 import urllib.parse
@@ -13,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from group_members import RdkafkaMember, wait_for
 
+import wire
 from broker import IS_KAFKA, free_port
 from command_line import CommandLine
 
@@ -126,6 +128,93 @@ def test_members_and_the_document(watched, settings):
     seen = watched.group("billing")
     # Nobody reads, and two of three partitions have something to read.
     assert (seen["members"], seen["lag"], seen["lagging_partitions"], seen["useful_members"]) == (0, 2, 2, 2)
+
+
+def join(watched, topic: str, partitions: int, count: int = 1) -> list[Consumer]:
+    """Members of the group "some" that read, and commit nothing on their own."""
+    settings = {
+        "bootstrap.servers": watched.broker.address,
+        "group.id": "some",
+        "group.protocol": "consumer",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+    }
+    members = [Consumer(settings) for _ in range(count)]
+    for member in members:
+        member.subscribe([topic])
+
+    def settled() -> bool:
+        for member in members:
+            member.poll(0.1)
+        return all(len(member.assignment()) == partitions // count for member in members)
+
+    wait_for(settled)
+    return members
+
+
+def test_topics_that_nobody_reads_any_more(watched):
+    """What the group once committed in another topic is no work for anybody who joins."""
+    millrace = watched.millrace
+    millrace("topic", "create", "former", "-p", "10")
+    millrace("topic", "create", "orders", "-p", "2")
+    fill(millrace, "former", 10, 5)
+    millrace("group", "seek", "some", "--to", "start", "-t", "former")
+    assert watched.group("some")["useful_members"] == 10
+    members = join(watched, "orders", 2, 2)
+    watched.group("some")
+    time.sleep(1.1)
+    seen = watched.group("some")
+    assert (seen["members"], seen["partitions"], seen["lagging_partitions"], seen["lag"]) == (2, 2, 0, 0)
+    assert (seen["lag_seconds"], seen["useful_members"]) == (None, 0)
+    # The names of kafka_exporter have all that is committed.
+    assert watched.samples()[series("kafka_consumergroup_lag_sum", "some", topic="former")] == 50
+    for member in members:
+        member.close()
+
+
+def test_partitions_without_a_commit(watched):
+    """They may be all unread or none of them: the document says how many there are, and no zero."""
+    millrace = watched.millrace
+    millrace("topic", "create", "orders", "-p", "5")
+    fill(millrace, "orders", 4, 5)  # the last one is empty, whoever reads it has read all
+    (member,) = join(watched, "orders", 5)
+
+    def committed(*offsets: int) -> tuple:
+        if offsets:
+            member.commit(offsets=[TopicPartition("orders", p, o) for p, o in enumerate(offsets)], asynchronous=False)
+        seen = watched.group("some")
+        return seen["uncommitted_partitions"], seen["lag"], seen["lag_seconds"], seen["useful_members"]
+
+    assert committed() == (4, None, None, None)
+    seen = watched.samples()
+    assert seen[series("millrace_consumergroup_uncommitted_partitions", "some")] == 4
+    assert series("millrace_consumergroup_useful_members", "some") not in seen
+    assert committed(5) == (3, None, None, None)
+    uncommitted, lag, seconds, _ = committed(5, 2)
+    assert (uncommitted, lag) == (2, 3)
+    assert seconds >= 3600
+    assert committed(5, 5, 5, 5) == (0, 0, 0, 0)
+    member.close()
+
+
+def test_names_that_look_alike(watched):
+    """Bytes that are no text are told as \\xNN; a group whose name has that already is another one."""
+    watched.millrace("topic", "create", "orders")
+    raw, text = b"\xffdup", rb"\xffdup"
+    with wire.Connection(watched.broker.port) as connection:
+        watched.millrace("group", "seek", "other", "--to", "end", "-t", "orders")  # all coordinators are there after that
+        for name in (raw, text):
+            connection.send(wire.frame(wire.header(8, 2, 7) + offset_commit_body(name)))
+            connection.read_reply()
+    seen = watched.samples()
+    assert series("kafka_consumergroup_members", r"\xffdup") in seen
+    assert series("kafka_consumergroup_members", r"\x5cxffdup") in seen
+
+
+def offset_commit_body(group: bytes) -> bytes:
+    """Offset 0 of orders/0, in version 2."""
+    body = struct.pack(">h", len(group)) + group + struct.pack(">ihq", -1, 0, -1)
+    return body + struct.pack(">ih6siiqh", 1, 6, b"orders", 1, 0, 0, 0)
 
 
 def test_groups_that_are_not_there(watched):
