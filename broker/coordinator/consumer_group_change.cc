@@ -1,6 +1,9 @@
 #include "broker/coordinator/consumer_group_change.h"
 
 #include <algorithm>
+#include <functional>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "broker/coordinator/assignor.h"
@@ -31,6 +34,21 @@ class Hash {
   void add_byte(uint8_t byte) { value_ = (value_ ^ byte) * 0x100000001B3ULL; }
   uint64_t value_ = 0xCBF29CE484222325ULL;
 };
+
+// Of the names and the expression that a member is subscribed to: finds those with the same, of which there
+// may be many with long lists, without copying or comparing these. A member that makes up names for a
+// collision gets a wrong assignment in its own group.
+uint64_t subscription_hash(const MemberMetadata& metadata) {
+  constexpr uint64_t kOddNumber = 0x9E3779B97F4A7C15;
+  uint64_t hash = metadata.topics.size();
+  const auto add = [&](std::string_view text) {
+    hash = (hash ^ std::hash<std::string_view>()(text)) * kOddNumber;
+    hash ^= hash >> 29;
+  };
+  for (const std::string& name : metadata.topics) add(name);
+  add(metadata.regex);
+  return hash;
+}
 
 // The same set of partitions, since whatever epoch.
 bool same_partitions(const OwnedPartitions& left, const OwnedPartitions& right) {
@@ -192,23 +210,27 @@ std::set<Uuid> ConsumerGroupChange::subscribed_topics(const MemberMetadata& meta
 }
 
 int64_t ConsumerGroupChange::hash_topics() const {
-  std::set<std::string_view> names;
+  // Names that are no topic's are looked up and no more: members may send any number of them.
+  std::map<std::string_view, TopicDirectory::Topic> topics;
+  const auto add = [&](const auto& names) {
+    for (const std::string& name : names) {
+      if (const auto topic = topics_.find(name)) topics.emplace(name, *topic);
+    }
+  };
+  std::unordered_set<uint64_t> seen;
   for (const Subscriber& one : subscribers()) {
-    names.insert(one.metadata->topics.begin(), one.metadata->topics.end());
+    if (!seen.insert(subscription_hash(*one.metadata)).second) continue;
+    add(one.metadata->topics);
     const ResolvedRegex* regex = one.metadata->regex.empty() ? nullptr : resolved(one.metadata->regex);
-    if (regex != nullptr) names.insert(regex->topics.begin(), regex->topics.end());
+    if (regex != nullptr) add(regex->topics);
   }
   Hash hash;
-  bool any = false;
-  for (const std::string_view name : names) {
-    const auto topic = topics_.find(name);
-    if (!topic) continue;
-    any = true;
-    hash.add(topic->name);
-    hash.add(topic->id);
-    hash.add(topic->partitions);
+  for (const auto& [name, topic] : topics) {
+    hash.add(topic.name);
+    hash.add(topic.id);
+    hash.add(topic.partitions);
   }
-  return any ? hash.value() : 0;
+  return topics.empty() ? 0 : hash.value();
 }
 
 std::string_view ConsumerGroupChange::preferred_assignor(const std::vector<const MemberMetadata*>& members,
@@ -228,10 +250,10 @@ std::string_view ConsumerGroupChange::preferred_assignor(const std::vector<const
 void ConsumerGroupChange::retarget(int32_t epoch) {
   const std::vector<Subscriber> members = subscribers();
   // Most members of a group subscribe to the same topics.
-  std::map<std::pair<std::set<std::string, std::less<>>, std::string>, std::set<Uuid>> by_subscription;
+  std::unordered_map<uint64_t, std::set<Uuid>> by_subscription;
   AssignorInput input;
   for (const Subscriber& one : members) {
-    const auto [topics, fresh] = by_subscription.try_emplace({one.metadata->topics, one.metadata->regex});
+    const auto [topics, fresh] = by_subscription.try_emplace(subscription_hash(*one.metadata));
     if (fresh) topics->second = subscribed_topics(*one.metadata);
     for (const Uuid& id : topics->second) {
       if (fresh) input.partitions[id] = topics_.find(id)->partitions;
