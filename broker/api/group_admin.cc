@@ -1,8 +1,11 @@
 // ListGroups: 4 filters by state (KIP-518), 5 by type (KIP-848). DescribeGroups: 3 says what the client may
 // do, 4 shows static members, 6 says when a group is missing (KIP-1043). DeleteGroups.
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "broker/api/answer_limit.h"
 #include "broker/api/endpoints.h"
 #include "broker/api/handlers.h"
 #include "broker/coordinator/group_service.h"
@@ -62,13 +65,22 @@ Task<> list_groups(Context& context, const ListGroupsRequest& request, ListGroup
 
 Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
                        DescribeGroupsResponse& response) {
-  response.groups = context.arena.make_array<DescribeGroupsResponse::Group>(request.groups.size());
-  for (size_t i = 0; i < request.groups.size(); ++i) {
-    DescribeGroupsResponse::Group& group = response.groups[i];
-    const GroupRequest asked = coordinator::DescribeGroup{request.groups[i]};
+  // Each group is answered once, or a small request that repeats one could have any amount of memory.
+  std::set<std::string_view> seen;
+  std::vector<DescribeGroupsResponse::Group> groups;
+  const AnswerLimit limit(context.arena);
+  for (const std::string_view name : request.groups) {
+    if (!seen.insert(name).second) continue;
+    DescribeGroupsResponse::Group& group = groups.emplace_back();
+    group.group_id = name;
+    if (limit.reached()) {
+      group.error_code = AnswerLimit::kError;
+      if (context.version >= kDescribeReportsMissingGroup) group.error_message = AnswerLimit::kMessage;
+      continue;
+    }
+    const GroupRequest asked = coordinator::DescribeGroup{name};
     const auto answered = co_await context.services.groups->handle(asked);
     fill(context, std::get<coordinator::DescribeGroupResult>(answered), group);
-    group.group_id = request.groups[i];
     if (group.error_code == ErrorCode::kGroupIdNotFound) {
       if (context.version >= kDescribeReportsMissingGroup) {
         group.error_message = context.message(std::get<coordinator::DescribeGroupResult>(answered).message);
@@ -80,16 +92,21 @@ Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
       group.authorized_operations = kAllGroupOperations;
     }
   }
+  response.groups = context.arena.copy(groups);
 }
 
 Task<> delete_groups(Context& context, const DeleteGroupsRequest& request, DeleteGroupsResponse& response) {
-  response.results = context.arena.make_array<DeleteGroupsResponse::Group>(request.groups_names.size());
-  for (size_t i = 0; i < request.groups_names.size(); ++i) {
-    const GroupRequest asked = coordinator::DeleteGroup{request.groups_names[i]};
+  std::set<std::string_view> seen;
+  std::vector<DeleteGroupsResponse::Group> results;
+  for (const std::string_view name : request.groups_names) {
+    if (!seen.insert(name).second) continue;
+    const GroupRequest asked = coordinator::DeleteGroup{name};
     const auto answered = co_await context.services.groups->handle(asked);
-    response.results[i].group_id = request.groups_names[i];
-    response.results[i].error_code = std::get<coordinator::DeleteGroupResult>(answered).error;
+    auto& result = results.emplace_back();
+    result.group_id = name;
+    result.error_code = std::get<coordinator::DeleteGroupResult>(answered).error;
   }
+  response.results = context.arena.copy(results);
 }
 
 }  // namespace millrace::api

@@ -1,11 +1,19 @@
 // ConsumerGroupHeartbeat (KIP-848): 1 subscribes by regular expression, and the client makes the member id
 // (KIP-1082). ConsumerGroupDescribe: 1 tells classic members (KIP-1099).
-#include <string>
-#include <utility>
+#include <fmt/format.h>
 
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "broker/api/answer_limit.h"
 #include "broker/api/endpoints.h"
 #include "broker/api/handlers.h"
+#include "broker/coordinator/group_partitioning.h"
 #include "broker/coordinator/group_service.h"
+#include "broker/metadata/topic_config.h"
 #include "protocol/messages/consumer_group_describe.h"
 #include "protocol/messages/consumer_group_heartbeat.h"
 
@@ -23,6 +31,26 @@ constexpr int16_t kClientMakesMemberId = 1;
 constexpr int16_t kDescribesMemberType = 1;
 constexpr int8_t kClassicMember = 0;
 constexpr int8_t kConsumerMember = 1;
+constexpr size_t kSmallSubscriptionBytes = 64 * 1024;  // fits anyway
+
+// Whether the names fit into a record of __consumer_offsets, before they are looked at one by one. The error
+// is Kafka's for what its log refuses.
+Result<> check_subscription_size(const Context& context, const ConsumerGroupHeartbeatRequest& request) {
+  size_t bytes = 0;
+  for (size_t i = 0; request.subscribed_topic_names && i < request.subscribed_topic_names->size(); ++i)
+    bytes += sizeof(int16_t) + (*request.subscribed_topic_names)[i].size();
+  if (bytes <= kSmallSubscriptionBytes) return {};
+  const metadata::TopicPtr topic = context.image()->topic(coordinator::kOffsetsTopic);
+  if (!topic) return {};
+  const auto config = metadata::topic_config(context.services.static_config, *context.image(),
+                                             context.services.node_id, *topic);
+  if (std::cmp_less_equal(bytes, config.log.max_message_bytes)) return {};
+  return fail(
+      ErrorCode::kUnknownServerError,
+      fmt::format("SubscribedTopicNames takes {} bytes, more than a record of {} may have ({}). Subscribe "
+                  "by a regular expression, or raise max.message.bytes of that topic.",
+                  bytes, coordinator::kOffsetsTopic, config.log.max_message_bytes));
+}
 
 coordinator::ConsumerHeartbeat to_heartbeat(const Context& context,
                                             const ConsumerGroupHeartbeatRequest& request,
@@ -86,6 +114,11 @@ void fill(Context& context, const coordinator::DescribeConsumerGroupResult::Memb
 
 Task<> consumer_group_heartbeat(Context& context, const ConsumerGroupHeartbeatRequest& request,
                                 ConsumerGroupHeartbeatResponse& response) {
+  if (const auto fits = check_subscription_size(context, request); !fits) {
+    response.error_code = fits.error().code;
+    response.error_message = context.message(fits.error().message);
+    co_return;
+  }
   const std::string client_host = "/" + context.request.connection->client_host;  // as Java prints an address
   const GroupRequest asked = to_heartbeat(context, request, client_host);
   const auto answered = co_await context.services.groups->handle(asked);
@@ -109,13 +142,22 @@ Task<> consumer_group_heartbeat(Context& context, const ConsumerGroupHeartbeatRe
 
 Task<> consumer_group_describe(Context& context, const ConsumerGroupDescribeRequest& request,
                                ConsumerGroupDescribeResponse& response) {
-  response.groups = context.arena.make_array<DescribedGroup>(request.group_ids.size());
-  for (size_t i = 0; i < request.group_ids.size(); ++i) {
-    DescribedGroup& group = response.groups[i];
-    const GroupRequest asked = coordinator::DescribeConsumerGroup{request.group_ids[i]};
+  // Each group is answered once, or a small request that repeats one could have any amount of memory.
+  std::set<std::string_view> seen;
+  std::vector<DescribedGroup> groups;
+  const AnswerLimit limit(context.arena);
+  for (const std::string_view name : request.group_ids) {
+    if (!seen.insert(name).second) continue;
+    DescribedGroup& group = groups.emplace_back();
+    group.group_id = name;
+    if (name.empty() || limit.reached()) {
+      group.error_code = name.empty() ? ErrorCode::kInvalidGroupId : AnswerLimit::kError;
+      if (!name.empty()) group.error_message = AnswerLimit::kMessage;
+      continue;
+    }
+    const GroupRequest asked = coordinator::DescribeConsumerGroup{name};
     const auto answered = co_await context.services.groups->handle(asked);
     const auto& result = std::get<coordinator::DescribeConsumerGroupResult>(answered);
-    group.group_id = request.group_ids[i];
     group.error_code = result.error.code;
     group.error_message = context.message(result.error.message);
     if (result.error.code != ErrorCode::kNone) continue;
@@ -127,6 +169,7 @@ Task<> consumer_group_describe(Context& context, const ConsumerGroupDescribeRequ
     for (size_t m = 0; m < result.members.size(); ++m) fill(context, result.members[m], group.members[m]);
     if (request.include_authorized_operations) group.authorized_operations = kAllGroupOperations;
   }
+  response.groups = context.arena.copy(groups);
 }
 
 }  // namespace millrace::api

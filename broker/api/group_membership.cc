@@ -6,15 +6,19 @@
 
 #include "broker/api/handlers.h"
 #include "broker/coordinator/group_service.h"
+#include "broker/coordinator/member_id.h"
+#include "broker/runtime/rate_limited_log.h"
 #include "protocol/messages/heartbeat.h"
 #include "protocol/messages/join_group.h"
 #include "protocol/messages/leave_group.h"
 #include "protocol/messages/sync_group.h"
+#include "protocol/utf8.h"
 
 namespace millrace::api {
 namespace {
 
 using coordinator::GroupRequest;
+using coordinator::JoinGroup;
 using protocol::HeartbeatRequest;
 using protocol::HeartbeatResponse;
 using protocol::JoinGroupRequest;
@@ -28,6 +32,7 @@ constexpr int16_t kJoinWithRebalanceTimeout = 1;
 constexpr int16_t kJoinWithKnownId = 4;
 constexpr int16_t kJoinWithNullableProtocol = 7;
 constexpr int16_t kJoinWithSkippedAssignment = 9;
+constexpr int16_t kSyncNamesProtocol = 5;
 constexpr int16_t kLeaveOfSeveral = 3;
 
 coordinator::JoinGroup to_join(const Context& context, const JoinGroupRequest& request,
@@ -49,6 +54,17 @@ coordinator::JoinGroup to_join(const Context& context, const JoinGroupRequest& r
   return join;
 }
 
+void log_long_member_id(const Context& context, const JoinGroupRequest& request) {
+  static runtime::RateLimitedLog log(runtime::LogLevel::kWarning, 1);
+  const auto& prefix = request.group_instance_id ? *request.group_instance_id : *context.client_id;
+  log.write(context.shard().clock(),
+            "{} can't join group \"{}\": its {} of {} bytes is too long for a member id to be made of it; "
+            "{} fit",
+            context.request.connection->client(), protocol::printable(request.group_id),
+            request.group_instance_id ? "group.instance.id" : "client.id", prefix.size(),
+            coordinator::kMaxMemberIdPrefix);
+}
+
 }  // namespace
 
 Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupResponse& response) {
@@ -56,6 +72,8 @@ Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupRe
   const GroupRequest asked = to_join(context, request, client_host);
   const auto answered = co_await context.services.groups->handle(asked);
   const auto& result = std::get<coordinator::JoinGroupResult>(answered);
+  if (result.error != ErrorCode::kNone && !coordinator::has_room_for_member_id(std::get<JoinGroup>(asked)))
+    log_long_member_id(context, request);
   response.error_code = result.error;
   response.generation_id = result.generation;
   response.protocol_type = context.nullable(result.protocol_type);
@@ -73,6 +91,10 @@ Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupRe
 }
 
 Task<> sync_group(Context& context, const SyncGroupRequest& request, SyncGroupResponse& response) {
+  if (context.version >= kSyncNamesProtocol && (!request.protocol_type || !request.protocol_name)) {
+    response.error_code = ErrorCode::kInconsistentGroupProtocol;
+    co_return;
+  }
   coordinator::SyncGroup sync{.group = request.group_id,
                               .member = request.member_id,
                               .instance = request.group_instance_id,

@@ -1,10 +1,13 @@
 // OffsetCommit: 2 to 4 carry a retention, 6 adds the leader epoch, 7 static members, 9 says when the group is
 // missing, 10 names topics by id. OffsetFetch: 2 asks for all topics, 7 for stable offsets, 8 for several
 // groups, 9 as a member (KIP-848), 10 by topic id. OffsetDelete.
+#include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "broker/api/answer_limit.h"
 #include "broker/api/handlers.h"
 #include "broker/coordinator/group_service.h"
 #include "protocol/messages/offset_commit.h"
@@ -124,8 +127,44 @@ std::vector<GroupTopic> all_by_id(Context& context, const coordinator::OffsetFet
   return topics;
 }
 
-Task<FetchedGroup> fetch_group(Context& context, const OffsetFetchRequest::Group& wanted,
-                               bool require_stable) {
+// What a request wants of one group, which it may have named several times: a small request that repeats
+// what has long metadata could have any amount of memory, so each position is answered once.
+struct WantedGroup {
+  const OffsetFetchRequest::Group* first = nullptr;  // its id, and who asks
+  bool all = false;
+  std::vector<const OffsetFetchRequest::Group::Topic*> topics;
+
+  void add(const OffsetFetchRequest::Group& named) {
+    if (first == nullptr) first = &named;
+    if (!named.topics) all = true;
+    for (size_t i = 0; named.topics && i < named.topics->size(); ++i) topics.push_back(&(*named.topics)[i]);
+  }
+};
+
+// In the order in which they are first named.
+std::vector<WantedGroup> wanted_groups(const OffsetFetchRequest& request) {
+  std::vector<WantedGroup> groups;
+  std::map<std::string_view, size_t> places;
+  for (const auto& named : request.groups) {
+    const auto [place, fresh] = places.emplace(named.group_id, groups.size());
+    if (fresh) groups.emplace_back();
+    groups[place->second].add(named);
+  }
+  return groups;
+}
+
+// Sorts what is named twice, and leaves the rest as it is.
+void drop_repeated(std::vector<int32_t>& partitions) {
+  std::vector<int32_t> sorted = partitions;
+  std::ranges::sort(sorted);
+  const auto repeated = std::ranges::unique(sorted);
+  if (repeated.empty()) return;
+  sorted.erase(repeated.begin(), repeated.end());
+  partitions = std::move(sorted);
+}
+
+Task<FetchedGroup> fetch_group(Context& context, const WantedGroup& named, bool require_stable) {
+  const OffsetFetchRequest::Group& wanted = *named.first;
   const bool by_id = context.version >= kByTopicId;
   coordinator::OffsetFetch fetch{.group = wanted.group_id,
                                  .member = wanted.member_id,
@@ -134,19 +173,23 @@ Task<FetchedGroup> fetch_group(Context& context, const OffsetFetchRequest::Group
                                  .require_stable = require_stable};
   std::vector<TopicPtr> owners;
   std::vector<GroupTopic> answers;
-  if (wanted.topics) {
+  if (!named.all) {
     fetch.topics.emplace();
-    for (const auto& topic : *wanted.topics) {
-      const TopicPtr known = by_id ? context.image()->topic(topic.topic_id) : nullptr;
+    std::map<std::string_view, size_t> places;
+    for (const auto* topic : named.topics) {
+      const TopicPtr known = by_id ? context.image()->topic(topic->topic_id) : nullptr;
       if (by_id && !known) {
-        answers.push_back(unknown_topic(context, topic));
+        answers.push_back(unknown_topic(context, *topic));
         continue;
       }
       if (known) owners.push_back(known);
-      fetch.topics->push_back({known ? std::string_view(known->name) : topic.name,
-                               topic.topic_id,
-                               {topic.partition_indexes.begin(), topic.partition_indexes.end()}});
+      const std::string_view name = known ? std::string_view(known->name) : topic->name;
+      const auto [place, fresh] = places.emplace(name, fetch.topics->size());
+      if (fresh) fetch.topics->push_back({name, topic->topic_id, {}});
+      auto& partitions = (*fetch.topics)[place->second].partitions;
+      partitions.insert(partitions.end(), topic->partition_indexes.begin(), topic->partition_indexes.end());
     }
+    for (auto& topic : *fetch.topics) drop_repeated(topic.partitions);
   }
   const GroupRequest asked(std::move(fetch));
   const auto answered = co_await context.services.groups->handle(asked);
@@ -154,7 +197,7 @@ Task<FetchedGroup> fetch_group(Context& context, const OffsetFetchRequest::Group
   FetchedGroup group;
   group.error = result.error;
   if (result.error != ErrorCode::kNone) co_return group;
-  if (by_id && !wanted.topics) {
+  if (by_id && named.all) {
     answers = all_by_id(context, result);
   } else {
     for (const auto& topic : result.topics) answers.push_back(to_topic(context, topic));
@@ -205,7 +248,9 @@ Task<> fetch_single_group(Context& context, const OffsetFetchRequest& request,
       (*wanted.topics)[i].partition_indexes = (*request.topics)[i].partition_indexes;
     }
   }
-  FetchedGroup group = co_await fetch_group(context, wanted, request.require_stable);
+  WantedGroup named;
+  named.add(wanted);
+  FetchedGroup group = co_await fetch_group(context, named, request.require_stable);
   if (group.error != ErrorCode::kNone && context.version < kFetchWithErrorCode) {
     group.topics = error_topics(context, request, group.error);
   } else {
@@ -244,10 +289,16 @@ Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetF
     co_await fetch_single_group(context, request, response);
     co_return;
   }
-  response.groups = context.arena.make_array<OffsetFetchResponse::Group>(request.groups.size());
-  for (size_t i = 0; i < request.groups.size(); ++i) {
-    const FetchedGroup group = co_await fetch_group(context, request.groups[i], request.require_stable);
-    response.groups[i].group_id = request.groups[i].group_id;
+  const std::vector<WantedGroup> wanted = wanted_groups(request);
+  response.groups = context.arena.make_array<OffsetFetchResponse::Group>(wanted.size());
+  const AnswerLimit limit(context.arena);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    response.groups[i].group_id = wanted[i].first->group_id;
+    if (limit.reached()) {
+      response.groups[i].error_code = AnswerLimit::kError;
+      continue;
+    }
+    const FetchedGroup group = co_await fetch_group(context, wanted[i], request.require_stable);
     response.groups[i].topics = group.topics;
     response.groups[i].error_code = group.error;
   }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "broker/coordinator/group_coordinator.h"
+#include "broker/coordinator/member_id.h"
 
 namespace millrace::coordinator {
 namespace {
@@ -19,20 +20,6 @@ std::vector<ClassicMember::Protocol> owned(const std::vector<JoinGroup::Protocol
   return out;
 }
 
-// In the form of Java's UUID, as Kafka's member ids have it.
-std::string member_id(std::string_view prefix, const Uuid& uuid) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string id(prefix);
-  id += '-';
-  for (size_t i = 0; i < uuid.bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) id += '-';
-    const auto byte = std::to_integer<unsigned>(uuid.bytes[i]);
-    id += kDigits[byte >> 4];
-    id += kDigits[byte & 15];
-  }
-  return id;
-}
-
 }  // namespace
 
 void GroupCoordinator::refuse_join(uint64_t ticket, std::string_view member, ErrorCode error) {
@@ -44,6 +31,7 @@ void GroupCoordinator::refuse_join(uint64_t ticket, std::string_view member, Err
 
 void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request, int64_t now_ms) {
   if (request.group.empty()) return refuse_join(ticket, request.member, ErrorCode::kInvalidGroupId);
+  if (!has_room_for_member_id(request)) return refuse_join(ticket, {}, ErrorCode::kUnknownServerError);
   if (request.session_timeout_ms < settings_.min_session_timeout_ms ||
       request.session_timeout_ms > settings_.max_session_timeout_ms) {
     return refuse_join(ticket, request.member, ErrorCode::kInvalidSessionTimeout);

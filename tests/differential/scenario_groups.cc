@@ -142,6 +142,7 @@ void compare_positions(Comparison& c) {
     ask("unknown group", {.group = "none"});
     ask("unknown topic", {.group = "simple", .topic = "not-there"});
     ask("no partitions", {.group = "simple", .partitions = std::vector<int32_t>{}});
+    ask("the same partition twice", {.group = "simple", .partitions = {{0, 2, 0}}});
     if (v >= 2) ask("all", {.group = "simple", .partitions = std::nullopt});
     if (v >= 2) ask("all of an unknown group", {.group = "none", .partitions = std::nullopt});
     if (v >= 9) ask("as a member", {.group = "simple", .member = "m", .epoch = 2});
@@ -196,6 +197,12 @@ void compare_classic_refusals(Comparison& c) {
         return request;
       });
     }
+    c.ask("no protocol's name", v, [&](Call& call) {
+      auto request = of_group<SyncGroupRequest>(call, "simple");
+      request.member_id = "m";
+      if (v >= 5) request.protocol_type = "consumer";
+      return request;
+    });
   });
   c.in_versions<LeaveGroupRequest>([&](int16_t v) {
     for (const std::string group : {"", "none", "simple"}) {
@@ -325,6 +332,16 @@ void compare_members(Comparison& c) {
       request.include_authorized_operations = true;
       return request;
     });
+    c.ask("no group id", v, [&](Call& call) {
+      ConsumerGroupDescribeRequest request;
+      request.group_ids = call.arena.copy(std::vector<std::string_view>{""});
+      return request;
+    });
+    c.ask("the same twice", v, [&](Call& call) {
+      ConsumerGroupDescribeRequest request;
+      request.group_ids = call.arena.copy(std::vector<std::string_view>{"modern", "modern"});
+      return request;
+    });
   });
   c.in_versions<ConsumerGroupHeartbeatRequest>([&](int16_t v) {
     const auto ask = [&](const std::string& step, const BeatSketch& sketch) {
@@ -388,6 +405,11 @@ void compare_administration(Comparison& c) {
       request.groups = call.arena.copy(std::vector<std::string_view>{"simple", "modern", "none"});
       return request;
     });
+    c.ask("the same twice", v, [&](Call& call) {
+      DescribeGroupsRequest request;
+      request.groups = call.arena.copy(std::vector<std::string_view>{"simple", "simple"});
+      return request;
+    });
   });
   c.in_versions<OffsetDeleteRequest>([&](int16_t v) {
     for (const std::string group : {"none", "modern", "simple"}) {
@@ -409,7 +431,7 @@ void compare_administration(Comparison& c) {
     c.ask("before", 8, [&](Call& call) { return commit(call, {.group = gone}); });
     c.ask("missing, with members, empty", v, [&](Call& call) {
       DeleteGroupsRequest request;
-      request.groups_names = call.arena.copy(std::vector<std::string_view>{"none", "modern", gone});
+      request.groups_names = call.arena.copy(std::vector<std::string_view>{"none", "modern", gone, "none"});
       return request;
     });
     c.ask("after", 8, [&](Call& call) { return fetched(call, {.group = gone}); });
