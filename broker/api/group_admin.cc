@@ -97,16 +97,16 @@ Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
 
 Task<> delete_groups(Context& context, const DeleteGroupsRequest& request, DeleteGroupsResponse& response) {
   std::set<std::string_view> seen;
-  std::vector<DeleteGroupsResponse::Group> results;
+  std::vector<GroupRequest> asked;
   for (const std::string_view name : request.groups_names) {
-    if (!seen.insert(name).second) continue;
-    const GroupRequest asked = coordinator::DeleteGroup{name};
-    const auto answered = co_await context.services.groups->handle(asked);
-    auto& result = results.emplace_back();
-    result.group_id = name;
-    result.error_code = std::get<coordinator::DeleteGroupResult>(answered).error;
+    if (seen.insert(name).second) asked.emplace_back(coordinator::DeleteGroup{name});
   }
-  response.results = context.arena.copy(results);
+  const auto answered = co_await context.services.groups->handle_all(asked);
+  response.results = context.arena.make_array<DeleteGroupsResponse::Group>(asked.size());
+  for (size_t i = 0; i < asked.size(); ++i) {
+    response.results[i].group_id = coordinator::group_of(asked[i]);
+    response.results[i].error_code = std::get<coordinator::DeleteGroupResult>(answered[i]).error;
+  }
 }
 
 }  // namespace millrace::api

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 #include <utility>
 
@@ -249,31 +250,58 @@ Result<Buffer> GroupPartition::batch_of(std::span<const Write> writes, int64_t n
   return builder.build();
 }
 
-runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request) {
-  const auto self = shared_from_this();
+std::optional<GroupResponse> GroupPartition::refusal(const GroupRequest& request) const {
   switch (state_) {
     case State::kActive:
-      break;
+      return std::nullopt;
     case State::kLoading:
-      if (std::holds_alternative<Heartbeat>(request)) co_return HeartbeatResult{};
-      co_return error_response(request, ErrorCode::kCoordinatorLoadInProgress);
+      if (std::holds_alternative<Heartbeat>(request)) return HeartbeatResult{};
+      return error_response(request, ErrorCode::kCoordinatorLoadInProgress);
     case State::kStopped:
-      co_return error_response(request, ErrorCode::kNotCoordinator);
+      return error_response(request, ErrorCode::kNotCoordinator);
     case State::kFailed:
-      co_return error_response(request, ErrorCode::kCoordinatorNotAvailable);
+      break;
   }
+  return error_response(request, ErrorCode::kCoordinatorNotAvailable);
+}
+
+void GroupPartition::begin(Waiter& waiter, const GroupRequest& request) {
+  if (std::holds_alternative<OffsetCommit>(request))
+    return process_commit(machine_.handle(waiter.ticket, request, now_ms()));
+  append_held();
+  process(machine_.handle(waiter.ticket, request, now_ms()));
+}
+
+runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request) {
+  const auto self = shared_from_this();
+  if (auto refused = refusal(request)) co_return std::move(*refused);
   Waiter waiter(*this, next_ticket_++);
-  if (std::holds_alternative<OffsetCommit>(request)) {
-    process_commit(machine_.handle(waiter.ticket, request, now_ms()));
-  } else {
-    append_held();
-    process(machine_.handle(waiter.ticket, request, now_ms()));
-  }
+  begin(waiter, request);
   if (!waiter.response) {
     waiter.suspension.emplace();
     co_await waiter.suspension->wait();
   }
   co_return std::move(*waiter.response);
+}
+
+runtime::Task<std::vector<GroupResponse>> GroupPartition::handle_all(
+    const std::vector<const GroupRequest*>& requests) {
+  const auto self = shared_from_this();
+  std::deque<Waiter> waiters;
+  for (const GroupRequest* request : requests) {
+    Waiter& waiter = waiters.emplace_back(*this, next_ticket_++);
+    waiter.response = refusal(*request);
+    if (!waiter.response) begin(waiter, *request);
+  }
+  std::vector<GroupResponse> responses;
+  for (Waiter& waiter : waiters) {
+    if (!waiter.response) {
+      waiter.suspension.emplace();
+      co_await waiter.suspension->wait();
+    }
+    responses.push_back(std::move(*waiter.response));
+  }
+  co_return responses;
 }
 
 void GroupPartition::topic_deleted(std::string_view topic, const Uuid& topic_id) {

@@ -39,6 +39,8 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   // COORDINATOR_NOT_AVAILABLE when the log could not be read. `request` outlives the task; a task that is
   // cancelled leaves the request's effects behind.
   runtime::Task<GroupResponse> handle(const GroupRequest& request);
+  // The same for several at once, which are appended before the first is waited for. In their order.
+  runtime::Task<std::vector<GroupResponse>> handle_all(const std::vector<const GroupRequest*>& requests);
 
   // The topics of the cluster from now on; see GroupCoordinator::topics_changed.
   void topics_changed(TopicDirectoryPtr topics, const std::optional<std::vector<std::string_view>>& changed) {
@@ -56,6 +58,9 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   enum class State : uint8_t { kLoading, kActive, kStopped, kFailed };
   struct Waiter;
 
+  // The answer to what can't be handed to the state machine now; nothing if it can.
+  std::optional<GroupResponse> refusal(const GroupRequest& request) const;
+  void begin(Waiter& waiter, const GroupRequest& request);
   runtime::Task<> run();
   runtime::Task<Result<>> load();
   runtime::Task<> commit_loop();

@@ -46,6 +46,44 @@ runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request) {
   co_return co_await shards_[shard].call(ask);
 }
 
+runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
+    const std::vector<GroupRequest>& requests) {
+  std::vector<GroupResponse> responses;
+  for (const GroupRequest& request : requests)
+    responses.push_back(error_response(request, ErrorCode::kNotCoordinator));
+  const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
+  if (!topic) co_return responses;
+  std::vector<ByPartition> by_shard(by_shard_.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const int32_t number =
+        partition_of_group(group_of(requests[i]), static_cast<int32_t>(topic->partitions.size()));
+    by_shard[shards_.index_of({topic->id, number})][number].push_back(i);
+  }
+  for (size_t shard = 0; shard < by_shard.size(); ++shard) {
+    if (by_shard[shard].empty()) continue;
+    auto ask = [this, shard, &by_shard, &requests] {
+      return handle_on_shard(shard, by_shard[shard], requests);
+    };
+    std::vector<Numbered> answered = co_await shards_[shard].call(ask);
+    for (Numbered& one : answered) responses[one.index] = std::move(one.response);
+  }
+  co_return responses;
+}
+
+runtime::Task<std::vector<GroupService::Numbered>> GroupService::handle_on_shard(
+    size_t shard, const ByPartition& places, const std::vector<GroupRequest>& requests) {
+  std::vector<Numbered> answered;
+  for (const auto& [number, indices] : places) {
+    const auto partition = by_shard_[shard]->find(number);
+    if (!partition) continue;
+    std::vector<const GroupRequest*> asked;
+    for (const size_t index : indices) asked.push_back(&requests[index]);
+    std::vector<GroupResponse> responses = co_await partition->handle_all(asked);
+    for (size_t i = 0; i < indices.size(); ++i) answered.push_back({indices[i], std::move(responses[i])});
+  }
+  co_return answered;
+}
+
 runtime::Task<GroupResponse> GroupService::list(const ListGroups& request) {
   ListGroupsResult all;
   const GroupRequest one(request);

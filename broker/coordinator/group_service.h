@@ -3,7 +3,9 @@
 // __consumer_offsets when it is first needed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -28,6 +30,9 @@ class GroupService {
   // Answers a request of one group, or ListGroups for all groups of this broker. From any shard.
   // NOT_COORDINATOR if another broker coordinates the group or the topic doesn't exist.
   runtime::Task<GroupResponse> handle(const GroupRequest& request);
+
+  // Answers several requests of one group each, in their order. What they write is awaited together.
+  runtime::Task<std::vector<GroupResponse>> handle_all(const std::vector<GroupRequest>& requests);
 
   // The broker that coordinates the group; makes the topic if it isn't there. Errors:
   // COORDINATOR_NOT_AVAILABLE.
@@ -55,6 +60,13 @@ class GroupService {
  private:
   runtime::Task<GroupResponse> list(const ListGroups& request);
   runtime::Task<Result<>> create_topic();
+  struct Numbered {
+    size_t index = 0;
+    GroupResponse response;
+  };
+  using ByPartition = std::map<int32_t, std::vector<size_t>>;  // places in the requests
+  runtime::Task<std::vector<Numbered>> handle_on_shard(size_t shard, const ByPartition& places,
+                                                       const std::vector<GroupRequest>& requests);
 
   runtime::ShardGroup& shards_;
   metadata::MetadataCache& metadata_;

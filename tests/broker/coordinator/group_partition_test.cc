@@ -122,6 +122,16 @@ class Fixture {
       return 0;
     });
   }
+  void send_all(std::vector<GroupRequest> requests) {
+    auto handle = [this, requests = std::move(requests)]() -> runtime::Task<> {
+      const auto partition = partition_;
+      std::vector<const GroupRequest*> asked;
+      for (const GroupRequest& request : requests) asked.push_back(&request);
+      answers = co_await partition->handle_all(asked);
+      answered_.notify_all();
+    };
+    on_shard([this, &handle] { return shards_[0].spawn(std::move(handle)), 0; });
+  }
   void await_answers(size_t count) {
     auto wait = [this, count]() -> runtime::Task<> {
       while (answers.size() < count) co_await answered_.wait();
@@ -278,6 +288,29 @@ TEST_CASE("stopping answers who waits") {
   fixture.stop();
   fixture.await_answers(2);
   CHECK(fixture.answers.size() == 2);
+}
+
+TEST_CASE("requests that come at once are appended before the first is waited for") {
+  Fixture fixture;
+  fixture.start();
+  for (const std::string_view group : {"g1", "g2", "g3"})
+    CHECK(code(fixture.call<OffsetCommitResult>(commit(group, "t", 0, 5))) == ErrorCode::kNone);
+  const auto batches = [&] { return fixture.on_shard([&] { return fixture.disk.batches.size(); }); };
+  fixture.on_shard([&] { return fixture.disk.hold = true; });
+  const size_t before = batches();
+  fixture.send_all({DeleteGroup{"g1"}, DeleteGroup{"none"}, DeleteGroup{"g2"}, DeleteGroup{"g3"}});
+  CHECK(batches() == before + 3);
+  fixture.on_shard([&] {
+    fixture.disk.hold = false;
+    fixture.disk.changed.notify_all();
+    return 0;
+  });
+  fixture.await_answers(4);
+  std::vector<ErrorCode> errors;
+  for (const GroupResponse& answer : fixture.answers)
+    errors.push_back(std::get<DeleteGroupResult>(answer).error);
+  CHECK(errors ==
+        std::vector{ErrorCode::kNone, ErrorCode::kGroupIdNotFound, ErrorCode::kNone, ErrorCode::kNone});
 }
 
 }  // namespace
