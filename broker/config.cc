@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "broker/config_value.h"
+#include "broker/metadata/group_config.h"
 
 namespace millrace::broker {
 namespace {
@@ -96,6 +97,8 @@ class Loader {
             "must be at least socket.request.max.bytes, or the largest request could never be read");
     require(number("log.cleaner.min.compaction.lag.ms") <= number("log.cleaner.max.compaction.lag.ms"),
             "log.cleaner.min.compaction.lag.ms", "must be at most log.cleaner.max.compaction.lag.ms");
+    if (const auto wrong = metadata::check_group_bounds(metadata::broker_config(loaded_.values)))
+      require(false, wrong->first, wrong->second);
     listeners();
   }
 

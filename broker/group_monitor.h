@@ -66,7 +66,7 @@ class GroupMonitor {
   // members counted only, and millrace_consumergroups_left_out says how many these are.
   static constexpr size_t kMostPositions = 50'000;
   // Positions of one visit to a shard, and between two pauses.
-  static constexpr size_t kBatch = 1'000;
+  static constexpr size_t kBatch = 250;
   // Logs that are asked for a timestamp in one scrape, and in one visit. What is known of a position that
   // hasn't moved isn't asked again.
   static constexpr size_t kMostTimestamps = 2'000;

@@ -18,6 +18,7 @@
 #include "broker/coordinator/partition_log.h"
 #include "broker/group_metrics.h"
 #include "broker/metadata/embedded_store.h"
+#include "broker/metadata/group_config.h"
 #include "broker/metadata/metadata_codec.h"
 #include "broker/net/connection_group.h"
 #include "broker/net/http_server.h"
@@ -301,6 +302,9 @@ void Server::Impl::make_services() {
 // After the partitions, in which the coordinators keep their groups.
 void Server::Impl::make_groups() {
   std::vector<coordinator::GroupShard*> by_shard;
+  auto group_config = [this](const metadata::ConfigMap& configs) {
+    return metadata::group_config(configs, config_);
+  };
   for (size_t i = 0; i < tables_.size(); ++i) {
     auto open_log = [this, i](const TopicIdPartition& id) -> std::unique_ptr<coordinator::CoordinatorLog> {
       auto partition = tables_[i]->find(id);
@@ -312,6 +316,7 @@ void Server::Impl::make_groups() {
         shards_[i], coordinator::GroupShard::Options{.shards = shards_,
                                                      .node_id = config_.node_id,
                                                      .settings = coordinator::group_settings(config_),
+                                                     .group_config = group_config,
                                                      .open_log = std::move(open_log)}));
     by_shard.push_back(group_shards_.back().get());
     cache_->add_listener(shards_[i], *group_shards_.back());

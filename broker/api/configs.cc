@@ -162,6 +162,8 @@ void list_config_resources(Context& context, const ListConfigResourcesRequest& r
     } else if (type == static_cast<int8_t>(ResourceType::kBroker) ||
                type == static_cast<int8_t>(ResourceType::kBrokerLogger)) {
       for (const auto& [id, broker] : image->brokers()) add(std::to_string(id), type);
+    } else if (type == static_cast<int8_t>(ResourceType::kGroup)) {
+      image->all_group_configs().for_each([&](const auto& configs) { add(configs->group, type); });
     }
   }
   response.config_resources = context.arena.copy(resources);

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/coordinator/byte_count.h"
 #include "broker/coordinator/deadline_queue.h"
 #include "broker/coordinator/group_messages.h"
 #include "broker/coordinator/group_record.h"
@@ -40,6 +41,7 @@ struct ClassicMember {
   std::optional<uint64_t> join_ticket;
   std::optional<uint64_t> sync_ticket;
   Deadline session;
+  ByteCount held;  // by what its joins brought
 
   bool is_static() const { return instance.has_value(); }
   bool matches(const std::vector<JoinGroup::Protocol>& requested) const;
@@ -51,6 +53,7 @@ struct ClassicMember {
 struct PendingMember {
   std::string id;
   Deadline session;
+  ByteCount held;
 };
 
 class ClassicGroup {
@@ -61,6 +64,7 @@ class ClassicGroup {
   // The group as its last generation left it (all members stable and none waiting).
   explicit ClassicGroup(const StoredGroup& stored);
 
+  ByteCount held;  // before the members, which are part of it
   GroupState state = GroupState::kEmpty;
   GroupState previous_state = GroupState::kEmpty;
   int64_t state_timestamp_ms = -1;

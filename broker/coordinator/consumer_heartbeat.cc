@@ -151,11 +151,11 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
   ConsumerMember* known = joined->group->find(change.member());
   if (known != nullptr && is_settled(*joined->group, *known, request)) {
     start_session(*group, *known, now_ms);
-    return answer_when_stored(
-        group, ticket,
-        ConsumerHeartbeatResult{.member = known->id,
-                                .epoch = known->assignment.epoch,
-                                .heartbeat_interval_ms = heartbeat_interval_ms(*joined->group, now_ms)});
+    return answer_when_stored(group, ticket,
+                              ConsumerHeartbeatResult{.member = known->id,
+                                                      .epoch = known->assignment.epoch,
+                                                      .heartbeat_interval_ms = heartbeat_interval_ms(
+                                                          request.group, *joined->group, now_ms)});
   }
   if (auto valid = change.update(updated(change.metadata(), request)); !valid)
     return refuse(std::move(valid.error()));
@@ -166,9 +166,9 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
 
 // For one regular interval after each change the members come more often, as many as there are: together they
 // make no more than a thousand heartbeats a second of it.
-int32_t GroupCoordinator::heartbeat_interval_ms(const ConsumerGroup& group, int64_t now_ms,
-                                                bool changes) const {
-  const int32_t regular_ms = settings_.consumer_heartbeat_interval_ms;
+int32_t GroupCoordinator::heartbeat_interval_ms(std::string_view id, const ConsumerGroup& group,
+                                                int64_t now_ms, bool changes) const {
+  const int32_t regular_ms = config_of(id).consumer_heartbeat_interval_ms;
   if (!changes && now_ms - group.changed_ms >= regular_ms) return regular_ms;
   const auto members = static_cast<int32_t>(std::min<size_t>(group.members().size(), INT32_MAX));
   return std::min(regular_ms, std::max(kSettlingHeartbeatMs, members));
@@ -180,7 +180,7 @@ void GroupCoordinator::finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat
   ConsumerHeartbeatResult result{
       .member = change.member(),
       .epoch = change.assignment().epoch,
-      .heartbeat_interval_ms = heartbeat_interval_ms(*joined.group, now_ms, !records.empty())};
+      .heartbeat_interval_ms = heartbeat_interval_ms(request.group, *joined.group, now_ms, !records.empty())};
   if (request.epoch == kJoiningEpoch || says_everything(request) || change.assigned_changed())
     result.assignment = partitions_of(change.assignment().assigned);
   Group* group = find(request.group);

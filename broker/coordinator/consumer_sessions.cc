@@ -52,9 +52,16 @@ void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_
   }
 }
 
+metadata::GroupConfig GroupCoordinator::config_of(std::string_view group) const {
+  const std::optional<metadata::GroupConfig> own = configs_->find(group);
+  return own.value_or(
+      metadata::GroupConfig{.consumer_session_timeout_ms = settings_.consumer_session_timeout_ms,
+                            .consumer_heartbeat_interval_ms = settings_.consumer_heartbeat_interval_ms});
+}
+
 void GroupCoordinator::start_session(Group& group, ConsumerMember& member, int64_t now_ms) {
   const int32_t timeout_ms = member.is_classic() ? member.metadata.classic->session_timeout_ms
-                                                 : settings_.consumer_session_timeout_ms;
+                                                 : config_of(group.id).consumer_session_timeout_ms;
   member.session.arm(deadlines_, now_ms + timeout_ms,
                      {DeadlineTarget::Kind::kConsumerSession, &group, &member});
 }

@@ -59,10 +59,20 @@ class NoTopics final : public TopicDirectory {
   int64_t version() const override { return 0; }
 };
 
+class NoConfigs final : public GroupConfigs {
+ public:
+  std::optional<metadata::GroupConfig> find(std::string_view) const override { return std::nullopt; }
+};
+
 }  // namespace
 
-GroupCoordinator::GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid)
-    : settings_(settings), random_uuid_(std::move(random_uuid)), topics_(std::make_shared<NoTopics>()) {}
+GroupCoordinator::GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid,
+                                   std::shared_ptr<ByteCount> join_bytes)
+    : settings_(settings),
+      random_uuid_(std::move(random_uuid)),
+      join_bytes_(std::move(join_bytes)),
+      topics_(std::make_shared<NoTopics>()),
+      configs_(std::make_shared<NoConfigs>()) {}
 
 GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
   const auto found = groups_.find(id);

@@ -14,15 +14,18 @@
 // Behaves as Apache Kafka 4.3's classic protocol (KIP-62, 134, 345, 394, 559, 800, 814) and its consumer
 // protocol (KIP-848, 1082, 1099, 1251). On purpose differently: a refused first join leaves no empty group
 // behind; a request that a retry of the same member replaces is answered REBALANCE_IN_PROGRESS instead of
-// never; at most max_pending_members ids are outstanding per group; a consumer group's target assignment and
-// regular expressions are worked out within the heartbeat that asks for them, not some time after it; and
-// while a group changes, its members are asked to heartbeat more often, so that a rebalance doesn't take
-// several regular intervals.
+// never; at most max_pending_members ids are outstanding per group, and what members send with their joins
+// is bounded (max_group_join_bytes, max_join_bytes); a static member may join again under its own id before
+// its session ends (Kafka says UNRELEASED_INSTANCE_ID, also to a client that never got its first answer); a
+// consumer group's target assignment and regular expressions are worked out within the heartbeat that asks
+// for them, not some time after it; and while a group changes, its members are asked to heartbeat more often,
+// so that a rebalance doesn't take several regular intervals.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +37,7 @@
 #include "broker/coordinator/consumer_group.h"
 #include "broker/coordinator/consumer_group_change.h"
 #include "broker/coordinator/deadline_queue.h"
+#include "broker/coordinator/group_configs.h"
 #include "broker/coordinator/group_messages.h"
 #include "broker/coordinator/group_offsets.h"
 #include "broker/coordinator/group_progress.h"
@@ -65,8 +69,10 @@ struct Effects {
 
 class GroupCoordinator {
  public:
-  // `random_uuid` makes the member ids.
-  GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid);
+  // `random_uuid` makes the member ids. `join_bytes` counts what joins brought, for all coordinators that
+  // share it: max_join_bytes is their bound together.
+  GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid,
+                   std::shared_ptr<ByteCount> join_bytes = std::make_shared<ByteCount>());
   GroupCoordinator(const GroupCoordinator&) = delete;
   GroupCoordinator& operator=(const GroupCoordinator&) = delete;
 
@@ -95,6 +101,10 @@ class GroupCoordinator {
   // isn't known. Consumer groups that are subscribed to any get another assignment with their next heartbeat.
   // At first there are none.
   void topics_changed(TopicDirectoryPtr topics, const std::optional<std::vector<std::string_view>>& changed);
+
+  // What groups have configured of their own, from now on: it holds for a member from its next heartbeat. At
+  // first nothing.
+  void configs_changed(GroupConfigsPtr configs) { configs_ = std::move(configs); }
 
   // Someone else coordinates from now on: answers everything open with `error`. Nothing may be called
   // afterwards.
@@ -223,6 +233,8 @@ class GroupCoordinator {
   void replace_static_member(uint64_t ticket, const JoinGroup& request, Group& group, ClassicMember& member,
                              std::string new_id, int64_t now_ms);
   bool accepts(const ClassicGroup& group, std::string_view member_id) const;
+  ErrorCode check_room(const ClassicGroup* group, const JoinGroup& request) const;
+  void hold(ClassicGroup& group, ClassicMember& member);
   void refuse_join(uint64_t ticket, std::string_view member, ErrorCode error);
   void static_member_stored(StaticMemberReplaced& replaced, int64_t now_ms);
   void static_member_failed(StaticMemberReplaced& replaced, ErrorCode error, int64_t now_ms);
@@ -288,12 +300,14 @@ class GroupCoordinator {
                        ConsumerGroupChange& change) const;
   bool is_settled(const ConsumerGroup& group, const ConsumerMember& member,
                   const ConsumerHeartbeat& request) const;
-  int32_t heartbeat_interval_ms(const ConsumerGroup& group, int64_t now_ms, bool changes = false) const;
+  int32_t heartbeat_interval_ms(std::string_view id, const ConsumerGroup& group, int64_t now_ms,
+                                bool changes = false) const;
   void finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat& request, Joined joined,
                         ConsumerGroupChange& change, int64_t now_ms);
   void leave_consumer_group(uint64_t ticket, const ConsumerHeartbeat& request, int64_t now_ms);
 
   // consumer_sessions.cc
+  metadata::GroupConfig config_of(std::string_view group) const;
   void fence(Group& group, const std::vector<const ConsumerMember*>& members, Continuation then,
              int64_t now_ms);
   void fire_consumer(const DeadlineTarget& due, int64_t now_ms);
@@ -332,7 +346,9 @@ class GroupCoordinator {
   const std::function<Uuid()> random_uuid_;
   DeadlineQueue deadlines_;  // before the groups, whose timers are in it
   Deadline expiry_timer_;
+  const std::shared_ptr<ByteCount> join_bytes_;  // before the groups, which are part of it
   TopicDirectoryPtr topics_;
+  GroupConfigsPtr configs_;
   std::unordered_map<std::string, std::unique_ptr<Group>, StringHash, std::equal_to<>> groups_;
   Effects effects_;
   uint64_t next_write_ = 1;

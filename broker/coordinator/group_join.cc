@@ -20,6 +20,23 @@ std::vector<ClassicMember::Protocol> owned(const std::vector<JoinGroup::Protocol
   return out;
 }
 
+// What a member keeps of its request, roughly.
+int64_t size_of(const JoinGroup& request) {
+  size_t size = sizeof(ClassicMember) + 2 * request.client_id.size() + request.client_host.size();
+  if (request.instance) size += 3 * request.instance->size();
+  for (const JoinGroup::Protocol& protocol : request.protocols)
+    size += sizeof(ClassicMember::Protocol) + protocol.name.size() + protocol.metadata.size();
+  return static_cast<int64_t>(size);
+}
+
+int64_t size_of(const ClassicMember& member) {
+  size_t size = sizeof(member) + 2 * member.id.size() + member.client_id.size() + member.client_host.size();
+  if (member.instance) size += 2 * member.instance->size();
+  for (const ClassicMember::Protocol& protocol : member.protocols)
+    size += sizeof(protocol) + protocol.name.size() + protocol.metadata.size();
+  return static_cast<int64_t>(size);
+}
+
 }  // namespace
 
 void GroupCoordinator::refuse_join(uint64_t ticket, std::string_view member, ErrorCode error) {
@@ -40,6 +57,8 @@ void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request,
   const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
   if (consumer != nullptr && !consumer->members().empty())
     return join_consumer_group(ticket, request, *group, now_ms);
+  const ErrorCode room = check_room(group == nullptr ? nullptr : group->classic(), request);
+  if (room != ErrorCode::kNone) return refuse_join(ticket, request.member, room);
   if (group == nullptr || consumer != nullptr) {
     if (!request.member.empty()) return refuse_join(ticket, request.member, ErrorCode::kUnknownMemberId);
     if (request.protocol_type.empty() || request.protocols.empty()) {
@@ -95,6 +114,32 @@ bool GroupCoordinator::accepts(const ClassicGroup& group, std::string_view membe
   return false;
 }
 
+// Whether there is memory for the member. One that is in may always say what it said before. The group: null
+// if it isn't there yet.
+ErrorCode GroupCoordinator::check_room(const ClassicGroup* group, const JoinGroup& request) const {
+  const ClassicMember* member = nullptr;
+  if (group != nullptr) {
+    const bool by_instance = request.member.empty() && request.instance;
+    member = by_instance ? group->find_static(*request.instance) : group->find(request.member);
+  }
+  const int64_t after = size_of(request);
+  if (member != nullptr && after <= size_of(*member)) return ErrorCode::kNone;
+  const int64_t more = after - (member == nullptr ? 0 : member->held.bytes());
+  if (more + (group == nullptr ? 0 : group->held.bytes()) > settings_.max_group_join_bytes)
+    return ErrorCode::kGroupMaxSizeReached;
+  // Temporary: whoever vanished is forgotten when its session ends. Nobody takes more than a quarter of what
+  // is left, so that the usual, small members still find room where large ones no longer do.
+  if (more > (settings_.max_join_bytes - join_bytes_->bytes()) / 4)
+    return ErrorCode::kCoordinatorNotAvailable;
+  return ErrorCode::kNone;
+}
+
+void GroupCoordinator::hold(ClassicGroup& group, ClassicMember& member) {
+  group.held.join(*join_bytes_);
+  member.held.join(group.held);
+  member.held.set(size_of(member));
+}
+
 void GroupCoordinator::join_unknown(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms) {
   auto& classic = std::get<ClassicGroup>(group.kind);
   std::string id = member_id(request.instance.value_or(request.client_id), random_uuid_());
@@ -110,6 +155,9 @@ void GroupCoordinator::join_unknown(uint64_t ticket, const JoinGroup& request, G
   }
   PendingMember& pending = classic.pending[id];
   pending.id = id;
+  classic.held.join(*join_bytes_);
+  pending.held.join(classic.held);
+  pending.held.set(static_cast<int64_t>(sizeof(pending) + 2 * id.size()));
   pending.session.arm(deadlines_, now_ms + request.session_timeout_ms,
                       {DeadlineTarget::Kind::kPendingMember, &group, &pending});
   refuse_join(ticket, id, ErrorCode::kMemberIdRequired);
@@ -166,6 +214,7 @@ void GroupCoordinator::add_member(uint64_t ticket, const JoinGroup& request, Gro
   if (initial) classic.member_added = true;
   if (classic.members().empty()) classic.protocol_type = std::string(request.protocol_type);
   ClassicMember& added = classic.add(std::move(member));
+  hold(classic, added);
   // It has no id to heartbeat with while it waits, and its connection tells us nothing: a join that was given
   // up and repeated would leave a dead member behind each time.
   start_session(group, added, settings_.new_member_join_timeout_ms, now_ms);
@@ -176,6 +225,7 @@ void GroupCoordinator::update_member(uint64_t ticket, const JoinGroup& request, 
                                      ClassicMember& member, int64_t now_ms) {
   auto& classic = std::get<ClassicGroup>(group.kind);
   classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
+  hold(classic, member);
   answer_join(classic, member, {.error = ErrorCode::kRebalanceInProgress, .member = member.id});
   classic.set_join_ticket(member, ticket);
   rebalance_or_complete_join(group, now_ms);
@@ -198,6 +248,7 @@ void GroupCoordinator::replace_static_member(uint64_t ticket, const JoinGroup& r
                                 request.can_skip_assignment};
   classic.rename(*request.instance, std::move(new_id));
   classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
+  hold(classic, member);
   classic.set_join_ticket(member, ticket);
   start_session(group, member, member.session_timeout_ms, now_ms);
   if (classic.state == GroupState::kCompletingRebalance) return prepare_rebalance(group, now_ms);
@@ -236,6 +287,7 @@ void GroupCoordinator::static_member_failed(StaticMemberReplaced& replaced, Erro
   classic.update(*member, std::move(replaced.old_protocols), replaced.old_rebalance_timeout_ms,
                  replaced.old_session_timeout_ms);
   classic.rename(replaced.instance, std::move(replaced.old_id));
+  hold(classic, *member);
   start_session(*group, *member, member->session_timeout_ms, now_ms);
 }
 

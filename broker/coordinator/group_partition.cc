@@ -50,13 +50,14 @@ struct GroupPartition::Waiter {
 };
 
 GroupPartition::GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
-                               std::unique_ptr<CoordinatorLog> log)
+                               std::unique_ptr<CoordinatorLog> log, std::shared_ptr<ByteCount> join_bytes)
     : shard_(shard),
       name_(std::move(name)),
       log_(std::move(log)),
       start_ms_(shard.clock().now_ms()),
       start_ns_(shard.clock().monotonic_ns()),
-      machine_(settings, [&shard] { return shard.random().uuid(); }) {}
+      machine_(
+          settings, [&shard] { return shard.random().uuid(); }, std::move(join_bytes)) {}
 
 int64_t GroupPartition::now_ms() const {
   return start_ms_ + (shard_.clock().monotonic_ns() - start_ns_) / runtime::kNanosPerMs;

@@ -24,7 +24,8 @@ namespace millrace::coordinator {
 class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
  public:
   GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
-                 std::unique_ptr<CoordinatorLog> log);
+                 std::unique_ptr<CoordinatorLog> log,
+                 std::shared_ptr<ByteCount> join_bytes = std::make_shared<ByteCount>());
 
   // Reads the log, then coordinates until stop() or until the log fails. Once, on the shard; keeps the object
   // alive.
@@ -47,6 +48,8 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
     append_held();
     machine_.topics_changed(std::move(topics), changed);
   }
+  // What groups have configured of their own, from now on.
+  void configs_changed(GroupConfigsPtr configs) { machine_.configs_changed(std::move(configs)); }
   // A topic was deleted: its positions go.
   void topic_deleted(std::string_view topic, const Uuid& topic_id);
 

@@ -18,6 +18,10 @@ runtime::Task<> GroupShard::on_image(metadata::ImagePtr, metadata::ImagePtr afte
     for (auto& [number, partition] : std::exchange(partitions_, {})) retired.push_back(std::move(partition));
   }
   topics_ = std::make_shared<ImageTopics>(after);
+  if (delta.group_configs || !configs_) {
+    configs_ = std::make_shared<ImageGroupConfigs>(after, options_.group_config);
+    for (const auto& [number, partition] : partitions_) partition->configs_changed(configs_);
+  }
   if (topic) {
     topic_id_ = topic->id;
     reconcile(*topic);
@@ -49,8 +53,9 @@ void GroupShard::reconcile(const metadata::TopicImage& topic) {
       if (!log) continue;
       auto partition =
           std::make_shared<GroupPartition>(shard_, std::string(kOffsetsTopic) + "-" + std::to_string(number),
-                                           options_.settings, std::move(log));
+                                           options_.settings, std::move(log), join_bytes_);
       partition->topics_changed(topics_, std::nullopt);
+      partition->configs_changed(configs_);
       partition->start();
       partitions_.emplace(number, std::move(partition));
     } else if (!mine && found != partitions_.end()) {

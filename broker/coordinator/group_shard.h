@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/coordinator/group_partition.h"
+#include "broker/coordinator/image_group_configs.h"
 #include "broker/metadata/metadata_cache.h"
 #include "broker/runtime/shard_group.h"
 
@@ -20,6 +21,7 @@ class GroupShard final : public metadata::ImageListener {
     runtime::ShardGroup& shards;
     int32_t node_id = 0;
     GroupSettings settings;
+    ImageGroupConfigs::Evaluate group_config;
     // Opens the log of a partition that lives on this shard; null if there is none (it could not be opened).
     std::function<std::unique_ptr<CoordinatorLog>(const TopicIdPartition&)> open_log;
   };
@@ -27,8 +29,8 @@ class GroupShard final : public metadata::ImageListener {
   // Register with the metadata after whoever opens the partitions.
   GroupShard(runtime::Shard& shard, Options options) : shard_(shard), options_(std::move(options)) {}
 
-  // Starts and stops coordinators, and drops the positions in topics that are gone. Doesn't wait for them to
-  // load.
+  // Starts and stops coordinators, tells them what topics and what configurations of groups there are, and
+  // drops the positions in topics that are gone. Doesn't wait for them to load.
   runtime::Task<> on_image(metadata::ImagePtr before, metadata::ImagePtr after,
                            const metadata::ImageDelta& delta) override;
 
@@ -48,6 +50,9 @@ class GroupShard final : public metadata::ImageListener {
   const Options options_;
   Uuid topic_id_;
   TopicDirectoryPtr topics_;
+  GroupConfigsPtr configs_;
+  // What members of all its groups sent with their joins.
+  const std::shared_ptr<ByteCount> join_bytes_ = std::make_shared<ByteCount>();
   std::map<int32_t, std::shared_ptr<GroupPartition>> partitions_;
   bool stopped_ = false;
 };

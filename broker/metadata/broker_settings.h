@@ -47,8 +47,12 @@ struct BrokerConfig {
 
   std::vector<std::string> group_consumer_assignors;
   int32_t group_consumer_heartbeat_interval_ms = 0;
+  int32_t group_consumer_max_heartbeat_interval_ms = 0;
+  int32_t group_consumer_max_session_timeout_ms = 0;
   int32_t group_consumer_max_size = 0;
   std::string group_consumer_migration_policy;
+  int32_t group_consumer_min_heartbeat_interval_ms = 0;
+  int32_t group_consumer_min_session_timeout_ms = 0;
   int32_t group_consumer_session_timeout_ms = 0;
   int32_t group_initial_rebalance_delay_ms = 0;
   int32_t group_max_session_timeout_ms = 0;

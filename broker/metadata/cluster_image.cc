@@ -55,12 +55,18 @@ const ConfigMap& ClusterImage::broker_configs(int32_t broker_id) const {
 
 const ConfigMap& ClusterImage::cluster_configs() const { return broker_configs(kNoBroker); }
 
+const ConfigMap& ClusterImage::group_configs(std::string_view group) const {
+  const GroupConfigsPtr* found = group_configs_.find(group);
+  return found == nullptr ? kNoConfigs : (*found)->configs;
+}
+
 bool ClusterImage::operator==(const ClusterImage& other) const {
   if (revision_ != other.revision_ || cluster_id_ != other.cluster_id_ ||
       controller_id_ != other.controller_id_ || controller_epoch_ != other.controller_epoch_ ||
       next_producer_id_ != other.next_producer_id_ || partition_count_ != other.partition_count_ ||
       *brokers_ != *other.brokers_ || *broker_configs_ != *other.broker_configs_ ||
-      by_name_.size() != other.by_name_.size() || by_id_.size() != other.by_id_.size()) {
+      by_name_.size() != other.by_name_.size() || by_id_.size() != other.by_id_.size() ||
+      group_configs_.size() != other.group_configs_.size()) {
     return false;
   }
   bool same = true;
@@ -68,6 +74,10 @@ bool ClusterImage::operator==(const ClusterImage& other) const {
     const TopicPtr* named = other.by_name_.find(topic->name);
     const TopicPtr* known = other.by_id_.find(topic->id);
     same = same && named != nullptr && **named == *topic && known != nullptr && **known == *topic;
+  });
+  group_configs_.for_each([&](const GroupConfigsPtr& configs) {
+    const GroupConfigsPtr* twin = other.group_configs_.find(configs->group);
+    same = same && twin != nullptr && **twin == *configs;
   });
   return same;
 }
@@ -95,6 +105,7 @@ Result<> ImageBuilder::fold(std::span<const Event> events, int64_t revision) {
 
 Result<> ImageBuilder::fold_range(const RangeResult& range) {
   image_.by_name_.for_each([&](const TopicPtr& topic) { touched_.insert(topic->name); });
+  group_configs_touched_ = group_configs_touched_ || !image_.group_configs_.empty();
   const int64_t before = base_->revision();
   image_ = ClusterImage();
   image_.revision_ = before;
@@ -176,6 +187,10 @@ Result<> ImageBuilder::fold_config(std::string_view key, const Event& event) {
     if (topic) open_topic(topic)->configs = std::move(configs);
     return {};
   }
+  if (key.starts_with(kGroupConfigsPrefix)) {
+    put_group_configs(key.substr(kGroupConfigsPrefix.size()), std::move(configs));
+    return {};
+  }
   if (!key.starts_with(kBrokerConfigsPrefix)) return {};  // of a kind that a later version knows
   const auto id = parse_broker_config_id(key.substr(kBrokerConfigsPrefix.size()));
   if (!id) return fail(ErrorCode::kCorruptMessage, "not a broker's key");
@@ -187,6 +202,16 @@ Result<> ImageBuilder::fold_config(std::string_view key, const Event& event) {
   }
   image_.broker_configs_ = std::make_shared<const std::map<int32_t, ConfigMap>>(std::move(all));
   return {};
+}
+
+void ImageBuilder::put_group_configs(std::string_view group, ConfigMap configs) {
+  group_configs_touched_ = true;
+  if (configs.empty()) {
+    image_.group_configs_.erase(group);
+    return;
+  }
+  image_.group_configs_.set(std::make_shared<const GroupConfigsImage>(
+      GroupConfigsImage{.group = std::string(group), .configs = std::move(configs)}));
 }
 
 Result<> ImageBuilder::fold_broker(std::string_view text, const Event& event) {
@@ -263,6 +288,7 @@ ImageDelta ImageBuilder::delta() const {
     delta.topics.push_back(std::move(change));
   }
   delta.broker_configs = *base_->broker_configs_ != *image_.broker_configs_;
+  delta.group_configs = group_configs_touched_;
   delta.brokers = *base_->brokers_ != *image_.brokers_;
   delta.controller =
       base_->controller_id_ != image_.controller_id_ || base_->controller_epoch_ != image_.controller_epoch_;

@@ -67,17 +67,29 @@ struct BrokerImage {
   bool operator==(const BrokerImage&) const = default;
 };
 
+// A group's own configurations, as set; there is no image of a group without any.
+struct GroupConfigsImage {
+  std::string group;
+  ConfigMap configs;
+  bool operator==(const GroupConfigsImage&) const = default;
+};
+using GroupConfigsPtr = std::shared_ptr<const GroupConfigsImage>;
+
 struct TopicNameOf {
   std::string_view operator()(const TopicImage& topic) const { return topic.name; }
 };
 struct TopicIdOf {
   const Uuid& operator()(const TopicImage& topic) const { return topic.id; }
 };
+struct GroupOf {
+  std::string_view operator()(const GroupConfigsImage& configs) const { return configs.group; }
+};
 
 class ClusterImage {
  public:
   using Topics = ChunkedSet<TopicPtr, TopicNameOf>;
   using TopicsById = ChunkedSet<TopicPtr, TopicIdOf>;
+  using GroupConfigs = ChunkedSet<GroupConfigsPtr, GroupOf>;
 
   int64_t revision() const { return revision_; }
   const Uuid& cluster_id() const { return cluster_id_; }
@@ -100,6 +112,10 @@ class ClusterImage {
   const ConfigMap& cluster_configs() const;
   const std::map<int32_t, ConfigMap>& all_broker_configs() const { return *broker_configs_; }
 
+  // Of the groups that have any, in the order of their names, and of one group; empty if none are set.
+  const GroupConfigs& all_group_configs() const { return group_configs_; }
+  const ConfigMap& group_configs(std::string_view group) const;
+
   bool operator==(const ClusterImage& other) const;
 
  private:
@@ -113,6 +129,7 @@ class ClusterImage {
   int64_t partition_count_ = 0;
   Topics by_name_;
   TopicsById by_id_;
+  GroupConfigs group_configs_;
   std::shared_ptr<const std::map<int32_t, BrokerImage>> brokers_;
   // kNoBroker is the default of all.
   std::shared_ptr<const std::map<int32_t, ConfigMap>> broker_configs_;
@@ -130,6 +147,7 @@ struct TopicChange {
 struct ImageDelta {
   std::vector<TopicChange> topics;
   bool broker_configs = false;  // dynamic configurations: they may change every topic's defaults
+  bool group_configs = false;   // of any group; may be true for nothing
   bool brokers = false;
   bool controller = false;
 };
@@ -155,6 +173,7 @@ class ImageBuilder {
   Result<> fold_topic(std::string_view name, const Event& event);
   Result<> fold_partition(std::string_view rest, const Event& event);
   Result<> fold_config(std::string_view rest, const Event& event);
+  void put_group_configs(std::string_view group, ConfigMap configs);
   Result<> fold_broker(std::string_view id, const Event& event);
   Result<> fold_single(const Event& event);
   void put_topic(TopicImage topic);
@@ -165,6 +184,7 @@ class ImageBuilder {
   ImagePtr base_;
   ClusterImage image_;
   std::set<std::string, std::less<>> touched_;
+  bool group_configs_touched_ = false;
   // The topic that the latest events changed: a topic with many partitions is copied once per run of its
   // events.
   std::optional<TopicImage> open_;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "broker/metadata/group_config.h"
+
 namespace millrace::metadata {
 namespace {
 
@@ -87,26 +89,38 @@ std::vector<ConfigSynonym> ConfigDescriber::broker_synonyms(const ClusterImage& 
   return synonyms;
 }
 
+// A setting whose default the broker's settings give.
+ConfigEntry ConfigDescriber::with_broker_default(const ClusterImage& image, const Setting& setting,
+                                                 const ConfigMap& configs, ConfigSource own_source,
+                                                 const BrokerValue& broker) const {
+  ConfigEntry entry = entry_of(setting);
+  const auto own = configs.find(setting.name);
+  if (own != configs.end()) entry.synonyms.push_back({entry.name, shown(setting, own->second), own_source});
+  for (std::string_view name : setting.broker_names) {
+    for (ConfigSynonym& synonym : broker_synonyms(image, *find_setting(broker_settings(), name)))
+      entry.synonyms.push_back(std::move(synonym));
+  }
+  take_first(entry);
+  // In the setting's own unit, where the broker's counts hours.
+  if (own == configs.end()) entry.value = shown(setting, topic_default(setting, broker));
+  return entry;
+}
+
 std::vector<ConfigEntry> ConfigDescriber::topic(const ClusterImage& image, const ConfigMap& configs) const {
   std::vector<ConfigEntry> entries;
   const BrokerValue broker = broker_values(config_, image, node_id_);
   for (const Setting& setting : topic_settings()) {
-    const auto own = configs.find(setting.name);
-    if (!setting.default_value && own == configs.end()) continue;
-    ConfigEntry entry = entry_of(setting);
-    if (own != configs.end()) {
-      entry.synonyms.push_back({entry.name, shown(setting, own->second), ConfigSource::kDynamicTopic});
-    }
-    for (std::string_view name : setting.broker_names) {
-      for (ConfigSynonym& synonym : broker_synonyms(image, *find_setting(broker_settings(), name))) {
-        entry.synonyms.push_back(std::move(synonym));
-      }
-    }
-    take_first(entry);
-    // In the topic's unit, where the broker's setting counts hours.
-    if (own == configs.end()) entry.value = shown(setting, topic_default(setting, broker));
-    entries.push_back(std::move(entry));
+    if (!setting.default_value && !configs.contains(setting.name)) continue;
+    entries.push_back(with_broker_default(image, setting, configs, ConfigSource::kDynamicTopic, broker));
   }
+  return entries;
+}
+
+std::vector<ConfigEntry> ConfigDescriber::group(const ClusterImage& image, const ConfigMap& configs) const {
+  std::vector<ConfigEntry> entries;
+  const BrokerValue broker = broker_values(config_, image, node_id_);
+  for (const Setting& setting : group_settings())
+    entries.push_back(with_broker_default(image, setting, configs, ConfigSource::kDynamicGroup, broker));
   return entries;
 }
 
@@ -173,6 +187,9 @@ Result<std::vector<ConfigEntry>> ConfigDescriber::describe(
           fmt::format("Unexpected broker id, expected {} or empty string, but received {}", node_id_, name));
     }
     entries = broker(image);
+  } else if (type == ResourceType::kGroup) {
+    if (name.empty()) return fail(ErrorCode::kInvalidRequest, "Group name must not be empty");
+    entries = group(image, image.group_configs(name));
   } else {
     return fail(ErrorCode::kInvalidRequest,
                 fmt::format("Unsupported resource type: {}", static_cast<int>(type)));

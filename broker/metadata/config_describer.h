@@ -1,5 +1,5 @@
-// DescribeConfigs: every setting of a topic or of this broker, with its value, where that comes from, and
-// what else would give one. Plain functions of an image; the handler translates.
+// DescribeConfigs: every setting of a topic, a group or this broker, with its value, where that comes from,
+// and what else would give one. Plain functions of an image; the handler translates.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@ enum class ConfigSource : int8_t {
   kStaticBroker = 4,
   kDefault = 5,
   kDynamicBrokerLogger = 6,
+  kDynamicGroup = 8,
 };
 
 // Numbers as on the wire.
@@ -57,20 +58,25 @@ class ConfigDescriber {
   // Refers to the configuration, which outlives it.
   ConfigDescriber(const StaticConfig& config, int32_t node_id) : config_(config), node_id_(node_id) {}
 
-  // `keys`: only those, or all. Fails with kUnknownTopicOrPartition, kInvalidTopicException (the name can't
-  // be a topic's), kInvalidRequest (a broker that isn't this one, or a type we have no configurations of).
+  // `keys`: only those, or all. A group needn't exist. Fails with kUnknownTopicOrPartition,
+  // kInvalidTopicException (the name can't be a topic's), kInvalidRequest (a broker that isn't this one, a
+  // group without a name, or a type we have no configurations of).
   Result<std::vector<ConfigEntry>> describe(const ClusterImage& image, ResourceType type,
                                             std::string_view name,
                                             const std::optional<std::vector<std::string>>& keys) const;
 
   // All settings of a topic, existing or about to be created.
   std::vector<ConfigEntry> topic(const ClusterImage& image, const ConfigMap& configs) const;
+  // All settings of a group.
+  std::vector<ConfigEntry> group(const ClusterImage& image, const ConfigMap& configs) const;
   // This broker's.
   std::vector<ConfigEntry> broker(const ClusterImage& image) const;
   // What AlterConfigs set for all brokers.
   std::vector<ConfigEntry> cluster(const ClusterImage& image) const;
 
  private:
+  ConfigEntry with_broker_default(const ClusterImage& image, const Setting& setting, const ConfigMap& configs,
+                                  ConfigSource own_source, const BrokerValue& broker) const;
   std::vector<ConfigSynonym> broker_synonyms(const ClusterImage& image, const Setting& setting) const;
 
   const StaticConfig& config_;

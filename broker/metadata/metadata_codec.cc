@@ -100,6 +100,9 @@ std::string deleted_topic_key(const Uuid& id) {
 std::string topic_config_key(std::string_view topic) {
   return fmt::format("{}{}", kTopicConfigsPrefix, topic);
 }
+std::string group_config_key(std::string_view group) {
+  return fmt::format("{}{}", kGroupConfigsPrefix, group);
+}
 std::string broker_config_key(int32_t id) {
   if (id == kNoBroker) return fmt::format("{}{}", kBrokerConfigsPrefix, kDefaultBroker);
   return fmt::format("{}{}", kBrokerConfigsPrefix, id);

@@ -9,6 +9,7 @@
 //   partitions/<topic id>/<n>    {"v":1,"replicas":[…],"isr":[…],"leader":1,"leader_epoch":0,"partition_epoch":0}
 //   deleted-topics/<topic id>    {"v":1,"name":"<name>"}  whose files may not all be gone yet
 //   configs/topics/<name>        {"v":1,"values":{"retention.ms":"1000"}}
+//   configs/groups/<id>          the same
 //   configs/brokers/<id>         the same; the id `default` is that of all brokers
 //   producer-ids                 {"v":1,"next":1000}
 // clang-format on
@@ -31,6 +32,7 @@ constexpr std::string_view kTopicsPrefix = "topics/";
 constexpr std::string_view kPartitionsPrefix = "partitions/";
 constexpr std::string_view kDeletedTopicsPrefix = "deleted-topics/";
 constexpr std::string_view kTopicConfigsPrefix = "configs/topics/";
+constexpr std::string_view kGroupConfigsPrefix = "configs/groups/";
 constexpr std::string_view kBrokerConfigsPrefix = "configs/brokers/";
 
 std::string broker_key(int32_t id);
@@ -39,6 +41,7 @@ std::string partition_key(const TopicIdPartition& partition);
 std::string partitions_prefix(const Uuid& topic_id);
 std::string deleted_topic_key(const Uuid& topic_id);
 std::string topic_config_key(std::string_view topic);
+std::string group_config_key(std::string_view group);
 // kNoBroker: the key of the default of all brokers.
 std::string broker_config_key(int32_t id);
 

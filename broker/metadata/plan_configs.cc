@@ -4,6 +4,7 @@
 #include <charconv>
 #include <set>
 
+#include "broker/metadata/group_config.h"
 #include "broker/metadata/metadata_codec.h"
 #include "broker/metadata/plan.h"
 
@@ -12,9 +13,9 @@ namespace {
 
 // One resource: its configurations so far, what they may be, and where they are kept.
 struct Target {
+  ResourceType type;
   ConfigMap configs;
   std::string key;
-  bool is_topic = false;
   bool is_cluster = false;  // the default of all brokers
   std::span<const Setting> table;
 };
@@ -49,12 +50,12 @@ Result<Target> topic_target(const PlanContext& context, const std::string& name)
   if (!topic) {
     return fail(ErrorCode::kUnknownTopicOrPartition, fmt::format("The topic '{}' does not exist.", name));
   }
-  return Target{topic->configs, topic_config_key(name), true, false, topic_settings()};
+  return Target{ResourceType::kTopic, topic->configs, topic_config_key(name), false, topic_settings()};
 }
 
 Result<Target> broker_target(const PlanContext& context, const std::string& name) {
   if (name.empty()) {
-    return Target{context.image.cluster_configs(), broker_config_key(kNoBroker), false, true,
+    return Target{ResourceType::kBroker, context.image.cluster_configs(), broker_config_key(kNoBroker), true,
                   broker_settings()};
   }
   int32_t id = 0;
@@ -66,7 +67,15 @@ Result<Target> broker_target(const PlanContext& context, const std::string& name
     return invalid_request(
         fmt::format("Unexpected broker id, expected {}, but received {}", context.node_id, name));
   }
-  return Target{context.image.broker_configs(id), broker_config_key(id), false, false, broker_settings()};
+  return Target{ResourceType::kBroker, context.image.broker_configs(id), broker_config_key(id), false,
+                broker_settings()};
+}
+
+// The group needn't exist: its members may come later.
+Result<Target> group_target(const PlanContext& context, const std::string& name) {
+  if (name.empty()) return invalid_request("Default group resources are not allowed.");
+  return Target{ResourceType::kGroup, context.image.group_configs(name), group_config_key(name), false,
+                group_settings()};
 }
 
 Result<Target> find_target(const PlanContext& context, const AlterResource& resource) {
@@ -75,6 +84,8 @@ Result<Target> find_target(const PlanContext& context, const AlterResource& reso
       return topic_target(context, resource.name);
     case ResourceType::kBroker:
       return broker_target(context, resource.name);
+    case ResourceType::kGroup:
+      return group_target(context, resource.name);
     default:
       return invalid_request(fmt::format("Unknown resource type {}", static_cast<int>(resource.type)));
   }
@@ -85,7 +96,7 @@ std::vector<std::string> current_list(const PlanContext& context, const Target& 
                                       const Setting& setting) {
   if (const auto own = target.configs.find(setting.name); own != target.configs.end())
     return parse_list(own->second);
-  if (target.is_topic) {
+  if (target.type == ResourceType::kTopic) {
     return parse_list(topic_default(setting, broker_values(context.config, context.image, context.node_id)));
   }
   return parse_list(context.config.get(setting.name).value_or(""));
@@ -151,6 +162,19 @@ Result<> check_broker_configs(const Target& target, const AlterResource& resourc
   return {};
 }
 
+Result<> check_configs(const PlanContext& context, const Target& target, const AlterResource& resource) {
+  switch (target.type) {
+    case ResourceType::kTopic:
+      return check_topic_configs(target.configs,
+                                 broker_values(context.config, context.image, context.node_id));
+    case ResourceType::kGroup:
+      return check_group_configs(target.configs,
+                                 broker_config(context.config, context.image, context.node_id));
+    default:
+      return check_broker_configs(target, resource);
+  }
+}
+
 Result<> alter(const PlanContext& context, const AlterResource& resource, bool replace,
                Transaction& transaction) {
   if (Result<> checked = check_changes(resource); !checked) return checked;
@@ -161,11 +185,7 @@ Result<> alter(const PlanContext& context, const AlterResource& resource, bool r
   for (const ConfigChange& change : resource.changes) {
     if (Result<> applied = apply_change(context, *target, change); !applied) return applied;
   }
-  const Result<> checked =
-      target->is_topic ? check_topic_configs(target->configs,
-                                             broker_values(context.config, context.image, context.node_id))
-                       : check_broker_configs(*target, resource);
-  if (!checked) return checked;
+  if (Result<> checked = check_configs(context, *target, resource); !checked) return checked;
   if (target->configs == before) return {};
   if (target->configs.empty()) {
     transaction.operations.push_back(Operation::remove(target->key));

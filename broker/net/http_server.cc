@@ -3,6 +3,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <utility>
 
 namespace millrace::net {
 namespace {
@@ -10,13 +11,13 @@ namespace {
 namespace http = boost::beast::http;
 using StringResponse = http::response<http::string_body>;
 
-StringResponse to_response(const HttpReply& reply, const http::request<http::string_body>& request) {
+StringResponse to_response(HttpReply reply, const http::request<http::string_body>& request) {
   StringResponse response(static_cast<http::status>(reply.status), request.version());
   response.set(http::field::content_type, reply.content_type);
   if (reply.status == 405) response.set(http::field::allow, "GET, HEAD");
   response.keep_alive(request.keep_alive());
   response.content_length(reply.body.size());
-  if (request.method() != http::verb::head) response.body() = reply.body;
+  if (request.method() != http::verb::head) response.body() = std::move(reply.body);
   return response;
 }
 
@@ -118,7 +119,7 @@ runtime::Task<> HttpServer::State::serve(Socket& socket) {
     } else if (!describe_bad_request(error, reply)) {
       co_return;
     }
-    StringResponse response = to_response(reply, parser.get());
+    StringResponse response = to_response(std::move(reply), parser.get());
     if (error) response.keep_alive(false);
     keep_alive = response.keep_alive();
     http::response_serializer<http::string_body> serializer(response);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "broker/runtime/logging.h"
 #include "broker/runtime/shard.h"
@@ -12,6 +14,8 @@
 
 namespace millrace::runtime {
 namespace {
+
+constexpr size_t kPartBytes = 64 * 1024;
 
 void append_escaped(std::string& out, std::string_view text, bool quote) {
   for (const char c : text) {
@@ -101,15 +105,15 @@ void MetricsWriter::describe(std::string_view name, std::string_view type, std::
 }
 
 void MetricsWriter::sample(std::string_view name, const Labels& labels, double value) {
-  append_line(family(name).lines, name, "", labels, "", number(value));
+  append_line(lines(name), name, "", labels, "", number(value));
 }
 
 void MetricsWriter::sample(std::string_view name, const Labels& labels, int64_t value) {
-  append_line(family(name).lines, name, "", labels, "", fmt::to_string(value));
+  append_line(lines(name), name, "", labels, "", fmt::to_string(value));
 }
 
 void MetricsWriter::histogram(std::string_view name, const Labels& labels, const Histogram& histogram) {
-  std::string& lines = family(name).lines;
+  std::string& lines = this->lines(name);
   uint64_t cumulative = 0;
   for (size_t i = 0; i < histogram.bounds().size(); ++i) {
     cumulative += histogram.count(i);
@@ -121,14 +125,22 @@ void MetricsWriter::histogram(std::string_view name, const Labels& labels, const
   append_line(lines, name, "_count", labels, "", fmt::to_string(cumulative));
 }
 
-std::string MetricsWriter::text() const {
-  std::string out;
-  for (const auto& [name, described] : families_) {
-    if (described.lines.empty()) continue;
-    out += "# HELP " + name + ' ';
-    append_escaped(out, described.help, false);
-    out += "\n# TYPE " + name + ' ' + described.type + '\n' + described.lines;
+std::string& MetricsWriter::lines(std::string_view name) {
+  std::vector<std::string>& parts = family(name).parts;
+  if (parts.empty() || parts.back().size() >= kPartBytes) parts.emplace_back();
+  return parts.back();
+}
+
+std::vector<std::string> MetricsWriter::take_parts() {
+  std::vector<std::string> out;
+  for (auto& [name, described] : families_) {
+    if (described.parts.empty()) continue;
+    std::string& head = out.emplace_back("# HELP " + name + ' ');
+    append_escaped(head, described.help, false);
+    head += "\n# TYPE " + name + ' ' + described.type + '\n';
+    std::ranges::move(described.parts, std::back_inserter(out));
   }
+  families_.clear();
   return out;
 }
 
@@ -198,7 +210,18 @@ Task<std::string> MetricsRegistry::scrape() const {
       log_error("a metrics collector failed: {}", error.what());
     }
   }
-  co_return writer.text();
+  // Putting together, and touching for the first time, the megabytes that thousands of groups make takes long
+  // enough for others to notice.
+  std::vector<std::string> parts = writer.take_parts();
+  size_t size = 0;
+  for (const std::string& part : parts) size += part.size();
+  std::string text;
+  text.reserve(size);
+  for (std::string& part : parts) {
+    text += std::exchange(part, {});
+    if (size >= kPartBytes) co_await Shard::current()->sleep_ms(0);
+  }
+  co_return text;
 }
 
 }  // namespace millrace::runtime

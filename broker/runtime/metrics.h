@@ -81,17 +81,18 @@ class MetricsWriter {
   void sample(std::string_view name, const Labels& labels, double value);
   void sample(std::string_view name, const Labels& labels, int64_t value);
   void histogram(std::string_view name, const Labels& labels, const Histogram& histogram);
-  // Version 0.0.4 of the text format.
-  std::string text() const;
+  // Version 0.0.4 of the text format, in parts of some 64 KiB. Takes the samples out.
+  std::vector<std::string> take_parts();
   static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
 
  private:
   struct Family {
     std::string type = "untyped";
     std::string help;
-    std::string lines;
+    std::vector<std::string> parts;  // of lines: no large text is moved about as it grows
   };
   Family& family(std::string_view name);
+  std::string& lines(std::string_view name);
   std::map<std::string, Family, std::less<>> families_;
 };
 
@@ -111,7 +112,7 @@ class MetricsRegistry {
                        const Labels& labels = {});
   void add_collector(Collector collector);
 
-  // Everything there is, as text. On a shard.
+  // Everything there is, as text. On a shard, which others have in between.
   Task<std::string> scrape() const;
 
  private:

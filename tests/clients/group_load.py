@@ -7,21 +7,17 @@ import threading
 
 import confluent_kafka as ck
 
-from broker import IS_KAFKA
 from group_members import Member, Waiting, wait_for
 
 QUICK = {
     "group.consumer.heartbeat.interval.ms": "500",
     "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.min.session.timeout.ms": "6000",
     "group.initial.rebalance.delay.ms": "500",
     "auto.create.topics.enable": "false",
     "offsets.topic.num.partitions": "5",
 }
-if IS_KAFKA:  # allows less than its defaults only if the minimum is lowered, too
-    QUICK |= {
-        "group.consumer.min.heartbeat.interval.ms": "500",
-        "group.consumer.min.session.timeout.ms": "6000",
-    }
 
 
 class Load:

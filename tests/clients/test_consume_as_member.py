@@ -11,16 +11,15 @@ import time
 import pytest
 from group_members import RdkafkaMember, wait_for
 
-from broker import IS_KAFKA
 from command_line import TIMEOUT_S, CommandLine
 
 _numbers = itertools.count(1)
-SHORT_SESSION = {"group.consumer.session.timeout.ms": "2000", "group.consumer.heartbeat.interval.ms": "500"}
-if IS_KAFKA:  # allows less than its defaults only if the minimum is lowered, too
-    SHORT_SESSION |= {
-        "group.consumer.min.heartbeat.interval.ms": "500",
-        "group.consumer.min.session.timeout.ms": "2000",
-    }
+SHORT_SESSION = {
+    "group.consumer.session.timeout.ms": "2000",
+    "group.consumer.heartbeat.interval.ms": "500",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.min.session.timeout.ms": "2000",
+}
 VALUES = [f"{p}-{n}" for p in range(4) for n in range(50)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import confluent_kafka as ck
 import pytest
 from conftest import Topics
@@ -195,6 +197,31 @@ def group_type(broker, group: str):
     admin = Topics(broker).admin
     listed = admin.list_consumer_groups().result(30).valid
     return next(one.type for one in listed if one.group_id == group)
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_a_group_has_a_session_timeout_of_its_own(quick, kind):
+    """Set while a member is in: it holds from its next heartbeat, for the members of that group only. Static members
+    that close are members until their session ends."""
+    topic = Topics(quick).create(partitions=2)
+    groups = [f"{name}-{topic}" for name in ("patient", "usual")]
+    members = [kind(quick.address, group, topic, {**CONSUMER, "group.instance.id": "one"}) for group in groups]
+    for member in members:
+        wait_for_shares([member], 2)
+    configure(quick, groups[0], "consumer.session.timeout.ms", "60000")
+    time.sleep(2)  # some heartbeats
+    close_all(members)
+    wait_for(lambda: describe(quick, groups[1]).state == ck.ConsumerGroupState.EMPTY)
+    assert len(describe(quick, groups[0]).members) == 1
+    configure(quick, groups[0], "consumer.session.timeout.ms", None)
+
+
+def configure(broker, group: str, name: str, value: str | None) -> None:
+    change = "SET" if value is not None else "DELETE"
+    entry = ck.admin.ConfigEntry(name, value or "", incremental_operation=ck.admin.AlterConfigOpType[change])
+    resource = ck.admin.ConfigResource(ck.admin.ResourceType.GROUP, group, incremental_configs=[entry])
+    admin = Topics(broker).admin
+    admin.incremental_alter_configs([resource])[resource].result(30)
 
 
 @pytest.mark.java

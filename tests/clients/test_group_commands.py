@@ -186,6 +186,21 @@ def test_a_deleted_topic_leaves_the_rest(millrace, topics, topic, group):
     assert offsets(millrace, group, topic) == [1, 1, 1]
 
 
+def test_alter(millrace, topic, group):
+    name = "consumer.session.timeout.ms"
+    assert millrace.text("group", "alter", group, "--set", f"{name}=50000") == f"Altered {group}\n"
+    assert group not in millrace.lines("group", "list", "-q")  # settings make no group
+    millrace("group", "seek", group, "--to", "end", "-t", topic)
+    assert millrace.json("group", "describe", group)[0]["settings"] == {name: "50000"}
+    assert f"Settings: {name}=50000" in millrace.text("group", "describe", group)
+    assert "group.consumer.max.session.timeout.ms" in millrace.complaint("group", "alter", group, "-s", f"{name}=99999")
+    assert "Unknown group config name: x" in millrace.complaint("group", "alter", group, "-s", "x=1")
+    assert "nothing to change" in millrace.complaint("group", "alter", group, code=2)
+    altered = millrace.json("group", "alter", group, "--unset", name)
+    assert altered == {"name": group, "altered": True, "set": {}, "unset": [name]}
+    assert millrace.json("group", "describe", group)[0]["settings"] == {}
+
+
 def test_groups_that_are_not_there(millrace, topic, group):
     millrace("group", "seek", group, "--to", "end", "--topic", topic)
     for words in (["describe"], ["lag"], ["delete"], ["seek", "--to", "end"]):

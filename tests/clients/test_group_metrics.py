@@ -262,3 +262,42 @@ def test_retention_passes_the_group_by(watched):
     seen = watched.group("slow")
     assert seen["lag"] == 10
     assert seen["lag_seconds"] < 600
+
+
+def test_ten_thousand_groups(watched):
+    """More positions than one scrape tells of, and more unread records than it dates: both bounds are kept, and the
+    rest is told, or comes with the next scrape."""
+    millrace, groups, partitions = watched.millrace, 10_000, 6
+    millrace("topic", "create", "orders", "-p", str(partitions))
+    fill(millrace, "orders", partitions, 5)
+    millrace("group", "seek", "group-0", "--to", "start", "-t", "orders")  # all coordinators are there after that
+    commit_for(watched.broker.port, [f"group-{n}" for n in range(groups)], "orders", dict.fromkeys(range(partitions), 2))
+    seen = watched.samples()
+    assert seen[("millrace_consumergroups",)] == groups
+    assert seen[("millrace_consumergroups_left_out",)] == groups - MOST_POSITIONS // partitions
+    assert count(seen, "kafka_consumergroup_members") == groups
+    told = MOST_POSITIONS // partitions * partitions
+    assert count(seen, "kafka_consumergroup_lag") == count(seen, "kafka_consumergroup_current_offset") == told
+    assert {value for key, value in seen.items() if key[0] == "kafka_consumergroup_lag"} == {3}
+    assert count(seen, "millrace_consumergroup_lag_seconds") == MOST_TIMESTAMPS
+    assert count(watched.samples(), "millrace_consumergroup_lag_seconds") == 2 * MOST_TIMESTAMPS
+    # One that is left out is still told of when it is asked for by name.
+    assert watched.group(f"group-{groups - 1}")["lag"] == 3 * partitions
+
+
+# As broker/group_monitor.h has them.
+MOST_POSITIONS, MOST_TIMESTAMPS = 50_000, 2_000
+
+
+def count(samples: dict[tuple, float], name: str) -> int:
+    return sum(key[0] == name for key in samples)
+
+
+def commit_for(port: int, groups: list[str], topic: str, offsets: dict[int, int]) -> None:
+    """One commit for each of them, of no member, a hundred under way at once."""
+    with wire.Connection(port) as connection:
+        for first in range(0, len(groups), 100):
+            some = groups[first : first + 100]
+            connection.send(b"".join(wire.offset_commit(1, group, topic, offsets) for group in some))
+            for _ in some:
+                assert wire.commit_errors(connection.read_reply()) == {0}

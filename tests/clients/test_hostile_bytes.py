@@ -271,6 +271,67 @@ def test_claimed_sizes_allocate_nothing(attacked):
         assert attacked.resident_bytes() - before < MEMORY_BOUND
 
 
+NONE, UNKNOWN_SERVER_ERROR, COORDINATOR_NOT_AVAILABLE, GROUP_MAX_SIZE_REACHED = 0, -1, 15, 81
+
+
+def _await_coordinator(port: int, group: str) -> None:
+    """Until the group's coordinator has read its log."""
+    with Connection(port) as connection:
+        for _ in range(300):
+            connection.send(wire.find_coordinator(1, group))
+            found = struct.unpack_from(">h", connection.read_reply(), 4)[0]
+            if found == NONE:
+                connection.send(wire.sync_group(2, group, 1, "nobody", b""))
+                if wire.synced(connection.read_reply()) not in (14, 15, 16):
+                    return
+            time.sleep(0.1)
+    raise AssertionError("no coordinator")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "assignment", "error"),
+    [
+        pytest.param(b"m", b"a", NONE, id="small"),
+        pytest.param(b"m", b"a" * 2 * MIB, UNKNOWN_SERVER_ERROR, id="assignment"),
+        # Apache Kafka never answers the join.
+        pytest.param(b"m" * 2 * MIB, b"a", UNKNOWN_SERVER_ERROR, id="metadata", marks=only_ours),
+    ],
+)
+def test_members_send_more_than_a_record_holds(attacked, metadata, assignment, error):
+    group = f"large-{len(metadata)}-{len(assignment)}"
+    _await_coordinator(attacked.port, group)
+    with Connection(attacked.port) as connection:
+        connection.send(wire.join_group(1, group, metadata))
+        answer, generation, member = wire.joined(connection.read_reply())
+        assert answer == NONE
+        connection.send(wire.sync_group(2, group, generation, member, assignment))
+        assert wire.synced(connection.read_reply()) == error
+
+
+@only_ours
+def test_members_that_join_with_much_and_vanish(attacked):
+    """500 joins with 5 MB each, to one group and to many: nobody waits for the answers."""
+    for group in ("greedy", *(f"greedy-{i}" for i in range(10))):
+        _await_coordinator(attacked.port, group)
+    refused = {"one": set(), "many": set()}
+    with contextlib.ExitStack() as stack:
+        for i in range(500):
+            kind = ("one", "many")[i % 2]
+            connection = stack.enter_context(Connection(attacked.port))
+            connection.send(wire.join_group(1, "greedy" if kind == "one" else f"greedy-{i}", b"m" * 5 * MIB))
+            connection.socket.settimeout(0.01)
+            with contextlib.suppress(TimeoutError):
+                if reply := connection.read_reply():
+                    refused[kind].add(wire.joined(reply)[0])
+    assert refused["one"] <= {NONE, GROUP_MAX_SIZE_REACHED, COORDINATOR_NOT_AVAILABLE}
+    assert COORDINATOR_NOT_AVAILABLE in refused["many"]
+    # Who sends little is served.
+    _await_coordinator(attacked.port, "modest")
+    with Connection(attacked.port) as connection:
+        connection.send(wire.join_group(1, "modest", b"m"))
+        assert wire.joined(connection.read_reply())[0] == NONE
+
+
 def test_half_open_connections(attacked):
     """500 that send nothing or half a frame, and stay."""
     with contextlib.ExitStack() as stack:

@@ -100,6 +100,25 @@ def test_config_command_on_a_broker(broker, topics):
     assert "message.max.bytes=2000000" not in run_tool(CONFIG, *entity, "--describe")
 
 
+def test_config_command_on_a_group(own_broker):
+    broker = own_broker()
+    entity = [*_at(broker), "--entity-type", "groups", "--entity-name", "some group"]
+    everything = run_tool(CONFIG, *entity, "--describe", "--all")
+    assert "consumer.session.timeout.ms=45000" in everything
+    assert "consumer.heartbeat.interval.ms=5000" in everything
+    run_tool(CONFIG, *entity, "--alter", "--add-config", "consumer.session.timeout.ms=50000")
+    with pytest.raises(ClientError, match="group.consumer.max.session.timeout.ms"):
+        run_tool(CONFIG, *entity, "--alter", "--add-config", "consumer.session.timeout.ms=70000")
+    broker.kill()
+    broker.start()
+    all_groups = run_tool(CONFIG, *_at(broker), "--entity-type", "groups", "--describe")
+    assert "configs for group some group are:" in all_groups
+    assert "DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000" in all_groups
+    assert "consumer.heartbeat.interval.ms" not in all_groups
+    run_tool(CONFIG, *entity, "--alter", "--delete-config", "consumer.session.timeout.ms")
+    assert "50000" not in run_tool(CONFIG, *entity, "--describe", "--all")
+
+
 def test_console_producer_and_consumer(broker, topics):
     topic = topics.create()
     lines = [f"key{i}\tvalue {i}" for i in range(500)]

@@ -11,6 +11,7 @@ import time
 import crc32c
 
 PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
+OFFSET_COMMIT, FIND_COORDINATOR, JOIN_GROUP, SYNC_GROUP = 8, 10, 11, 14
 READ_TIMEOUT_S = 30
 
 
@@ -63,6 +64,72 @@ def fetch(correlation_id: int, topic: str, *, max_wait_ms: int, min_bytes: int, 
         + struct.pack(">i", 1) + string(topic)
         + struct.pack(">iiqi", 1, 0, 0, max_bytes)
     )  # fmt: skip
+
+
+def data(content: bytes) -> bytes:
+    return struct.pack(">i", len(content)) + content
+
+
+def find_coordinator(correlation_id: int, group: str) -> bytes:
+    """FindCoordinator v0; its reply has the error code after the correlation id."""
+    return frame(header(FIND_COORDINATOR, 0, correlation_id) + string(group))
+
+
+def offset_commit(correlation_id: int, group: str, topic: str, offsets: dict[int, int]) -> bytes:
+    """OffsetCommit v2 of no member, without metadata."""
+    positions = b"".join(struct.pack(">iq", *position) + string("") for position in offsets.items())
+    return frame(
+        header(OFFSET_COMMIT, 2, correlation_id)
+        + string(group)
+        + struct.pack(">i", -1) + string("") + struct.pack(">q", -1)
+        + struct.pack(">i", 1) + string(topic)
+        + struct.pack(">i", len(offsets)) + positions
+    )  # fmt: skip
+
+
+def commit_errors(reply: bytes) -> set[int]:
+    """The error codes in a reply to offset_commit()."""
+    at = 4 + 4  # correlation id, number of topics
+    (size,) = struct.unpack_from(">h", reply, at)
+    at += 2 + size
+    (count,) = struct.unpack_from(">i", reply, at)
+    return {struct.unpack_from(">ih", reply, at + 4 + 6 * i)[1] for i in range(count)}
+
+
+def join_group(correlation_id: int, group: str, metadata: bytes) -> bytes:
+    """JoinGroup v3 of a new member."""
+    return frame(
+        header(JOIN_GROUP, 3, correlation_id)
+        + string(group)
+        + struct.pack(">ii", 30_000, 30_000)
+        + string("") + string("consumer")
+        + struct.pack(">i", 1) + string("range") + data(metadata)
+    )  # fmt: skip
+
+
+def joined(reply: bytes) -> tuple[int, int, str]:
+    """Error code, generation and member id in a reply to join_group()."""
+    error, generation = struct.unpack_from(">hi", reply, 8)
+    at = 14
+    for _ in range(2):  # protocol, leader
+        at += 2 + struct.unpack_from(">h", reply, at)[0]
+    (size,) = struct.unpack_from(">h", reply, at)
+    return error, generation, reply[at + 2 : at + 2 + size].decode()
+
+
+def sync_group(correlation_id: int, group: str, generation: int, member: str, assignment: bytes) -> bytes:
+    """SyncGroup v2 of a leader that is alone."""
+    return frame(
+        header(SYNC_GROUP, 2, correlation_id)
+        + string(group)
+        + struct.pack(">i", generation) + string(member)
+        + struct.pack(">i", 1) + string(member) + data(assignment)
+    )  # fmt: skip
+
+
+def synced(reply: bytes) -> int:
+    """The error code in a reply to sync_group()."""
+    return struct.unpack_from(">h", reply, 8)[0]
 
 
 def varint(value: int) -> bytes:

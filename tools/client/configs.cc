@@ -24,6 +24,8 @@ std::string source_name(int8_t source) {
       return "default";
     case 6:
       return "broker logger";
+    case 8:
+      return "group";
     default:
       return "unknown";
   }

@@ -21,7 +21,7 @@ struct ConfigEntry {
   bool sensitive = false;
 };
 
-enum class ConfigResource : int8_t { kTopic = 2, kBroker = 4 };
+enum class ConfigResource : int8_t { kTopic = 2, kBroker = 4, kGroup = 32 };
 
 // All of a resource's settings, in order of their names. kUnknownTopicOrPartition and so on from the broker.
 Result<std::vector<ConfigEntry>> describe_configs(Cluster& cluster, ConfigResource type,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tools/client/configs.h"
 #include "tools/client/groups.h"
 #include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
@@ -39,7 +40,7 @@ Json member_json(const GroupMember& member) {
   return item;
 }
 
-Json as_json(const GroupDescription& group) {
+Json as_json(const GroupDescription& group, const std::vector<ConfigEntry>& settings) {
   Json json = Json::object();
   json.set("name", group.name).set("type", group.type).set("protocol_type", group.protocol_type);
   json.set("state", group.state).set("assignor", group.assignor);
@@ -48,7 +49,10 @@ Json as_json(const GroupDescription& group) {
   json.set("assignment_epoch", group.epoch < 0 ? Json() : Json(int64_t{group.assignment_epoch}));
   Json members = Json::list();
   for (const GroupMember& member : group.members) members.push(member_json(member));
-  return std::move(json.set("members", std::move(members)));
+  json.set("members", std::move(members));
+  Json own = Json::object();
+  for (const ConfigEntry& setting : settings) own.set(setting.name, setting.value);
+  return std::move(json.set("settings", std::move(own)));
 }
 
 std::string partitions_text(const TopicPartitions& by_topic) {
@@ -92,23 +96,41 @@ Style state_style(const std::string& state) {
   return state == "Empty" || state == "Dead" ? Style::kDim : Style::kYellow;
 }
 
-std::string as_text(const GroupDescription& group, bool colour) {
+// The group's own; those of all groups are the broker's.
+std::string settings_text(const std::vector<ConfigEntry>& settings) {
+  std::string text;
+  for (const ConfigEntry& setting : settings)
+    text +=
+        fmt::format("{}{}={}", text.empty() ? "Settings: " : " ", setting.name, setting.value.value_or(""));
+  return text.empty() ? text : text + "\n";
+}
+
+std::string as_text(const GroupDescription& group, const std::vector<ConfigEntry>& settings, bool colour) {
   std::string text = fmt::format("{}  {}  {}", styled(visible(group.name), Style::kBold, colour),
                                  styled(group.state, state_style(group.state), colour), group.type);
   if (!group.protocol_type.empty() && group.protocol_type != group.type)
     text += fmt::format("  of {}s", group.protocol_type);
   if (!group.assignor.empty()) text += fmt::format("  assignor {}", group.assignor);
   if (group.epoch >= 0) text += fmt::format("  epoch {} (assigned {})", group.epoch, group.assignment_epoch);
-  text += fmt::format("  coordinator {}\n", group.coordinator);
+  text += fmt::format("  coordinator {}\n", group.coordinator) + settings_text(settings);
   if (group.members.empty()) return text + "No members.\n";
   return text + "\n" + members_table(group, colour);
+}
+
+// None where the broker knows no settings of groups: Apache Kafka before 4.0.
+std::vector<ConfigEntry> own_settings(Cluster& cluster, const std::string& group) {
+  Result<std::vector<ConfigEntry>> settings = describe_configs(cluster, ConfigResource::kGroup, group);
+  if (!settings) return {};
+  std::erase_if(*settings, [](const ConfigEntry& setting) { return setting.source != "group"; });
+  return std::move(*settings);
 }
 
 int run(const Arguments& arguments, Console& console) {
   const auto show = [&](Cluster& cluster, const std::string& name) -> Result<Described> {
     const Result<GroupDescription> group = describe_group(cluster, name);
     if (!group) return std::unexpected(group.error());
-    return Described{as_json(*group), as_text(*group, console.colour_out)};
+    const std::vector<ConfigEntry> settings = own_settings(cluster, name);
+    return Described{as_json(*group, settings), as_text(*group, settings, console.colour_out)};
   };
   return describe_by_name("group", arguments, console, show);
 }

@@ -16,6 +16,7 @@ Command topic_delete_command();
 Command topic_trim_command();
 Command group_list_command();
 Command group_describe_command();
+Command group_alter_command();
 Command group_lag_command();
 Command group_seek_command();
 Command group_delete_command();

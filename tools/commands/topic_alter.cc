@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 
 #include "tools/client/admin.h"
-#include "tools/client/configs.h"
 #include "tools/commands/rows.h"
+#include "tools/commands/setting_changes.h"
 #include "tools/connect.h"
-#include "tools/json.h"
 
 namespace millrace::tools {
 namespace {
@@ -20,13 +19,8 @@ std::string refusal(Cluster& cluster, const std::string& topic, const Error& err
 
 int run(const Arguments& arguments, Console& console) {
   const std::string topic = arguments.text("topic");
-  std::vector<std::pair<std::string, std::string>> set;
-  for (const std::string& config : arguments.all("set")) {
-    const size_t equals = config.find('=');
-    set.emplace_back(config.substr(0, equals), config.substr(equals + 1));
-  }
-  const std::vector<std::string> unset = arguments.all("unset");
-  if (set.empty() && unset.empty() && !arguments.has("partitions")) {
+  const SettingChanges changes = SettingChanges::read(arguments);
+  if (changes.empty() && !arguments.has("partitions")) {
     console.complain(
         kName, "nothing to change; give --partitions, --set or --unset\nSee: millrace topic alter --help");
     return kExitUsage;
@@ -34,8 +28,8 @@ int run(const Arguments& arguments, Console& console) {
   const std::unique_ptr<Cluster> cluster = connect(arguments, console, kName);
   if (!cluster) return kExitFailed;
   // Settings first: they are refused more often, and then nothing has changed yet.
-  if (!set.empty() || !unset.empty()) {
-    const Result<void> altered = alter_configs(*cluster, ConfigResource::kTopic, topic, set, unset);
+  if (!changes.empty()) {
+    const Result<void> altered = changes.apply(*cluster, ConfigResource::kTopic, topic);
     if (!altered) {
       console.complain(kName, refusal(*cluster, topic, altered.error()));
       return kExitFailed;
@@ -46,7 +40,7 @@ int run(const Arguments& arguments, Console& console) {
         create_partitions(*cluster, topic, static_cast<int32_t>(arguments.integer("partitions")));
     if (!created) {
       console.complain(kName, refusal(*cluster, topic, created.error()) +
-                                  (set.empty() && unset.empty() ? "" : "; the settings were changed"));
+                                  (changes.empty() ? "" : "; the settings were changed"));
       return kExitFailed;
     }
   }
@@ -57,11 +51,7 @@ int run(const Arguments& arguments, Console& console) {
   Json json = Json::object();
   json.set("name", topic).set("altered", true);
   json.set("partitions", arguments.has("partitions") ? Json(arguments.integer("partitions")) : Json());
-  Json set_json = Json::object();
-  for (const auto& [name, value] : set) set_json.set(name, value);
-  Json unset_json = Json::list();
-  for (const std::string& name : unset) unset_json.push(name);
-  json.set("set", std::move(set_json)).set("unset", std::move(unset_json));
+  changes.add_to(json);
   console.write(json.dump(2) + "\n");
   return kExitDone;
 }
@@ -69,6 +59,14 @@ int run(const Arguments& arguments, Console& console) {
 }  // namespace
 
 Command topic_alter_command() {
+  std::vector<Option> options = {topic_argument(),
+                                 {.names = "-p,--partitions",
+                                  .value = "N",
+                                  .help = "Number of partitions afterwards",
+                                  .check = integer(1, 1'000'000)}};
+  std::vector<Option> settings = setting_options();
+  for (Option& option : settings) options.push_back(std::move(option));
+  options.push_back(output_option());
   return {
       .path = "topic alter",
       .summary = "Change a topic's settings or add partitions",
@@ -76,25 +74,7 @@ Command topic_alter_command() {
           "Partitions can be added, never taken away; records stay where they are, so the partition of a "
           "key\n"
           "changes. Example: millrace topic alter orders --set retention.ms=3600000 --unset cleanup.policy\n",
-      .options = with_connection({
-          topic_argument(),
-          {.names = "-p,--partitions",
-           .value = "N",
-           .help = "Number of partitions afterwards",
-           .check = integer(1, 1'000'000)},
-          {.names = "-s,--set",
-           .aliases = "--add-config,--config",
-           .value = "NAME=VALUE",
-           .help = "Change a setting",
-           .check = assignment(),
-           .repeatable = true},
-          {.names = "-u,--unset",
-           .aliases = "--delete-config",
-           .value = "NAME",
-           .help = "Give a setting its default again",
-           .repeatable = true},
-          output_option(),
-      }),
+      .options = with_connection(std::move(options)),
       .run = run};
 }
 

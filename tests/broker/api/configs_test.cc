@@ -16,12 +16,14 @@ namespace {
 
 constexpr int8_t kTopic = 2;
 constexpr int8_t kBroker = 4;
+constexpr int8_t kGroup = 32;
 
 // Where a value comes from.
 constexpr int8_t kOfTopic = 1;
 constexpr int8_t kOfBroker = 2;
 constexpr int8_t kOfConfigFile = 4;
 constexpr int8_t kBuiltIn = 5;
+constexpr int8_t kOfGroup = 8;
 
 constexpr int8_t kSet = 0;
 constexpr int8_t kDelete = 1;
@@ -287,6 +289,45 @@ TEST_CASE("A changed topic setting holds for the next record", "[api]") {
   CHECK(try_produce(client, "t", 0, batch_of({large})).error_code == ErrorCode::kMessageTooLarge);
   REQUIRE(change(client, kTopic, "t", {{"max.message.bytes", kDelete, std::nullopt}}) == ErrorCode::kNone);
   CHECK(produce(client, "t", 0, batch_of({large})) == 1);
+}
+
+TEST_CASE("A group's settings are described, changed and listed, whether it exists or not", "[api]") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  const auto groups = [&] {
+    std::vector<int8_t> types{kGroup};
+    ListConfigResourcesRequest request;
+    request.resource_types = types;
+    const auto response = client.call<ListConfigResourcesResponse>(request, 1);
+    std::vector<std::string> names;
+    for (const auto& resource : response.config_resources) {
+      CHECK(resource.resource_type == kGroup);
+      names.emplace_back(resource.resource_name);
+    }
+    return names;
+  };
+  auto described = describe(client, kGroup, "g", {.synonyms = true});
+  CHECK(described.error == ErrorCode::kNone);
+  CHECK(described.configs.size() == 2);
+  CHECK(described.configs["consumer.heartbeat.interval.ms"].value == "5000");
+  CHECK(described.configs["consumer.heartbeat.interval.ms"].config_source == kBuiltIn);
+  REQUIRE(described.configs["consumer.session.timeout.ms"].synonyms.size() == 1);
+  CHECK(described.configs["consumer.session.timeout.ms"].synonyms[0].name ==
+        "group.consumer.session.timeout.ms");
+  CHECK(groups().empty());
+  CHECK(change(client, kGroup, "g", {{"consumer.session.timeout.ms", kSet, "50000"}}) == ErrorCode::kNone);
+  CHECK(change(client, kGroup, "f", {{"consumer.session.timeout.ms", kSet, "50000"}}) == ErrorCode::kNone);
+  described = describe(client, kGroup, "g", {.synonyms = true});
+  CHECK(described.configs["consumer.session.timeout.ms"].value == "50000");
+  CHECK(described.configs["consumer.session.timeout.ms"].config_source == kOfGroup);
+  CHECK(described.configs["consumer.session.timeout.ms"].synonyms.size() == 2);
+  CHECK(groups() == std::vector<std::string>{"f", "g"});
+  CHECK(change(client, kGroup, "g", {{"consumer.session.timeout.ms", kDelete, std::nullopt}}) ==
+        ErrorCode::kNone);
+  CHECK(groups() == std::vector<std::string>{"f"});
+  CHECK(change(client, kGroup, "g", {{"share.isolation.level", kSet, "read_committed"}}) ==
+        ErrorCode::kInvalidConfig);
+  CHECK(describe(client, kGroup, "").error == ErrorCode::kInvalidRequest);
 }
 
 TEST_CASE("ListConfigResources lists topics and brokers, of the types asked for", "[api]") {

@@ -104,6 +104,31 @@ TEST_CASE("a member joins, gets everything, and leaves") {
   CHECK(driver.machine().group_count() == 0);
 }
 
+TEST_CASE("what a group has configured holds from each member's next heartbeat, and after a restart") {
+  GroupDriver driver;
+  driver.set_topic("t", 3);
+  Member a{driver, "a"}, b{driver, "b"};
+  a.join();
+  b.join();
+  settle({&a, &b});
+  driver.advance(10'000);
+  driver.set_config("g", metadata::GroupConfig{60'000, 7'000});
+  driver.set_config("another", metadata::GroupConfig{1, 1});
+  CHECK(a.beat().heartbeat_interval_ms == 7'000);
+  // b has sent none since: its session is as long as it was.
+  driver.advance(35'000);
+  CHECK(b.beat().error.code == ErrorCode::kUnknownMemberId);
+  driver.advance(24'999);
+  CHECK(a.beat().error.code == ErrorCode::kNone);
+  driver.restart();
+  driver.advance(59'999);
+  CHECK(a.beat().error.code == ErrorCode::kNone);
+  driver.set_config("g", std::nullopt);
+  CHECK(a.beat().heartbeat_interval_ms == 5'000);
+  driver.advance(45'000);
+  CHECK(a.beat().error.code == ErrorCode::kUnknownMemberId);
+}
+
 TEST_CASE("members heartbeat more often while their group changes") {
   GroupDriver driver;
   driver.set_topic("t", 3);

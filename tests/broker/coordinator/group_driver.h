@@ -13,6 +13,20 @@
 
 namespace millrace::coordinator {
 
+class TestGroupConfigs final : public GroupConfigs {
+ public:
+  using Entries = std::map<std::string, metadata::GroupConfig, std::less<>>;
+  explicit TestGroupConfigs(Entries entries) : entries_(std::move(entries)) {}
+
+  std::optional<metadata::GroupConfig> find(std::string_view group) const override {
+    const auto found = entries_.find(group);
+    return found == entries_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+ private:
+  const Entries entries_;
+};
+
 class GroupDriver {
  public:
   explicit GroupDriver(GroupSettings settings = {}) : settings_(settings) { start(); }
@@ -53,6 +67,12 @@ class GroupDriver {
     const std::vector<std::string_view> changed = {name};
     machine_->topics_changed(std::make_shared<TestTopics>(topics_, ++topics_version_), changed);
     return partitions == 0 ? Uuid{} : topics_.at(name).id;
+  }
+
+  // What the group has configured of its own; nothing: no longer anything.
+  void set_config(const std::string& group, std::optional<metadata::GroupConfig> config) {
+    config ? static_cast<void>(configs_[group] = *config) : static_cast<void>(configs_.erase(group));
+    machine_->configs_changed(std::make_shared<TestGroupConfigs>(configs_));
   }
 
   void commit() { take(machine_->committed(static_cast<int64_t>(log_.size()), now_ms)); }
@@ -100,6 +120,7 @@ class GroupDriver {
     machine_ =
         std::make_unique<GroupCoordinator>(settings_, [this] { return Uuid::from_random(++uuids_, 0); });
     machine_->topics_changed(std::make_shared<TestTopics>(topics_, topics_version_), std::nullopt);
+    machine_->configs_changed(std::make_shared<TestGroupConfigs>(configs_));
     for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));
     take(machine_->loaded(static_cast<int64_t>(log_.size()), now_ms));
   }
@@ -108,6 +129,7 @@ class GroupDriver {
   uint64_t uuids_ = 0;
   TestTopics::Entries topics_;
   int64_t topics_version_ = 1;
+  TestGroupConfigs::Entries configs_;
   std::vector<GroupRecord> log_;
   std::unique_ptr<GroupCoordinator> machine_;
   std::map<uint64_t, GroupResponse> answers_;

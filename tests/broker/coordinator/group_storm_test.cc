@@ -190,6 +190,56 @@ TEST_CASE("a full group refuses newcomers of either protocol, and goes on") {
   CHECK(driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"modern"}).members.size() == 2);
 }
 
+TEST_CASE("what joins bring is bounded for one group, and only that group notices") {
+  GroupDriver driver({.max_group_join_bytes = 100'000, .max_join_bytes = 1'000'000});
+  Bystanders bystanders(driver);
+  const std::string large(10'000, 'x');
+  JoinGroup request = join("greedy");
+  request.protocols = {{"range", bytes(large)}};
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const uint64_t ticket = driver.send(request);
+    if (!driver.answered(ticket)) continue;
+    CHECK(driver.answer<JoinGroupResult>(ticket).error == Code::kGroupMaxSizeReached);
+    ++refused;
+  }
+  CHECK(refused == 91);
+  CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"greedy"}).members.size() == 9);
+  bystanders.check_untouched();
+  // The clients have vanished: their sessions end, and there is room again.
+  bystanders.pass(kQuietMs);
+  bystanders.check_alone();
+  CHECK_FALSE(driver.answered(driver.send(request)));
+}
+
+TEST_CASE("what joins bring is bounded for a coordinator, and who is in stays in") {
+  GroupDriver driver({.max_group_join_bytes = 100'000, .max_join_bytes = 500'000});
+  Bystanders bystanders(driver);
+  const std::string large(50'000, 'x');
+  int refused = 0;
+  for (int i = 0; i < kMany; ++i) {
+    const std::string id = "greedy-" + std::to_string(i);
+    JoinGroup request = join(id);
+    if (i % 2 == 0) request.protocols = {{"range", bytes(large)}};
+    if (i % 2 == 1) request.client_id = std::string_view(large).substr(0, 30'000);
+    request.member_id_required = i % 2 == 1;
+    const uint64_t ticket = driver.send(request);
+    if (!driver.answered(ticket)) continue;
+    const auto error = driver.answer<JoinGroupResult>(ticket).error;
+    if (error == Code::kMemberIdRequired) continue;
+    CHECK(error == Code::kCoordinatorNotAvailable);
+    ++refused;
+  }
+  CHECK(refused > kMany - 20);
+  // Members with what they said before are welcome.
+  const std::string member =
+      driver.call<DescribeGroupResult>(DescribeGroup{"bystander"}).members.at(0).member;
+  driver.send(join("bystander", member));
+  CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"bystander"}).state != "Empty");
+  driver.advance(2 * kQuietMs);
+  CHECK_FALSE(driver.answered(driver.send(join("late"))));
+}
+
 TEST_CASE("ids of any bytes are kept, stored and found again") {
   GroupDriver driver;
   Bystanders bystanders(driver);

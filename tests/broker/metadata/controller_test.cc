@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "broker/metadata/group_config.h"
 #include "tests/broker/metadata/test_cluster.h"
 
 using namespace millrace;
@@ -320,6 +321,75 @@ TEST_CASE("A broker's dynamic configurations change, and give topics their defau
   CHECK(alter("1", AlterOp::kSet, "nope", "1") == "NONE");
   CHECK(alter("", AlterOp::kSet, "max.connections", "7") == "NONE");
   CHECK(broker_config(cluster.config(), *cluster.image(1), 1).max_connections == 7);
+}
+
+// The answers are those of a running Kafka 4.3.1.
+TEST_CASE("A group's configurations change, within the broker's bounds, and outlive a restart") {
+  TestDirectory directory;
+  {
+    TestCluster cluster(directory.path());
+    cluster.start();
+    const auto alter = [&](AlterOp op, std::string name, std::optional<std::string> value = "") {
+      return said(cluster.alter(ResourceType::kGroup, "g/1 \xc3\xa9", {{name, op, value}}));
+    };
+    const auto own = [&] { return cluster.image(1)->group_configs("g/1 \xc3\xa9"); };
+    const std::string session = "consumer.session.timeout.ms", heartbeat = "consumer.heartbeat.interval.ms";
+    CHECK(alter(AlterOp::kSet, "nope", "1") == "INVALID_CONFIG: Unknown group config name: nope");
+    CHECK(alter(AlterOp::kSet, "share.session.timeout.ms", "45000") ==
+          "INVALID_CONFIG: Unknown group config name: share.session.timeout.ms");
+    CHECK(alter(AlterOp::kSet, session, "soon") ==
+          "INVALID_CONFIG: Invalid value soon for configuration consumer.session.timeout.ms: Not a number of "
+          "type INT");
+    CHECK(alter(AlterOp::kSet, session, "0") ==
+          "INVALID_CONFIG: Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at "
+          "least 1");
+    CHECK(alter(AlterOp::kSet, session, "44999") ==
+          "INVALID_CONFIG: consumer.session.timeout.ms must be greater than or equal to "
+          "group.consumer.min.session.timeout.ms");
+    CHECK(alter(AlterOp::kSet, session, "60001") ==
+          "INVALID_CONFIG: consumer.session.timeout.ms must be less than or equal to "
+          "group.consumer.max.session.timeout.ms");
+    CHECK(alter(AlterOp::kSet, heartbeat, "4999") ==
+          "INVALID_CONFIG: consumer.heartbeat.interval.ms must be greater than or equal to "
+          "group.consumer.min.heartbeat.interval.ms");
+    CHECK(alter(AlterOp::kSet, heartbeat, "15001") ==
+          "INVALID_CONFIG: consumer.heartbeat.interval.ms must be less than or equal to "
+          "group.consumer.max.heartbeat.interval.ms");
+    CHECK(alter(AlterOp::kAppend, session, "1") ==
+          "INVALID_CONFIG: Can't APPEND to key consumer.session.timeout.ms because its type is not LIST.");
+    CHECK(said(cluster.alter(ResourceType::kGroup, "", {{session, AlterOp::kSet, "50000"}})) ==
+          "INVALID_REQUEST: Default group resources are not allowed.");
+    CHECK(cluster.image()->all_group_configs().empty());
+    CHECK(alter(AlterOp::kSet, session, "50000") == "NONE");
+    CHECK(alter(AlterOp::kSet, heartbeat, "6000") == "NONE");
+    CHECK(said(cluster.alter(ResourceType::kGroup, "other", {{session, AlterOp::kSet, "46000"}})) == "NONE");
+    CHECK(own() == ConfigMap{{heartbeat, "6000"}, {session, "50000"}});
+    CHECK(alter(AlterOp::kDelete, heartbeat) == "NONE");
+    CHECK(own() == ConfigMap{{session, "50000"}});
+  }
+  TestCluster again(directory.path());
+  again.start();
+  CHECK(again.image(1)->group_configs("g/1 \xc3\xa9").at("consumer.session.timeout.ms") == "50000");
+  CHECK(again.image(1)->all_group_configs().size() == 2);
+  CHECK(said(again.alter(ResourceType::kGroup, "other",
+                         {{"consumer.session.timeout.ms", AlterOp::kDelete, std::nullopt}})) == "NONE");
+  // Nothing is left of a group without configurations, nor of one that is only asked about.
+  const ConfigDescriber describer(again.config(), 1);
+  CHECK(describer.describe(*again.image(), ResourceType::kGroup, "asked", std::nullopt));
+  CHECK(again.image()->all_group_configs().size() == 1);
+}
+
+TEST_CASE("A group's value outside bounds that were changed later counts as the nearest bound") {
+  BrokerConfig broker = broker_config(StaticConfig{});
+  const ConfigMap configs{{"consumer.heartbeat.interval.ms", "14000"},
+                          {"consumer.session.timeout.ms", "50000"}};
+  CHECK(group_config(configs, broker) == GroupConfig{50'000, 14'000});
+  CHECK(group_config({}, broker) == GroupConfig{45'000, 5'000});
+  broker.group_consumer_min_session_timeout_ms = 55'000;
+  broker.group_consumer_max_heartbeat_interval_ms = 7'000;
+  CHECK(group_config(configs, broker) == GroupConfig{55'000, 7'000});
+  // The broker's own are its own matter.
+  CHECK(group_config({}, broker) == GroupConfig{45'000, 5'000});
 }
 
 TEST_CASE("Producer ids are handed out once, also after a restart") {

@@ -31,7 +31,7 @@ class History {
 
  private:
   void step() {
-    switch (random_.below(12)) {
+    switch (random_.below(14)) {
       case 0:
       case 1:
       case 2:
@@ -49,6 +49,9 @@ class History {
         return alter_broker();
       case 10:
         return replace();
+      case 11:
+      case 12:
+        return alter_group();
       default:
         if (random_.below(3) == 0) restart();
     }
@@ -157,6 +160,24 @@ class History {
     kept = set ? std::optional(value) : std::nullopt;
   }
 
+  void alter_group() {
+    const std::string group = name();
+    const bool set = random_.below(2) == 0;
+    const std::string value = std::to_string(44'995 + random_.below(1000));
+    const bool bad = set && parse_integer(value) < 45'000;
+    const bool validate_only = random_.below(5) == 0;
+    const Error error = cluster_->alter(
+        ResourceType::kGroup, group,
+        {{"consumer.session.timeout.ms", set ? AlterOp::kSet : AlterOp::kDelete, value}}, validate_only);
+    REQUIRE(error.code == (bad ? ErrorCode::kInvalidConfig : ErrorCode::kNone));
+    if (bad || validate_only) return;
+    if (set) {
+      groups_[group] = value;
+    } else {
+      groups_.erase(group);
+    }
+  }
+
   void restart() {
     cluster_.reset();
     cluster_ = std::make_unique<TestCluster>(directory_.path(), StaticConfig{}, ++seed_ * 1000);
@@ -180,6 +201,9 @@ class History {
     REQUIRE(image->partition_count() == static_cast<int64_t>(partitions));
     const auto delay = broker_value(cluster_->config(), *image, 1, "log.segment.delete.delay.ms");
     REQUIRE(delay == broker_value_.value_or(cluster_value_.value_or("60000")));
+    REQUIRE(image->all_group_configs().size() == groups_.size());
+    for (const auto& [group, value] : groups_)
+      REQUIRE(image->group_configs(group) == ConfigMap{{"consumer.session.timeout.ms", value}});
     check_against_store(image);
   }
 
@@ -201,6 +225,7 @@ class History {
   std::unique_ptr<TestCluster> cluster_;
   std::map<std::string, ModelTopic> model_;
   std::optional<std::string> cluster_value_, broker_value_;
+  std::map<std::string, std::string> groups_;
 };
 
 }  // namespace
