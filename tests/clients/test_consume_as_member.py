@@ -47,6 +47,12 @@ def committed(millrace, group: str) -> dict[int, int]:
     return {p["partition"]: p["committed_offset"] for p in lag["partitions"]}
 
 
+def shares(millrace, group: str) -> list[int]:
+    """How many partitions each member has."""
+    members = millrace.json("group", "describe", group)[0]["members"]
+    return sorted(sum(len(a["partitions"]) for a in m["assignment"]) for m in members)
+
+
 class Reader:
     """consume -g in the background, and what it has written."""
 
@@ -105,16 +111,12 @@ def test_members_share_and_hand_over(millrace, topic, group):
     wait_for(lambda: len(first.values) == 200)
     second = Reader(millrace, topic, "-g", group, "-f")
 
-    def shares() -> list[int]:
-        members = millrace.json("group", "describe", group)[0]["members"]
-        return sorted(sum(len(a["partitions"]) for a in m["assignment"]) for m in members)
-
-    wait_for(lambda: shares() == [2, 2])
+    wait_for(lambda: shares(millrace, group) == [2, 2])
     produce(millrace, topic, [f"{p}-second" for p in range(4)])
     wait_for(lambda: len(first.values) + len(second.values) == 204)
     assert len(second.values) == 2
     assert first.end() == ""
-    wait_for(lambda: shares() == [4])
+    wait_for(lambda: shares(millrace, group) == [4])
     produce(millrace, topic, [f"{p}-third" for p in range(4)])
     wait_for(lambda: len(first.values) + len(second.values) == 208)
     assert second.end(signal.SIGTERM) == ""
@@ -173,6 +175,36 @@ def test_a_member_that_was_silent_joins_again(own_broker, group):
     assert "went on without this member" in complaint
 
 
+def test_a_static_member_finds_its_partitions_again(millrace, topic, group):
+    """The other member keeps what it had while one is replaced."""
+    readers = [Reader(millrace, topic, "-g", group, "-f", "--instance", "one")]
+    wait_for(lambda: len(readers[0].values) == 200)
+    readers.append(Reader(millrace, topic, "-g", group, "-f", "--instance", "two"))
+    wait_for(lambda: shares(millrace, group) == [2, 2])
+    wait_for(lambda: committed(millrace, group) == dict.fromkeys(range(4), 50))
+    before = instances(millrace, group)
+    assert sorted(before) == ["one", "two"]
+    assert "another member is instance" in millrace.complaint("consume", topic, "-g", group, "--instance", "one")
+    readers[0].end()
+    assert instances(millrace, group).keys() == before.keys()  # it is only away
+    readers[0] = Reader(millrace, topic, "-g", group, "-f", "--instance", "one")
+    produce(millrace, topic, [f"{p}-more" for p in range(4)])
+    wait_for(lambda: len(readers[0].values) == 2)
+    assert instances(millrace, group) == before
+    assert not set(readers[0].values) & set(readers[1].values)
+    for reader in readers:
+        reader.end()
+
+
+def instances(millrace, group: str) -> dict[str, list[int]]:
+    """What each static member is assigned."""
+    (described,) = millrace.json("group", "describe", group)
+    return {
+        member["instance_id"]: [p for topic in member["assignment"] for p in topic["partitions"]]
+        for member in described["members"]
+    }
+
+
 def test_a_member_outlives_a_restart(own_broker, group):
     broker = own_broker()
     millrace = CommandLine(broker.address)
@@ -199,6 +231,7 @@ def test_what_a_group_decides_is_not_an_option(millrace, topic, arguments, words
 
 
 def test_reset_needs_a_group(millrace, topic):
+    assert "--group" in millrace.complaint("consume", topic, "--instance", "one", code=2)
     assert "--group" in millrace.complaint("consume", topic, "--reset", "end", code=2)
     assert "name" in millrace.complaint("consume", topic, "-g", "", code=2)
 

@@ -29,7 +29,7 @@ GroupReader::GroupReader(Cluster& cluster, std::unique_ptr<Cluster> own, TopicIn
       topic_(std::move(topic)),
       options_(std::move(options)),
       on_note_(std::move(on_note)),
-      membership_(*own_, options_.group, topic_),
+      membership_(*own_, options_.group, topic_, options_.instance),
       consumer_(cluster, topic_, options_.fetch, {}, on_note_),
       next_commit_(Deadline::after_ms(kCommitEveryMs)),
       patience_(Deadline::after_ms(kPatienceMs)) {}

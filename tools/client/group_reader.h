@@ -18,6 +18,8 @@ namespace millrace::tools {
 
 struct GroupReaderOptions {
   std::string group;
+  // A static member's name (group.instance.id).
+  std::optional<std::string> instance;
   FetchOptions fetch;
   // Go on at the end; otherwise a partition ends where its log ended when it was assigned.
   bool follow = false;

@@ -14,6 +14,8 @@ using protocol::ConsumerGroupHeartbeatRequest;
 using protocol::ConsumerGroupHeartbeatResponse;
 
 constexpr int32_t kLeaves = -1;
+// A static member will be back.
+constexpr int32_t kStaticLeaves = -2;
 // How long the coordinator waits for partitions that it wants back. They are given back between two records.
 constexpr int32_t kRebalanceTimeoutMs = 60'000;
 
@@ -28,8 +30,13 @@ ErrorCode error_of(const ConsumerGroupHeartbeatResponse& answer) { return answer
 
 }  // namespace
 
-Membership::Membership(Cluster& cluster, std::string group, TopicInfo topic)
-    : cluster_(cluster), group_(std::move(group)), topic_(std::move(topic)), member_id_(random_member_id()) {}
+Membership::Membership(Cluster& cluster, std::string group, TopicInfo topic,
+                       std::optional<std::string> instance)
+    : cluster_(cluster),
+      group_(std::move(group)),
+      topic_(std::move(topic)),
+      instance_(std::move(instance)),
+      member_id_(random_member_id()) {}
 
 void Membership::forget() {
   epoch_ = 0;
@@ -47,6 +54,7 @@ Result<void> Membership::heartbeat(const std::set<int32_t>& owned) {
   request.group_id = group_;
   request.member_id = member_id_;
   request.member_epoch = epoch_;
+  if (instance_) request.instance_id = *instance_;
   request.rebalance_timeout_ms = kRebalanceTimeoutMs;
   request.subscribed_topic_names = Array<std::string_view>(names);
   request.topic_partitions = Array<Owned>(topics);
@@ -57,6 +65,13 @@ Result<void> Membership::heartbeat(const std::set<int32_t>& owned) {
   }
   if (!reply) return std::unexpected(reply.error());
   const ConsumerGroupHeartbeatResponse& answer = reply->message;
+  if (instance_ && answer.error_code == ErrorCode::kUnreleasedInstanceId) {
+    return fail(
+        answer.error_code,
+        fmt::format("another member is instance \"{}\"; stop it, or wait until its session ends if it "
+                    "was killed (millrace group describe {} shows it)",
+                    *instance_, group_));
+  }
   if (answer.error_code != ErrorCode::kNone) return refused(answer.error_code, answer.error_message);
   if (answer.member_id && !answer.member_id->empty()) member_id_ = *answer.member_id;
   epoch_ = answer.member_epoch;
@@ -74,7 +89,8 @@ Result<void> Membership::leave() {
   ConsumerGroupHeartbeatRequest request;
   request.group_id = group_;
   request.member_id = member_id_;
-  request.member_epoch = kLeaves;
+  request.member_epoch = instance_ ? kStaticLeaves : kLeaves;
+  if (instance_) request.instance_id = *instance_;
   forget();
   auto reply = call_coordinator<ConsumerGroupHeartbeatResponse>(cluster_, group_, request, error_of);
   if (!reply) return std::unexpected(reply.error());

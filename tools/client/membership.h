@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -18,7 +19,8 @@ class Membership {
  public:
   // Joins with the first heartbeat. The cluster must outlive it, and is used by nobody else meanwhile: its
   // connections must be free.
-  Membership(Cluster& cluster, std::string group, TopicInfo topic);
+  // `instance` makes it a static member: when it leaves, its partitions wait for its next start.
+  Membership(Cluster& cluster, std::string group, TopicInfo topic, std::optional<std::string> instance);
 
   bool due() const { return next_.passed(); }
   // The next heartbeat is due now: there is something to tell.
@@ -32,7 +34,8 @@ class Membership {
   const std::set<int32_t>& assigned() const { return assigned_; }
   // The next heartbeat joins anew.
   void forget();
-  // Gives all partitions back at once. Does nothing if it is no member.
+  // Gives all partitions back at once; those of a static member stay its own until its session ends. Does
+  // nothing if it is no member.
   Result<void> leave();
 
   // For commits as this member.
@@ -42,6 +45,7 @@ class Membership {
   Cluster& cluster_;
   std::string group_;
   TopicInfo topic_;
+  std::optional<std::string> instance_;
   std::string member_id_;
   // 0 until it has joined.
   int32_t epoch_ = 0;

@@ -43,10 +43,14 @@ Result<void> check_group_options(const Arguments& arguments) {
   };
   const std::string group = arguments.text("group");
   if (!arguments.has("group")) {
-    if (!arguments.has("reset")) return {};
-    return conflict("--reset is for groups: it needs --group");
+    for (const std::string name : {"reset", "instance"}) {
+      if (arguments.has(name)) return conflict(fmt::format("--{} is for groups: it needs --group", name));
+    }
+    return {};
   }
   if (group.empty()) return conflict("--group: a group needs a name");
+  if (arguments.has("instance") && arguments.text("instance").empty())
+    return conflict("--instance: an instance needs a name");
   if (arguments.has("offset")) {
     return conflict(
         fmt::format("--offset and --group both say where to start: a group goes on from what it committed. "
@@ -214,6 +218,7 @@ Result<void> pump_as_member(Cluster& cluster, const TopicInfo& topic, const Argu
   std::signal(SIGPIPE, SIG_IGN);
   GroupReaderOptions options;
   options.group = arguments.text("group");
+  options.instance = arguments.maybe("instance");
   options.fetch = plan.fetch;
   options.follow = plan.follow;
   options.new_at_end = arguments.text("reset") == "end";
@@ -261,11 +266,12 @@ int run(const Arguments& arguments, Console& console) {
 }  // namespace
 
 Command consume_command() {
-  return {.path = "consume",
-          .summary = "Read records of a topic, from any position",
-          .details = std::string(kPositionHelp) + std::string(kRangeHelp) + "\n" +
-                     std::string(kOutputFormatHelp) +
-                     R"(
+  return {
+      .path = "consume",
+      .summary = "Read records of a topic, from any position",
+      .details = std::string(kPositionHelp) + std::string(kRangeHelp) + "\n" +
+                 std::string(kOutputFormatHelp) +
+                 R"(
 Without --follow it reads what is there when it starts, from the start unless -o says otherwise, and ends; the same
 on a terminal and in a pipe. With --follow it goes on, from the end unless -o says otherwise; Ctrl-C ends it.
 Records of one partition come in order of their offsets; partitions are merged by timestamp as far as they are there.
@@ -284,57 +290,61 @@ Examples:
   millrace consume orders -p 3 -o 1000:1010    ten records of partition 3
   millrace consume orders -g billing -f        share the work with the other members of billing
 )",
-          .options = with_connection({
-              topic_argument(),
-              {.names = "-o,--offset",
-               .value = "POSITION",
-               .help = "Where to start, or a range; see below",
-               .check = range_value()},
-              {.names = "-f,--follow", .help = "Don't stop at the end"},
-              {.names = "-c,--count",
-               .aliases = "--max-messages",
-               .value = "N",
-               .help = "Stop after N records",
-               .check = integer(0, INT64_MAX)},
-              {.names = "-p,--partitions",
-               .aliases = "--partition",
-               .value = "LIST",
-               .help = "Only these, e.g. 0,2-5",
-               .check = partition_list()},
-              {.names = "-F,--format", .value = "FORMAT", .help = "How to write records [%s\\n]; see below"},
-              {.names = "-j,--json", .help = "Write JSON lines"},
-              {.names = "--output",
-               .value = "FORMAT",
-               .help = "json is the same as --json",
-               .fallback = "text",
-               .choices = {"text", "json"}},
-              {.names = "-g,--group",
-               .value = "GROUP",
-               .help = "Read as a member of this group, and commit",
-               .completion = Completion::kGroup},
-              {.names = "--reset",
-               .value = "PLACE",
-               .help = "Where a group starts that has committed nothing [start]",
-               .choices = {"start", "end"}},
-              {.names = "--grep",
-               .value = "REGEX",
-               .help = "Only records whose value or key matches (RE2)",
-               .check = regular_expression()},
-              {.names = "--isolation",
-               .aliases = "--isolation-level",
-               .value = "LEVEL",
-               .help = "Whether transactions must have committed",
-               .fallback = "read_uncommitted",
-               .choices = {"read_uncommitted", "read_committed"}},
-              {.names = "--from-beginning", .help = "As -o start; Kafka's spelling"},
-              {.names = "--property",
-               .aliases = "--formatter-property",
-               .value = "NAME=VALUE",
-               .help = "As in Kafka's console consumer: print.key, key.separator, ...",
-               .repeatable = true},
-              {.names = "-q,--quiet", .help = "No progress on the terminal"},
-          }),
-          .run = run};
+      .options = with_connection({
+          topic_argument(),
+          {.names = "-o,--offset",
+           .value = "POSITION",
+           .help = "Where to start, or a range; see below",
+           .check = range_value()},
+          {.names = "-f,--follow", .help = "Don't stop at the end"},
+          {.names = "-c,--count",
+           .aliases = "--max-messages",
+           .value = "N",
+           .help = "Stop after N records",
+           .check = integer(0, INT64_MAX)},
+          {.names = "-p,--partitions",
+           .aliases = "--partition",
+           .value = "LIST",
+           .help = "Only these, e.g. 0,2-5",
+           .check = partition_list()},
+          {.names = "-F,--format", .value = "FORMAT", .help = "How to write records [%s\\n]; see below"},
+          {.names = "-j,--json", .help = "Write JSON lines"},
+          {.names = "--output",
+           .value = "FORMAT",
+           .help = "json is the same as --json",
+           .fallback = "text",
+           .choices = {"text", "json"}},
+          {.names = "-g,--group",
+           .value = "GROUP",
+           .help = "Read as a member of this group, and commit",
+           .completion = Completion::kGroup},
+          {.names = "--reset",
+           .value = "PLACE",
+           .help = "Where a group starts that has committed nothing [start]",
+           .choices = {"start", "end"}},
+          {.names = "--instance",
+           .value = "NAME",
+           .help = "Be this static member of the group: after a restart within its session it goes on with "
+                   "the partitions that it had, and the others notice nothing"},
+          {.names = "--grep",
+           .value = "REGEX",
+           .help = "Only records whose value or key matches (RE2)",
+           .check = regular_expression()},
+          {.names = "--isolation",
+           .aliases = "--isolation-level",
+           .value = "LEVEL",
+           .help = "Whether transactions must have committed",
+           .fallback = "read_uncommitted",
+           .choices = {"read_uncommitted", "read_committed"}},
+          {.names = "--from-beginning", .help = "As -o start; Kafka's spelling"},
+          {.names = "--property",
+           .aliases = "--formatter-property",
+           .value = "NAME=VALUE",
+           .help = "As in Kafka's console consumer: print.key, key.separator, ...",
+           .repeatable = true},
+          {.names = "-q,--quiet", .help = "No progress on the terminal"},
+      }),
+      .run = run};
 }
 
 }  // namespace millrace::tools

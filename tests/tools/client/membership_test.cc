@@ -16,6 +16,7 @@ struct Heard {
   std::string member_id;
   int32_t epoch = 0;
   std::vector<int32_t> owned;
+  std::string instance = {};
 };
 
 struct Answer {
@@ -51,10 +52,10 @@ struct Setup {
   }
 
   // With the answers that the coordinator is going to give.
-  Membership& start(std::vector<Answer> to_give) {
+  Membership& start(std::vector<Answer> to_give, std::optional<std::string> instance = std::nullopt) {
     answers = std::move(to_give);
     cluster = std::move(*Cluster::connect(broker.options()));
-    member = std::make_unique<Membership>(*cluster, "g", topic);
+    member = std::make_unique<Membership>(*cluster, "g", topic, std::move(instance));
     return *member;
   }
 
@@ -64,6 +65,7 @@ struct Setup {
     if (!request || heard.size() >= answers.size()) return std::nullopt;
     const Answer& given = answers[heard.size()];
     Heard& now = heard.emplace_back(Heard{std::string(request->member_id), request->member_epoch, {}});
+    now.instance = request->instance_id.value_or("");
     if (request->topic_partitions && !request->topic_partitions->empty()) {
       const auto& owned = (*request->topic_partitions)[0];
       now.owned.assign(owned.partitions.begin(), owned.partitions.end());
@@ -127,6 +129,25 @@ TEST_CASE("a fenced member joins anew") {
   CHECK(setup.heard[2].epoch == 0);
 }
 
+TEST_CASE("a static member says its instance each time, and leaves with -2: it will be back") {
+  Setup setup;
+  Membership& member = setup.start({{.epoch = 4, .assigned = {{0}}}, {.epoch = 4}, {.epoch = -2}}, "i-1");
+  REQUIRE(member.heartbeat({}));
+  REQUIRE(member.heartbeat({0}));
+  REQUIRE(member.leave());
+  REQUIRE(setup.heard.size() == 3);
+  CHECK(setup.heard[2].epoch == -2);
+  for (const Heard& heard : setup.heard) CHECK(heard.instance == "i-1");
+}
+
+TEST_CASE("an instance that another member is says what to do") {
+  Setup setup;
+  Membership& member = setup.start({{.error = ErrorCode::kUnreleasedInstanceId}}, "i-1");
+  const Result<void> joined = member.heartbeat({});
+  REQUIRE_FALSE(joined);
+  CHECK(joined.error().message.find("another member is instance \"i-1\"; stop it") != std::string::npos);
+}
+
 TEST_CASE("an empty assignment takes everything") {
   Setup setup;
   Membership& member = setup.start({{.epoch = 1, .assigned = {{0, 1}}}, {.epoch = 1, .assigned = {{}}}});
@@ -149,7 +170,7 @@ TEST_CASE("a broker without the consumer protocol is named as too old") {
   const std::unique_ptr<Cluster> cluster = std::move(*Cluster::connect(broker.options()));
   TopicInfo topic;
   topic.name = "t";
-  Membership member(*cluster, "g", topic);
+  Membership member(*cluster, "g", topic, std::nullopt);
   const Result<void> joined = member.heartbeat({});
   REQUIRE_FALSE(joined);
   CHECK(joined.error().message.find("Apache Kafka 4.0") != std::string::npos);
