@@ -145,3 +145,15 @@ TEST_CASE("a session's waiting fetch is woken by whichever partition moves", "[a
   }
   CHECK(reader.largest_answer() <= 2);
 }
+
+TEST_CASE("a session made by a fetch that waited hears of partitions which that found at their end",
+          "[api]") {
+  TestBroker broker;
+  TestClient producer(broker.port());
+  const Uuid id = create_topic(producer, "t", kPartitions);
+  SessionReader reader(broker.port(), id, 1);
+  reader.fetch(20);
+  produce(producer, "t", 3, batch_of({"x", "y"}));
+  for (int i = 0; i < 50 && reader.total() == 0; ++i) reader.fetch(0);
+  CHECK(reader.total() == 2);
+}
