@@ -1,3 +1,4 @@
+#include "protocol/messages/list_config_resources.h"
 #include "tests/differential/requests.h"
 #include "tests/differential/scenarios.h"
 
@@ -8,6 +9,7 @@ using namespace protocol;
 
 constexpr int8_t kTopic = 2;
 constexpr int8_t kBroker = 4;
+constexpr int8_t kGroup = 32;
 enum Operation : int8_t { kSet = 0, kDelete = 1, kAppend = 2, kSubtract = 3 };
 
 using Keys = std::optional<std::vector<std::string>>;
@@ -27,6 +29,10 @@ DescribeConfigsRequest description(Call& call, int8_t type, const std::string& n
   request.include_synonyms = synonyms;
   return request;
 }
+
+// The settings of a group that both have.
+const Keys kGroupKeys =
+    std::vector<std::string>{"consumer.heartbeat.interval.ms", "consumer.session.timeout.ms"};
 
 // The settings of the broker that both have.
 const Keys kBrokerKeys = std::vector<std::string>{"num.partitions",
@@ -61,7 +67,13 @@ const Keys kBrokerKeys = std::vector<std::string>{"num.partitions",
                                                   "log.retention.check.interval.ms",
                                                   "producer.id.expiration.ms",
                                                   "socket.listen.backlog.size",
-                                                  "log.preallocate"};
+                                                  "log.preallocate",
+                                                  "group.consumer.heartbeat.interval.ms",
+                                                  "group.consumer.max.heartbeat.interval.ms",
+                                                  "group.consumer.max.session.timeout.ms",
+                                                  "group.consumer.min.heartbeat.interval.ms",
+                                                  "group.consumer.min.session.timeout.ms",
+                                                  "group.consumer.session.timeout.ms"};
 
 void compare_describing(Comparison& c) {
   set_up(c, {{"conf-plain"},
@@ -84,6 +96,10 @@ void compare_describing(Comparison& c) {
     ask("all brokers", kBroker, "", {}, false);
     ask("another broker", kBroker, "7", {}, false);
     ask("no broker's name", kBroker, "one", {}, false);
+    ask("group", kGroup, "conf-group", kGroupKeys, false);
+    ask("group, synonyms", kGroup, "conf-group", kGroupKeys, true);
+    ask("all of a group", kGroup, "conf-group", {}, true);
+    ask("group without a name", kGroup, "", {}, false);
     ask("unknown type", 3, "x", {}, false);
     ask("type 0", 0, "x", {}, false);
     ask("two topics", kTopic, "conf-plain", {{"retention.ms"}}, false);
@@ -231,12 +247,75 @@ void compare_changing(Comparison& c) {
   });
 }
 
+ListConfigResourcesRequest listing(Call& call, const std::vector<int8_t>& types) {
+  ListConfigResourcesRequest request;
+  request.resource_types = call.arena.copy(types);
+  return request;
+}
+
+void compare_group_settings(Comparison& c) {
+  const std::string session = "consumer.session.timeout.ms", heartbeat = "consumer.heartbeat.interval.ms";
+  // What the groups' own settings are now.
+  const auto result = [&](const std::string& step, const std::string& group) {
+    c.ask("after " + step, 4, [&](Call& call) { return description(call, kGroup, group, kGroupKeys, true); });
+    c.ask("listed after " + step, 1, [&](Call& call) { return listing(call, {kGroup}); });
+  };
+  result("nothing", "set-0");
+  c.in_versions<IncrementalAlterConfigsRequest>([&](int16_t v) {
+    const std::string group = "set-" + std::to_string(v);
+    const auto ask = [&](const std::string& step, const std::vector<Change>& changes,
+                         std::vector<std::string> names = {}) {
+      if (names.empty()) names = {group};
+      c.ask("group, " + step + ", validated", v,
+            [&](Call& call) { return change(call, kGroup, names, changes, true); });
+      c.ask("group, " + step, v, [&](Call& call) { return change(call, kGroup, names, changes, false); });
+    };
+    ask("set", {{session, kSet, "50000"}, {heartbeat, kSet, "6000"}});
+    result("set v" + std::to_string(v), group);
+    ask("delete one", {{heartbeat, kDelete, std::nullopt}});
+    ask("not a number", {{session, kSet, "soon"}});
+    ask("zero", {{session, kSet, "0"}});
+    ask("a session too short", {{session, kSet, "44999"}});
+    ask("a session too long", {{session, kSet, "60001"}});
+    ask("heartbeats too often", {{heartbeat, kSet, "4999"}});
+    ask("heartbeats too seldom", {{heartbeat, kSet, "15001"}});
+    ask("set null", {{session, kSet, std::nullopt}});
+    ask("append", {{session, kAppend, "1"}});
+    ask("unknown key", {{"consumer.nonsense", kSet, "1"}});
+    ask("unknown key deleted", {{"consumer.nonsense", kDelete, std::nullopt}});
+    ask("the same key twice", {{session, kSet, "50000"}, {session, kSet, "51000"}});
+    ask("no name", {{session, kSet, "50000"}}, {""});
+    ask("a name of any characters", {{session, kSet, "50000"}}, {"a b/\xc3\xa9"});
+    ask("two groups", {{session, kSet, "46000"}}, {group, group + "-other"});
+    ask("nothing", {});
+    result("all v" + std::to_string(v), group);
+    ask("delete", {{session, kDelete, std::nullopt}}, {group, group + "-other", "a b/\xc3\xa9"});
+    result("delete v" + std::to_string(v), group);
+  });
+  c.in_versions<AlterConfigsRequest>([&](int16_t v) {
+    const std::string group = "replace-" + std::to_string(v);
+    for (const ConfigList& configs :
+         {ConfigList{{session, "50000"}, {heartbeat, "6000"}}, ConfigList{{session, "47000"}},
+          ConfigList{{session, "1"}}, ConfigList{}}) {
+      c.ask("group, replace with " + std::to_string(configs.size()), v,
+            [&](Call& call) { return alteration(call, kGroup, {group}, configs, false); });
+      result("replace v" + std::to_string(v), group);
+    }
+  });
+  c.in_versions<ListConfigResourcesRequest>([&](int16_t v) {
+    if (v == 0) return c.ask("list", v, [&](Call& call) { return listing(call, {}); });
+    for (const int8_t type : {kBroker, int8_t{8}, int8_t{16}, kGroup, int8_t{99}})
+      c.ask("list type " + std::to_string(type), v, [&](Call& call) { return listing(call, {type}); });
+  });
+}
+
 }  // namespace
 
 void compare_configs(Comparison& c) {
   compare_describing(c);
   compare_altering(c);
   compare_changing(c);
+  compare_group_settings(c);
 }
 
 }  // namespace millrace::differential

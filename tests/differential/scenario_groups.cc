@@ -382,6 +382,40 @@ void compare_members(Comparison& c) {
   });
 }
 
+// Who may be an instance that another member is, or was until it left for a while.
+void compare_static_members(Comparison& c) {
+  find(c, {"static"});
+  const auto ask = [&](const std::string& step, BeatSketch sketch) {
+    sketch.group = "static";
+    c.ask("static: " + step, 1, [&](Call& call) { return beat(call, sketch); });
+  };
+  ask("joins", {.member = "s-1", .instance = "i"});
+  ask("another one joins as the same instance", {.member = "s-2", .instance = "i"});
+  ask("joins again under its own id", {.member = "s-1", .instance = "i"});
+  ask("another one heartbeats", {.member = "s-2", .epoch = 1, .instance = "i"});
+  ask("another one leaves", {.member = "s-2", .epoch = -2, .instance = "i"});
+  ask("leaves for a while", {.member = "s-1", .epoch = -2, .instance = "i"});
+  ask("another one takes over", {.member = "s-2", .instance = "i"});
+  ask("the former one heartbeats", {.member = "s-1", .epoch = 1, .instance = "i"});
+  ask("the former one joins", {.member = "s-1", .instance = "i"});
+  ask("the new one leaves for good", {.member = "s-2", .epoch = -1, .instance = "i"});
+}
+
+// More than a record of __consumer_offsets may have.
+void compare_too_large(Comparison& c) {
+  std::vector<int32_t> many;
+  for (int32_t i = 0; i < 300; ++i) many.push_back(i);
+  set_up(c, {{"wide", 300}});
+  c.in_versions<OffsetCommitRequest>([&](int16_t v) {
+    if (v > 9) return;
+    c.ask("too much for a batch", v, [&](Call& call) {
+      return commit(
+          call,
+          {.group = "simple", .partitions = many, .topic = "wide", .metadata = std::string(4'096, 'x')});
+    });
+  });
+}
+
 void compare_administration(Comparison& c) {
   c.in_versions<ListGroupsRequest>([&](int16_t v) {
     const auto ask = [&](const std::string& step, std::vector<std::string_view> states,
@@ -454,6 +488,8 @@ void compare_groups(Comparison& c) {
   compare_classic_refusals(c);
   compare_consumer_refusals(c);
   compare_members(c);
+  compare_static_members(c);
+  compare_too_large(c);
   compare_administration(c);
 }
 
