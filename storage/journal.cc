@@ -7,7 +7,7 @@ namespace millrace::storage {
 
 bool Journal::stage(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch) {
   const size_t size = staging_.size_with(batch.size());
-  if (size > kMaxGroupBytes || static_cast<int64_t>(size) > file_bytes_) return false;
+  if (size > kMaxGroupBytes || static_cast<int64_t>(size) > groups_end_ - kGroupsBegin) return false;
   if (!fits_current(size) && !spare_) return false;
   staging_.add(partition, log_end_offset, batch);
   return true;
@@ -21,12 +21,12 @@ std::optional<Journal::Write> Journal::take() {
     return std::nullopt;
   }
   std::swap(staging_, writing_);
-  const Bytes bytes = writing_.seal({{run_, next_number_++}, needed_from_});
+  const Bytes bytes = writing_.seal({{run_.number, next_number_++}, needed_from_});
   if (!fits_current(bytes.size())) {
     if (current_) full_.push_back(std::move(current_));
     current_ = std::move(spare_);
     spare_ = nullptr;
-    position_ = 0;
+    position_ = kGroupsBegin;
   }
   Write write{current_, position_, bytes};
   position_ += static_cast<int64_t>(bytes.size());

@@ -36,7 +36,11 @@ class Journal {
   };
 
   // `run`: JournalDirectory::next_run. `file_bytes`: of each file.
-  Journal(uint64_t run, int64_t file_bytes) : run_(run), file_bytes_(file_bytes) {}
+  Journal(const JournalRun& run, int64_t file_bytes)
+      : run_(run),
+        groups_end_(file_bytes - static_cast<int64_t>(kJournalBlockBytes)),
+        staging_(run.salt),
+        writing_(run.salt) {}
 
   // Takes a copy of a batch that was appended to a log that had ended at `log_end_offset`, for the next
   // group; false if there is no room for it.
@@ -44,7 +48,9 @@ class Journal {
   // Drops what is staged for a partition (its log was truncated). What is already on its way isn't.
   void forget(const TopicIdPartition& partition);
   // Of the next group that is taken. What a log appends from now on gets this position or a later one.
-  JournalPosition next_position() const { return {run_, next_number_}; }
+  JournalPosition next_position() const { return {run_.number, next_number_}; }
+  // For JournalDirectory::take_file.
+  const JournalRun& run() const { return run_; }
 
   // The staged batches as a group; nullopt if there are none. The one before must be done. `bytes` stay until
   // done().
@@ -67,11 +73,13 @@ class Journal {
 
  private:
   bool fits_current(size_t bytes) const {
-    return current_ && position_ + static_cast<int64_t>(bytes) <= file_bytes_;
+    return current_ && position_ + static_cast<int64_t>(bytes) <= groups_end_;
   }
 
-  const uint64_t run_;
-  const int64_t file_bytes_;
+  static constexpr int64_t kGroupsBegin = kJournalBlockBytes;
+
+  const JournalRun run_;
+  const int64_t groups_end_;  // in each file
   uint64_t next_number_ = 1;
   uint64_t needed_from_ = 1;
   JournalGroupBuilder staging_;

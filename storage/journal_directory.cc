@@ -31,16 +31,20 @@ std::optional<uint64_t> number_of(std::string_view name) {
 
 JournalFileContent parse_journal_file(Bytes content) {
   JournalFileContent found;
+  found.header = find_journal_file_header(content);
+  if (!found.header || found.header->version > kJournalVersion) return found;
+  const JournalFileHeader& file = *found.header;
   std::optional<int64_t> hole;
-  for (size_t at = 0; at + kJournalBlockBytes <= content.size();) {
-    const auto header = peek_journal_header(content.subspan(at));
+  for (size_t at = journal_groups_begin(file.version); at + kJournalBlockBytes <= content.size();) {
+    const auto header = peek_journal_header(content.subspan(at), file);
     const JournalPosition last = found.groups.empty() ? JournalPosition{} : found.groups.back().position;
-    // What an earlier use of the file left: groups of an earlier run, or with lower numbers. And what an
-    // earlier run left isn't reached by a later one that ended before it.
+    // What an earlier use of the file left: groups with lower numbers, or of an earlier run (which only
+    // version 1 can tell from a client's bytes). And what an earlier run left isn't reached by a later one
+    // that ended before it.
     const bool is_stale = header && !found.groups.empty() &&
                           (header->position.run != last.run || header->position.number <= last.number);
     if (is_stale) break;
-    auto group = header ? parse_journal_group(content.subspan(at)) : std::nullopt;
+    auto group = header ? parse_journal_group(content.subspan(at), file) : std::nullopt;
     if (!group) {
       if (!hole) hole = static_cast<int64_t>(at);
       at += kJournalBlockBytes;
@@ -55,8 +59,10 @@ JournalFileContent parse_journal_file(Bytes content) {
 
 JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content) {
   JournalFileEnds ends;
-  ends.first = peek_journal_header(bytes);
-  ends.has_sound_start = content.damaged_at != 0;
+  if (!content.header) return ends;
+  const size_t begin = journal_groups_begin(content.header->version);
+  if (bytes.size() > begin) ends.first = peek_journal_header(bytes.subspan(begin), *content.header);
+  ends.has_sound_start = content.damaged_at != static_cast<int64_t>(begin);
   if (!content.groups.empty())
     ends.latest = JournalHeader{content.groups.back().position, content.groups.back().needed_from};
   return ends;
@@ -105,17 +111,13 @@ Result<> JournalDirectory::load(bool read) {
   }
   std::vector<FoundFile> found;
   for (std::string& path : std::exchange(paths, {})) {
-    FoundFile file{path, std::nullopt};
-    const auto is_ours = look_at(path, file);
+    FoundFile file{path, std::nullopt, std::nullopt};
+    const auto is_ours = look_at(path, read, file);
     if (!is_ours) return std::unexpected(is_ours.error());
     if (!*is_ours) continue;
-    // The first group of a file is of the latest run in it.
+    if (file.header) last_run_ = std::max(last_run_, file.header->run.number);
+    // The first group of a file of version 1 is of the latest run in it.
     if (file.first) last_run_ = std::max(last_run_, file.first->position.run);
-    if (!read && !file.first && !file.is_blank) {
-      // Nothing would tell of which runs the groups are that it may have, and nobody needs them.
-      (void)files_.remove(path);
-      continue;
-    }
     found.push_back(std::move(file));
     paths.push_back(std::move(path));
   }
@@ -131,26 +133,69 @@ Result<> JournalDirectory::load(bool read) {
   return {};
 }
 
-Result<bool> JournalDirectory::look_at(const std::string& path, FoundFile& found) {
+Result<bool> JournalDirectory::look_at(const std::string& path, bool read, FoundFile& found) {
   const auto file = files_.open(path, OpenMode::kRead);
   if (!file) return std::unexpected(file.error());
-  Buffer block(kJournalBlockBytes);
-  const auto got = (*file)->read_at(block, 0);
+  Buffer start(2 * kJournalBlockBytes);
+  const auto got = (*file)->read_at(start, 0);
   if (!got) return std::unexpected(got.error());
-  const Bytes start = Bytes(block).first(*got);
-  found.first = peek_journal_header(start);
-  found.is_blank = std::ranges::all_of(start, [](std::byte byte) { return byte == std::byte{0}; });
+  start.resize(*got);
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
-  if (*size <= file_bytes_) return true;
-  if (found.first) {
+  found.header = peek_journal_file_start(start);
+  if (*size > file_bytes_) {
+    if (found.header) {
+      return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format("{} has {} bytes, and a file of the journal has {}. It may hold acknowledged records: "
+                      "restore it as it was; `millrace log verify` shows what is in it",
+                      path, *size, file_bytes_));
+    }
+    damages_.push_back(fmt::format("{} isn't a file of the journal: left alone; move it elsewhere", path));
+    return false;
+  }
+  const bool is_blank = std::ranges::all_of(Bytes(start).first(std::min(start.size(), kJournalBlockBytes)),
+                                            [](std::byte byte) { return byte == std::byte{0}; });
+  if (!found.header && *size == file_bytes_) {
+    Buffer last(kJournalBlockBytes);
+    const auto got_last = (*file)->read_at(last, file_bytes_ - static_cast<int64_t>(kJournalBlockBytes));
+    if (!got_last) return std::unexpected(got_last.error());
+    found.header = peek_journal_file_header(last);
+    if (found.header && !is_blank && read) {
+      damages_.push_back(fmt::format(
+          "{} is damaged at byte 0, in its header; the copy of that in its last block is used, and nothing "
+          "is missing for it",
+          path));
+    }
+  }
+  if (!found.header) return refuse_headless(path, read, is_blank);
+  if (found.header->version > kJournalVersion && read) {
     return fail(
         ErrorCode::kKafkaStorageError,
-        fmt::format("{} has {} bytes, and a file of the journal has {}. It may hold acknowledged records: "
-                    "restore it as it was; `millrace log verify` shows what is in it",
-                    path, *size, file_bytes_));
+        fmt::format("{} is of version {} of the journal's format, and this broker knows them up to {}. "
+                    "It may hold acknowledged records: start the broker that wrote it, and stop it "
+                    "cleanly",
+                    path, found.header->version, kJournalVersion));
   }
-  damages_.push_back(fmt::format("{} isn't a file of the journal: left alone; move it elsewhere", path));
+  const size_t begin = journal_groups_begin(found.header->version);
+  if (start.size() > begin) found.first = peek_journal_header(Bytes(start).subspan(begin), *found.header);
+  return true;
+}
+
+// Without a header nothing tells the journal's groups from what clients have sent.
+Result<bool> JournalDirectory::refuse_headless(const std::string& path, bool read, bool is_blank) {
+  if (is_blank) return true;
+  if (!read) {
+    // Nobody needs what is in it.
+    (void)files_.remove(path);
+    return false;
+  }
+  damages_.push_back(fmt::format(
+      "{} is damaged at byte 0 and in its last block, where its header should stand: what it holds can't be "
+      "told from what clients have sent, and isn't used. It is left alone: restore it and start again, or "
+      "see "
+      "with `millrace log verify` whether a partition misses records, and remove it",
+      path));
   return false;
 }
 
@@ -183,7 +228,9 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
     next_number = position.number;
   }
   for (size_t i = 0; i < ends_.size(); ++i) {
-    if (begins_damaged(ends_[i], ends_)) note_damage(read_paths_[i], 0);
+    if (!begins_damaged(ends_[i], ends_)) continue;
+    const auto header = find_journal_file_header(*contents_[i]);
+    note_damage(read_paths_[i], static_cast<int64_t>(journal_groups_begin(header ? header->version : 1)));
   }
   return {};
 }
@@ -201,12 +248,11 @@ Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
       partitions_of_[path].insert(entry.partition);
     }
   }
-  // A torn first group leaves those of the file's earlier use behind it; only what comes after a sound group
-  // was written after it. After a clean stop the first group alone would tell of the runs in the file.
-  if (!parsed.groups.empty() && !peek_journal_header(*contents_.back())) torn_.insert(path);
-  if (parsed.damaged_at > 0) note_damage(path, parsed.damaged_at);
+  const JournalFileEnds ends = ends_of(*contents_.back(), parsed);
+  // Of those with damage at the start read_needed() decides.
+  if (parsed.damaged_at >= 0 && ends.has_sound_start) note_damage(path, parsed.damaged_at);
   read_paths_.push_back(path);
-  ends_.push_back(ends_of(*contents_.back(), parsed));
+  ends_.push_back(ends);
   if (parsed.groups.empty()) return JournalHeader{};
   return JournalHeader{parsed.groups.back().position, parsed.groups.back().needed_from};
 }
@@ -242,7 +288,7 @@ void JournalDirectory::release_unneeded() {
   for (std::string& path : std::exchange(unreleased_, {})) {
     if (is_needed(path)) {
       needed.push_back(std::move(path));
-    } else if (torn_.contains(path) || free_paths_.size() + free_.size() >= kMaxFree) {
+    } else if (free_paths_.size() + free_.size() >= kMaxFree) {
       // One that can't be removed isn't used any more.
       (void)files_.remove(path);
     } else {
@@ -256,23 +302,22 @@ void JournalDirectory::release_unneeded() {
   contents_.clear();
 }
 
-uint64_t JournalDirectory::next_run() {
+JournalRun JournalDirectory::next_run(uint64_t salt) {
   const std::lock_guard lock(mutex_);
   if (!std::exchange(has_given_run_, true)) last_run_ |= (uint64_t{1} << kRunBits) - 1;
-  return ++last_run_;
+  return {++last_run_, salt};
 }
 
-Result<std::shared_ptr<File>> JournalDirectory::take_file() {
+Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run) {
+  std::shared_ptr<File> file;
   std::string path;
   bool is_old = false;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
-      auto file = std::move(free_.back());
+      file = std::move(free_.back());
       free_.pop_back();
-      return file;
-    }
-    if (free_paths_.empty()) {
+    } else if (free_paths_.empty()) {
       path = path_ + "/" + file_name(++last_file_);
     } else {
       path = std::move(free_paths_.back());
@@ -280,12 +325,29 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file() {
       is_old = true;
     }
   }
-  auto file = make_file(path);
-  if (!file && is_old) {
-    const std::lock_guard lock(mutex_);
-    free_paths_.push_back(std::move(path));
+  if (!file) {
+    auto made = make_file(path);
+    if (!made) {
+      const std::lock_guard lock(mutex_);
+      if (is_old) free_paths_.push_back(std::move(path));
+      return made;
+    }
+    file = std::move(*made);
+  }
+  if (auto written = write_headers(*file, run); !written) {
+    give_back(std::move(file));
+    return std::unexpected(written.error());
   }
   return file;
+}
+
+// The first block last: while it is the one of before, so is everything in the file.
+Result<> JournalDirectory::write_headers(File& file, const JournalRun& run) const {
+  const JournalFileBlock block = journal_file_block(run);
+  const Bytes pieces[] = {block.bytes};
+  const auto last = file_bytes_ - static_cast<int64_t>(kJournalBlockBytes);
+  if (auto written = file.write_at(pieces, last); !written) return written;
+  return file.write_at(pieces, 0);
 }
 
 // Every block is written once, so that later writes change no metadata of the file system.

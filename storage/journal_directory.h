@@ -33,18 +33,20 @@ struct JournaledBatch {
 
 // What one journal file holds.
 struct JournalFileContent {
+  // Without one (damage, or a file that was never finished) nothing in the file is believed.
+  std::optional<JournalFileHeader> header;
   std::vector<JournalGroup> groups;  // in order; views into the file's bytes
   // Where sound groups are followed by something that can only be damage: more groups come behind it. -1:
   // nowhere.
   int64_t damaged_at = -1;
 };
 
-// Reads all groups of a file's bytes, up to the end of what its last user wrote.
+// Reads all groups of a whole file's bytes, up to the end of what its last user wrote.
 JournalFileContent parse_journal_file(Bytes content);
 
 // The outermost of what one file says, by which a torn first group can be told from a damaged one.
 struct JournalFileEnds {
-  std::optional<JournalHeader> first;   // at the file's start, whatever follows it
+  std::optional<JournalHeader> first;   // where the groups begin, whatever follows it
   std::optional<JournalHeader> latest;  // of the last sound group
   bool has_sound_start = false;
 };
@@ -78,12 +80,12 @@ class JournalDirectory {
   // more are used again. Any thread.
   void keep_for(std::unordered_set<TopicIdPartition> failed);
 
-  // A run for a new journal: above all that are in the files. Those of one start share all but their lowest
-  // kRunBits. Any thread.
-  uint64_t next_run();
-  // A file to write groups to, from position 0 on. Makes one if need be, which takes a while. Any thread.
-  // Errors: kKafkaStorageError.
-  Result<std::shared_ptr<File>> take_file();
+  // A run for a new journal: its number is above all that are in the files. Those of one start share all but
+  // their lowest kRunBits. `salt`: random, from a source that no client can look into. Any thread.
+  JournalRun next_run(uint64_t salt);
+  // A file to write groups of this run to, whose headers say so. Makes one if need be, which takes a while.
+  // Any thread. Errors: kKafkaStorageError.
+  Result<std::shared_ptr<File>> take_file(const JournalRun& run);
   // Any thread.
   void give_back(std::shared_ptr<File> file);
 
@@ -92,17 +94,19 @@ class JournalDirectory {
       : files_(files), path_(std::move(path)), file_bytes_(file_bytes) {}
   struct FoundFile {
     std::string path;
-    std::optional<JournalHeader> first;
-    bool is_blank = false;  // at its start, as it was made
+    std::optional<JournalFileHeader> header;
+    std::optional<JournalHeader> first;  // where the groups begin
   };
 
   Result<> load(bool read);
   Result<> read_needed(std::vector<FoundFile> found);
   Result<JournalHeader> read_file_at(const std::string& path);
-  // Whether the file is one of the journal's; what isn't is told in damages_.
-  Result<bool> look_at(const std::string& path, FoundFile& found);
+  // Whether the file is one of the journal's that can be used; what isn't is told in damages_, or removed.
+  Result<bool> look_at(const std::string& path, bool read, FoundFile& found);
+  Result<bool> refuse_headless(const std::string& path, bool read, bool is_blank);
   void note_damage(const std::string& path, int64_t position);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
+  Result<> write_headers(File& file, const JournalRun& run) const;
   void release_unneeded();
 
   FileSystem& files_;
@@ -120,7 +124,6 @@ class JournalDirectory {
   bool all_tried_ = false;
   std::vector<std::string> unreleased_;  // paths of the files that recovered_ is of
   std::unordered_map<std::string, std::unordered_set<TopicIdPartition>> partitions_of_;  // of those
-  std::unordered_set<std::string> torn_;  // of those, the ones whose first group isn't sound
   std::vector<std::string> free_paths_;
   std::vector<std::shared_ptr<File>> free_;
   uint64_t last_run_ = 0;

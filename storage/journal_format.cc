@@ -17,12 +17,24 @@ using protocol::crc32c;
 
 static_assert(std::endian::native == std::endian::little);
 
-constexpr uint32_t kMagic = 0x314a524d;  // "MRJ1"
+constexpr uint32_t kMagic = 0x324a524d;            // "MRJ2"
+constexpr uint32_t kMagicOfVersion1 = 0x314a524d;  // "MRJ1"
+constexpr uint32_t kFileMagic = 0x464a524d;        // "MRJF"
 // Where the bytes begin that a batch's own CRC covers.
 constexpr size_t kBatchCrcStart = 21;
 constexpr size_t kSmallestCapacity = size_t{64} << 10;
 // A burst's memory isn't kept for ever: more than this goes with the first group that needs much less.
 constexpr size_t kKeptCapacity = size_t{1} << 20;
+
+struct FileHeader {
+  uint32_t magic;
+  uint32_t crc;  // of what follows in this header
+  uint32_t version;
+  uint32_t reserved;
+  uint64_t run;
+  uint64_t salt;
+};
+static_assert(sizeof(FileHeader) == 32);
 
 struct GroupHeader {
   uint32_t magic;
@@ -32,15 +44,17 @@ struct GroupHeader {
   uint64_t needed_from;
   uint32_t body_bytes;  // all entries, without padding
   uint32_t entry_count;
+  uint64_t salt;  // not in version 1
 };
-static_assert(sizeof(GroupHeader) == 40);
+static_assert(sizeof(GroupHeader) == 48);
+constexpr size_t kGroupHeaderOfVersion1 = offsetof(GroupHeader, salt);
 
 struct EntryHeader {
   std::array<std::byte, 16> topic_id;
   int32_t partition;
   uint32_t batch_bytes;
   int64_t log_end_offset;
-  uint32_t crc;  // of what is before, and of the batch up to kBatchCrcStart
+  uint32_t crc;  // of the salt, of what is before, and of the batch up to kBatchCrcStart
   uint32_t reserved;
 };
 static_assert(sizeof(EntryHeader) == 40);
@@ -57,12 +71,26 @@ Bytes bytes_of(const T& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
-uint32_t crc_of(const GroupHeader& header) {
-  return crc32c(bytes_of(header).subspan(offsetof(GroupHeader, run)));
+uint32_t crc_of(const FileHeader& header) {
+  return crc32c(bytes_of(header).subspan(offsetof(FileHeader, version)));
 }
 
-uint32_t crc_of(const EntryHeader& header, Bytes batch) {
-  const uint32_t crc = crc32c(bytes_of(header).first(offsetof(EntryHeader, crc)));
+constexpr size_t group_header_bytes(uint32_t version) {
+  return version == 1 ? kGroupHeaderOfVersion1 : sizeof(GroupHeader);
+}
+
+uint32_t crc_of(const GroupHeader& header, uint32_t version) {
+  const size_t begin = offsetof(GroupHeader, run);
+  return crc32c(bytes_of(header).subspan(begin, group_header_bytes(version) - begin));
+}
+
+// What the CRC of an entry begins with.
+uint32_t entry_seed(const JournalFileHeader& file) {
+  return file.version == 1 ? 0 : crc32c(bytes_of(file.run.salt));
+}
+
+uint32_t crc_of(const EntryHeader& header, Bytes batch, uint32_t seed) {
+  const uint32_t crc = crc32c(bytes_of(header).first(offsetof(EntryHeader, crc)), seed);
   return crc32c(batch.first(std::min(batch.size(), kBatchCrcStart)), crc);
 }
 
@@ -70,22 +98,27 @@ size_t padded(size_t bytes) {
   return (bytes + kJournalBlockBytes - 1) / kJournalBlockBytes * kJournalBlockBytes;
 }
 
-std::optional<GroupHeader> parse_header(Bytes at) {
-  if (at.size() < sizeof(GroupHeader)) return std::nullopt;
-  const auto header = load<GroupHeader>(at);
-  if (header.magic != kMagic || header.crc != crc_of(header)) return std::nullopt;
+std::optional<GroupHeader> parse_header(Bytes at, const JournalFileHeader& file) {
+  const size_t size = group_header_bytes(file.version);
+  if (at.size() < size) return std::nullopt;
+  GroupHeader header{};
+  std::memcpy(&header, at.data(), size);
+  if (header.magic != (file.version == 1 ? kMagicOfVersion1 : kMagic)) return std::nullopt;
+  if (header.crc != crc_of(header, file.version)) return std::nullopt;
+  if (file.version != 1 && (header.run != file.run.number || header.salt != file.run.salt))
+    return std::nullopt;
   return header;
 }
 
 // The entry at the start of `body`.
-std::optional<JournalEntry> parse_entry(Bytes body) {
+std::optional<JournalEntry> parse_entry(Bytes body, uint32_t seed) {
   if (body.size() < sizeof(EntryHeader)) return std::nullopt;
   const auto header = load<EntryHeader>(body);
   body = body.subspan(sizeof(EntryHeader));
   if (header.batch_bytes > body.size() || header.batch_bytes < protocol::BatchHeader::kSize)
     return std::nullopt;
   const Bytes batch = body.first(header.batch_bytes);
-  if (header.crc != crc_of(header, batch)) return std::nullopt;
+  if (header.crc != crc_of(header, batch, seed)) return std::nullopt;
   const auto batch_header = protocol::peek_batch_header(batch);
   if (!batch_header || batch_header->size_bytes() != batch.size() || !protocol::crc_matches(batch))
     return std::nullopt;
@@ -93,6 +126,9 @@ std::optional<JournalEntry> parse_entry(Bytes body) {
 }
 
 }  // namespace
+
+JournalGroupBuilder::JournalGroupBuilder(uint64_t salt)
+    : salt_(salt), entry_seed_(entry_seed({.run = {.number = 0, .salt = salt}})) {}
 
 size_t JournalGroupBuilder::size_with(size_t batch_bytes) const {
   return padded(std::max(size_, sizeof(GroupHeader)) + sizeof(EntryHeader) + batch_bytes);
@@ -117,7 +153,7 @@ void JournalGroupBuilder::add(const TopicIdPartition& partition, int64_t log_end
                      .log_end_offset = log_end_offset,
                      .crc = 0,
                      .reserved = 0};
-  header.crc = crc_of(header, batch);
+  header.crc = crc_of(header, batch, entry_seed_);
   std::memcpy(memory_.get() + size_, &header, sizeof(header));
   size_ += sizeof(header);
   std::memcpy(memory_.get() + size_, batch.data(), batch.size());
@@ -149,8 +185,9 @@ Bytes JournalGroupBuilder::seal(const JournalHeader& told) {
                      .number = told.position.number,
                      .needed_from = told.needed_from,
                      .body_bytes = static_cast<uint32_t>(size_ - sizeof(GroupHeader)),
-                     .entry_count = entry_count_};
-  header.crc = crc_of(header);
+                     .entry_count = entry_count_,
+                     .salt = salt_};
+  header.crc = crc_of(header, kJournalVersion);
   std::memcpy(memory_.get(), &header, sizeof(header));
   const size_t whole = padded(size_);
   std::memset(memory_.get() + size_, 0, whole - size_);
@@ -168,22 +205,58 @@ void JournalGroupBuilder::clear() {
   capacity_ = 0;
 }
 
-std::optional<JournalHeader> peek_journal_header(Bytes at) {
-  const auto header = parse_header(at);
+JournalFileBlock journal_file_block(const JournalRun& run) {
+  FileHeader header{.magic = kFileMagic,
+                    .crc = 0,
+                    .version = kJournalVersion,
+                    .reserved = 0,
+                    .run = run.number,
+                    .salt = run.salt};
+  header.crc = crc_of(header);
+  JournalFileBlock block;
+  std::memcpy(block.bytes.data(), &header, sizeof(header));
+  return block;
+}
+
+std::optional<JournalFileHeader> peek_journal_file_header(Bytes block) {
+  if (block.size() < sizeof(FileHeader)) return std::nullopt;
+  const auto header = load<FileHeader>(block);
+  if (header.magic != kFileMagic || header.crc != crc_of(header)) return std::nullopt;
+  return JournalFileHeader{header.version, {header.run, header.salt}};
+}
+
+std::optional<JournalFileHeader> peek_journal_file_start(Bytes first_block) {
+  if (const auto header = peek_journal_file_header(first_block)) return header;
+  // A client's bytes stand at the start of a file in neither version.
+  constexpr JournalFileHeader kVersion1{1, {}};
+  if (parse_header(first_block, kVersion1)) return kVersion1;
+  return std::nullopt;
+}
+
+std::optional<JournalFileHeader> find_journal_file_header(Bytes content) {
+  if (const auto header = peek_journal_file_start(content)) return header;
+  if (content.size() < kJournalFrameBytes) return std::nullopt;
+  return peek_journal_file_header(content.last(kJournalBlockBytes));
+}
+
+std::optional<JournalHeader> peek_journal_header(Bytes at, const JournalFileHeader& file) {
+  const auto header = parse_header(at, file);
   if (!header) return std::nullopt;
   return JournalHeader{{header->run, header->number}, header->needed_from};
 }
 
-std::optional<JournalGroup> parse_journal_group(Bytes at) {
-  const auto header = parse_header(at);
-  if (!header || header->body_bytes > at.size() - sizeof(GroupHeader)) return std::nullopt;
+std::optional<JournalGroup> parse_journal_group(Bytes at, const JournalFileHeader& file) {
+  const auto header = parse_header(at, file);
+  const size_t header_bytes = group_header_bytes(file.version);
+  if (!header || header->body_bytes > at.size() - header_bytes) return std::nullopt;
   JournalGroup group{.position = {header->run, header->number},
                      .needed_from = header->needed_from,
                      .entries = {},
-                     .size_bytes = padded(sizeof(GroupHeader) + header->body_bytes)};
-  Bytes body = at.subspan(sizeof(GroupHeader), header->body_bytes);
+                     .size_bytes = padded(header_bytes + header->body_bytes)};
+  const uint32_t seed = entry_seed(file);
+  Bytes body = at.subspan(header_bytes, header->body_bytes);
   while (!body.empty()) {
-    const auto entry = parse_entry(body);
+    const auto entry = parse_entry(body, seed);
     if (!entry) return std::nullopt;
     body = body.subspan(sizeof(EntryHeader) + entry->batch.size());
     group.entries.push_back(*entry);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "storage/journal_directory.h"
 #include "storage/log_directory.h"
@@ -139,6 +140,33 @@ Result<> check_index(const OffsetIndex& index, const SegmentKey& key, const std:
   return {};
 }
 
+// What is wrong with the headers of a journal file, if anything is. A kill may leave the first one blank (in
+// a file that no group was written to), or from before.
+std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
+                                        const std::optional<JournalFileHeader>& used) {
+  const Bytes first = content.first(std::min(content.size(), kJournalBlockBytes));
+  const bool is_blank = std::ranges::all_of(first, [](std::byte byte) { return byte == std::byte{0}; });
+  if (!used && is_blank) return std::nullopt;
+  if (!used) {
+    return Damage{
+        path, 0, -1,
+        "no sound header, neither here nor in the last block: what the file holds can't be told from "
+        "what clients have sent, and a start doesn't use it"};
+  }
+  if (used->version > kJournalVersion)
+    return Damage{path, 0, -1,
+                  fmt::format("version {} of the format, which isn't known here", used->version)};
+  if (used->version == 1) return std::nullopt;
+  if (!is_blank && !peek_journal_file_start(content))
+    return Damage{path, 0, -1, "the header's checksum is wrong; the copy in the last block is used"};
+  const size_t last = content.size() - std::min(content.size(), kJournalBlockBytes);
+  if (!peek_journal_file_header(content.subspan(last))) {
+    return Damage{path, static_cast<int64_t>(last), -1,
+                  "the checksum of the header's copy is wrong; the one in the first block is used"};
+  }
+  return std::nullopt;
+}
+
 // Of the file at `path` and those beside it.
 Result<std::vector<JournalFileEnds>> ends_of_all(FileSystem& files, const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -216,7 +244,10 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
   const JournalFileContent journal = parse_journal_file(*content);
   InspectionReport report;
   report.bytes = static_cast<int64_t>(content->size());
-  int64_t position = 0;
+  if (auto damage = damage_of_headers(path, *content, journal.header)) report.damages.push_back(*damage);
+  if (!journal.header) return report;
+  const auto begin = static_cast<int64_t>(journal_groups_begin(journal.header->version));
+  int64_t position = begin;
   for (const JournalGroup& group : journal.groups) {
     for (const JournalEntry& entry : group.entries) {
       const auto header = protocol::read_batch_header(entry.batch);
@@ -228,8 +259,8 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
     }
     position += static_cast<int64_t>(group.size_bytes);
   }
-  bool is_damaged = journal.damaged_at > 0;
-  if (journal.damaged_at == 0) {
+  bool is_damaged = journal.damaged_at > begin;
+  if (journal.damaged_at == begin) {
     const auto all = ends_of_all(files, path);
     if (!all) return std::unexpected(all.error());
     is_damaged = begins_damaged(ends_of(*content, journal), *all);

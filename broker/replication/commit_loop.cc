@@ -5,6 +5,7 @@
 
 #include "broker/replication/partition.h"
 #include "broker/runtime/logging.h"
+#include "broker/runtime/random.h"
 
 namespace millrace::replication {
 namespace {
@@ -43,7 +44,8 @@ struct CommitLoop::Round {
 CommitLoop::CommitLoop(runtime::Shard& shard, Options options)
     : shard_(shard),
       options_(std::move(options)),
-      journal_(options_.log_directory.journals().next_run(), storage::JournalDirectory::kFileBytes),
+      journal_(options_.log_directory.journals().next_run(runtime::Random::system_seed()),
+               storage::JournalDirectory::kFileBytes),
       checkpointer_(shard, {.disk_pool = options_.disk_pool,
                             .files = options_.files,
                             .log_directory = options_.log_directory,
@@ -153,7 +155,7 @@ void CommitLoop::prepare_file() {
 
 // Until there is one, and where the disk has no room for one, segments are synced.
 runtime::Task<> CommitLoop::add_file() {
-  auto take = [this] { return options_.log_directory.journals().take_file(); };
+  auto take = [this] { return options_.log_directory.journals().take_file(journal_.run()); };
   auto file = co_await options_.disk_pool.run(take);
   preparing_file_ = false;
   if (file) {

@@ -30,16 +30,20 @@ void check(const JournalFileContent& content, Bytes file) {
   FUZZ_CHECK(content.damaged_at < static_cast<int64_t>(file.size()));
 }
 
+constexpr uint64_t kSalt = 7;
+
 Buffer file_of(uint64_t run, std::vector<uint64_t> numbers) {
-  Buffer file;
+  const JournalFileBlock block = journal_file_block({run, kSalt});
+  Buffer file(block.bytes.begin(), block.bytes.end());
   const auto batches = fuzz::plain_batches();
   for (const uint64_t number : numbers) {
-    JournalGroupBuilder builder;
+    JournalGroupBuilder builder(kSalt);
     for (size_t i = 0; i < number % 3 + 1; ++i)
       builder.add({Uuid::from_random(1, number), 0}, static_cast<int64_t>(i), batches[i % batches.size()]);
     const Bytes group = builder.seal({{run, number}, 0});
     file.insert(file.end(), group.begin(), group.end());
   }
+  file.insert(file.end(), block.bytes.begin(), block.bytes.end());
   return file;
 }
 
@@ -48,16 +52,21 @@ Buffer file_of(uint64_t run, std::vector<uint64_t> numbers) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes input = std::as_bytes(std::span(data, size));
   check(parse_journal_file(input), input);
-  if (const auto group = parse_journal_group(input)) {
-    FUZZ_CHECK(peek_journal_header(input)->position == group->position);
-    // What is written again is read as the same.
-    JournalGroupBuilder builder;
+  const auto file = find_journal_file_header(input);
+  if (!file || file->version != kJournalVersion) return 0;
+  const Bytes groups = input.subspan(std::min(input.size(), kJournalBlockBytes));
+  if (const auto group = parse_journal_group(groups, *file)) {
+    FUZZ_CHECK(peek_journal_header(groups, *file)->position == group->position);
+    FUZZ_CHECK(group->position.run == file->run.number);
+    // What is written again is read as the same; with another salt it is nothing.
+    JournalGroupBuilder builder(file->run.salt);
     for (const JournalEntry& entry : group->entries)
       builder.add(entry.partition, entry.log_end_offset, entry.batch);
     if (builder.empty()) return 0;
     const Bytes sealed = builder.seal({group->position, group->needed_from});
-    const auto again = parse_journal_group(sealed);
+    const auto again = parse_journal_group(sealed, *file);
     FUZZ_CHECK(again && again->entries.size() == group->entries.size());
+    FUZZ_CHECK(!parse_journal_group(sealed, {.run = {file->run.number, file->run.salt + 1}}));
   }
   return 0;
 }

@@ -25,7 +25,11 @@ struct SimulationCounts {
 class DurabilitySimulation {
  public:
   explicit DurabilitySimulation(uint32_t seed, Plant plant = Plant::kNone)
-      : random_(seed), plant_(plant), shard_(files_, plant) {
+      : random_(seed),
+        forger_(seed + 2),
+        forges_(plant == Plant::kKnownSalt || (plant == Plant::kNone && seed % 5 == 4)),
+        plant_(plant),
+        shard_(files_, plant) {
     files_.random.seed(seed + 1);
     files_.judge = [this](Operation operation, const std::string& path) { return judge(operation, path); };
     // Planted faults are to be noticed by what is lost, not hidden behind others.
@@ -69,6 +73,8 @@ class DurabilitySimulation {
   static constexpr size_t kRelaxed = 3;
   static constexpr size_t kLarge = 4;
   static constexpr size_t kPartitions = 5;
+  // Of a forged group, without the zeros at its end.
+  static constexpr size_t kForgedBytes = 256;
 
   // The process stops here, and everything in memory with it.
   struct Stop {};
@@ -283,6 +289,7 @@ class DurabilitySimulation {
     ++steps_;
     if (has_trouble_) change_trouble();
     const int64_t choice = below(100);
+    if (forges_ && forger_() % 40 == 0) return forge();
     if (choice < 42) return append(static_cast<size_t>(below(kPartitions)));
     if (choice < 70) return commit();
     if (choice < 78) return checkpoint();
@@ -344,10 +351,50 @@ class DurabilitySimulation {
     return std::move(*batch);
   }
 
+  // A record with a group of the journal in it, which begins at a block if the record's batch is the first of
+  // its group, and has a batch for another partition that nobody appended.
+  Buffer make_forging_batch() {
+    const auto with_value = [&](const std::string& value) {
+      protocol::BatchBuilder builder{protocol::BatchOptions()};
+      builder.append(std::nullopt, as_bytes(value), {}, now_ms());
+      auto batch = builder.build();
+      require(batch.has_value(), "a batch that can't be built");
+      return std::move(*batch);
+    };
+    const int64_t end = log(kPlain).log_end_offset();
+    Buffer appended = with_value("forged");
+    protocol::set_base_offset(appended, end);
+    JournalGroupBuilder forged(shard_.guessed_salt());
+    forged.add(shard_.partitions()[kPlain].options.id, end, appended);
+    const Bytes group = forged.seal({shard_.journal().next_position(), 1});
+    // Behind the headers of a group, an entry, a batch and a record.
+    constexpr size_t kBefore = 48 + 40 + protocol::BatchHeader::kSize + 8;
+    std::string value(kJournalBlockBytes - kBefore, 'p');
+    value.append(as_text(group.first(kForgedBytes)));
+    count("forged group");
+    return with_value(value);
+  }
+
+  // Lets the machine stop while that group is written, so that of the record's group the end may be there and
+  // the start not.
+  void forge() {
+    if (log(kPlain).is_offline() || log(kLarge).is_offline()) return;
+    do {
+      commit();
+    } while (shard_.is_committing());
+    append(kLarge, make_forging_batch());
+    commit();
+    if (!shard_.is_committing() || chance(50)) return;
+    operations_left_ = 1;
+    commit();
+  }
+
   void append(size_t i) {
     if (log(i).is_offline()) return;
     if (chance(3)) ++leader_epoch_;
-    Buffer batch = make_batch(i);
+    append(i, make_batch(i));
+  }
+  void append(size_t i, Buffer batch) {
     if (trace) {
       const auto header = protocol::read_batch_header(batch);
       trace(fmt::format("  append to {}, epoch {}, producer {} sequence {}", log(i).name(), leader_epoch_,
@@ -617,6 +664,8 @@ class DurabilitySimulation {
   }
 
   std::mt19937 random_;
+  std::mt19937 forger_;  // its own, so that the other seeds' runs stay as they are
+  const bool forges_;
   const Plant plant_;
   FaultFileSystem files_;
   SimulatedShard shard_;

@@ -65,7 +65,8 @@ TEST_CASE("Mistakes in the storage are noticed") {
        {Plant::kEarlySummary, "the index calls synced what isn't yet"},
        {Plant::kJournalAfterTruncate, "a truncation doesn't leave the journal behind"},
        {Plant::kUnsyncedSwap, "a compaction swaps a file in before it is synced"},
-       {Plant::kUnsyncedNames, "the names of new segments aren't synced"}}));
+       {Plant::kUnsyncedNames, "the names of new segments aren't synced"},
+       {Plant::kKnownSalt, "a client knows the salt of the journal"}}));
   SimulationCounts counts;
   std::string violation;
   uint32_t seed = 0;

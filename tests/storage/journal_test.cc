@@ -1,7 +1,10 @@
 #include "storage/journal.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstring>
 
+#include "protocol/crc32c.h"
 #include "storage/journal_directory.h"
 #include "tests/storage/log_fixture.h"
 
@@ -22,9 +25,13 @@ Buffer batch_at(int64_t base_offset, int records = 1, size_t value_size = 20) {
 
 Buffer copy(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
 
+constexpr uint64_t kSalt = 0x5eed;
+
+JournalFileHeader file_of_run(uint64_t run) { return {.run = {run, kSalt}}; }
+
 // A group of one batch, as it stands in a file.
 Buffer group_of(const JournalPosition& position, Bytes batch) {
-  JournalGroupBuilder builder;
+  JournalGroupBuilder builder(kSalt);
   builder.add(kOrders, 7, batch);
   return copy(builder.seal({position, 1}));
 }
@@ -35,6 +42,30 @@ Buffer concatenated(const std::vector<Buffer>& parts) {
   return all;
 }
 
+// A whole file of a run.
+Buffer file_with(uint64_t run, std::vector<Buffer> groups) {
+  const Buffer block = copy(journal_file_block({run, kSalt}).bytes);
+  groups.insert(groups.begin(), block);
+  groups.push_back(block);
+  return concatenated(groups);
+}
+
+// What a group without a salt was, in a file of version 1.
+Buffer in_version_1(Buffer group) {
+  constexpr size_t kHeader = 48;
+  constexpr size_t kHeaderOfVersion1 = 40;
+  constexpr std::string_view kMagic = "MRJ1";
+  std::ranges::copy(as_bytes(kMagic), group.begin());
+  group.erase(group.begin() + kHeaderOfVersion1, group.begin() + kHeader);
+  group.resize(group.size() + kHeader - kHeaderOfVersion1);
+  const auto store = [&](size_t at, uint32_t crc) { std::memcpy(group.data() + at, &crc, sizeof(crc)); };
+  store(4, protocol::crc32c(Bytes(group).subspan(8, kHeaderOfVersion1 - 8)));
+  // Of the entry: its header up to the checksum, and the batch up to where its own CRC begins.
+  const uint32_t crc = protocol::crc32c(Bytes(group).subspan(kHeaderOfVersion1, 32));
+  store(kHeaderOfVersion1 + 32, protocol::crc32c(Bytes(group).subspan(kHeaderOfVersion1 + 40, 21), crc));
+  return group;
+}
+
 std::vector<uint64_t> numbers_of(const JournalFileContent& content) {
   std::vector<uint64_t> numbers;
   for (const JournalGroup& group : content.groups) numbers.push_back(group.position.number);
@@ -42,7 +73,7 @@ std::vector<uint64_t> numbers_of(const JournalFileContent& content) {
 }
 
 TEST_CASE("A group comes back as it was sealed, without what was removed") {
-  JournalGroupBuilder builder;
+  JournalGroupBuilder builder(kSalt);
   CHECK(builder.empty());
   const Buffer first = batch_at(7, 2);
   const Buffer second = batch_at(9, 3, 5000);
@@ -54,7 +85,7 @@ TEST_CASE("A group comes back as it was sealed, without what was removed") {
   const Bytes sealed = builder.seal({{5, 6}, 4});
   CHECK(sealed.size() % kJournalBlockBytes == 0);
   CHECK(reinterpret_cast<uintptr_t>(sealed.data()) % kJournalBlockBytes == 0);
-  const auto group = parse_journal_group(sealed);
+  const auto group = parse_journal_group(sealed, file_of_run(5));
   REQUIRE(group);
   CHECK(group->position == JournalPosition{5, 6});
   CHECK(group->needed_from == 4);
@@ -71,42 +102,86 @@ TEST_CASE("A group comes back as it was sealed, without what was removed") {
 TEST_CASE("A group with any bit flipped, but for its padding, is none") {
   const Buffer batch = batch_at(7);
   const Buffer group = group_of({1, 1}, batch);
-  const size_t used = 40 + 40 + batch.size();
+  constexpr size_t kHeaders = 48 + 40;
+  const size_t used = kHeaders + batch.size();
   for (size_t i = 0; i < used; ++i) {
     // The entry header's last four bytes say nothing yet.
-    if (i >= 40 + 36 && i < 40 + 40) continue;
+    if (i >= kHeaders - 4 && i < kHeaders) continue;
     Buffer damaged = group;
     damaged[i] ^= std::byte{1};
     INFO("byte " << i);
-    CHECK_FALSE(parse_journal_group(damaged));
+    CHECK_FALSE(parse_journal_group(damaged, file_of_run(1)));
   }
-  for (size_t size = 0; size < used; ++size) CHECK_FALSE(parse_journal_group(Bytes(group).first(size)));
+  for (size_t size = 0; size < used; ++size)
+    CHECK_FALSE(parse_journal_group(Bytes(group).first(size), file_of_run(1)));
+}
+
+TEST_CASE("A group of another run or with another salt is none of a file's") {
+  const Buffer group = group_of({1, 1}, batch_at(7));
+  CHECK(parse_journal_group(group, file_of_run(1)));
+  CHECK_FALSE(parse_journal_group(group, file_of_run(2)));
+  CHECK_FALSE(parse_journal_group(group, {.run = {1, kSalt + 1}}));
+  CHECK_FALSE(peek_journal_header(group, {.run = {1, kSalt + 1}}));
+  CHECK_FALSE(parse_journal_group(group, {.version = 1, .run = {}}));
+  // Nor is one whose entries are of another: a torn group's rest may be what stood there before.
+  JournalGroupBuilder other(kSalt + 1);
+  other.add(kOrders, 7, batch_at(7));
+  Buffer mixed = copy(other.seal({{1, 1}, 1}));
+  std::copy_n(group.begin(), 48, mixed.begin());
+  CHECK(peek_journal_header(mixed, file_of_run(1)));
+  CHECK_FALSE(parse_journal_group(mixed, file_of_run(1)));
+}
+
+TEST_CASE("A file's header is believed from either of its copies") {
+  const Buffer file = file_with(7, {group_of({7, 1}, batch_at(7))});
+  const auto run_of = [](const Buffer& content) {
+    const auto header = find_journal_file_header(content);
+    return header ? header->run : JournalRun{};
+  };
+  const size_t last = file.size() - kJournalBlockBytes;
+  for (size_t i = 0; i < 32; ++i) {
+    INFO("byte " << i);
+    Buffer damaged = file;
+    damaged[i] ^= std::byte{1};
+    CHECK(run_of(damaged) == JournalRun{7, kSalt});
+    CHECK(numbers_of(parse_journal_file(damaged)) == std::vector<uint64_t>{1});
+    damaged[last + i] ^= std::byte{1};
+    CHECK_FALSE(find_journal_file_header(damaged));
+    CHECK(parse_journal_file(damaged).groups.empty());
+    damaged[i] ^= std::byte{1};
+    CHECK(run_of(damaged) == JournalRun{7, kSalt});
+  }
 }
 
 TEST_CASE("A file's groups end where an earlier use of it begins") {
   const Buffer batch = batch_at(7);
   SECTION("of an earlier run") {
-    const Buffer file = concatenated({group_of({2, 1}, batch), group_of({1, 2}, batch)});
+    const Buffer file = file_with(2, {group_of({2, 1}, batch), group_of({1, 2}, batch)});
     CHECK(numbers_of(parse_journal_file(file)) == std::vector<uint64_t>{1});
   }
   SECTION("of the same run") {
     const Buffer file =
-        concatenated({group_of({1, 8}, batch), group_of({1, 9}, batch), group_of({1, 3}, batch)});
+        file_with(1, {group_of({1, 8}, batch), group_of({1, 9}, batch), group_of({1, 3}, batch)});
     CHECK(numbers_of(parse_journal_file(file)) == std::vector<uint64_t>{8, 9});
   }
   SECTION("with a torn group between") {
     Buffer torn = group_of({1, 9}, batch);
     torn[100] ^= std::byte{1};
     const auto content =
-        parse_journal_file(concatenated({group_of({1, 8}, batch), torn, group_of({1, 3}, batch)}));
+        parse_journal_file(file_with(1, {group_of({1, 8}, batch), torn, group_of({1, 3}, batch)}));
     CHECK(numbers_of(content) == std::vector<uint64_t>{8});
     CHECK(content.damaged_at == -1);
   }
   SECTION("with zeros, as it was made") {
     const auto content =
-        parse_journal_file(concatenated({group_of({1, 1}, batch), Buffer(3 * kJournalBlockBytes)}));
+        parse_journal_file(file_with(1, {group_of({1, 1}, batch), Buffer(3 * kJournalBlockBytes)}));
     CHECK(numbers_of(content) == std::vector<uint64_t>{1});
     CHECK(content.damaged_at == -1);
+  }
+  SECTION("of an earlier run, in version 1") {
+    const Buffer file =
+        concatenated({in_version_1(group_of({2, 1}, batch)), in_version_1(group_of({1, 2}, batch))});
+    CHECK(numbers_of(parse_journal_file(file)) == std::vector<uint64_t>{1});
   }
 }
 
@@ -115,24 +190,25 @@ TEST_CASE("Damage in the middle of a file is noticed, and what comes behind it i
   Buffer damaged = group_of({1, 2}, batch);
   damaged[100] ^= std::byte{1};
   const auto content =
-      parse_journal_file(concatenated({group_of({1, 1}, batch), damaged, group_of({1, 3}, batch)}));
+      parse_journal_file(file_with(1, {group_of({1, 1}, batch), damaged, group_of({1, 3}, batch)}));
   CHECK(numbers_of(content) == std::vector<uint64_t>{1, 3});
-  CHECK(content.damaged_at == static_cast<int64_t>(kJournalBlockBytes));
+  CHECK(content.damaged_at == static_cast<int64_t>(2 * kJournalBlockBytes));
 }
 
 struct JournalFixture {
   FaultFileSystem files;
   std::unique_ptr<JournalDirectory> directory;
   std::unique_ptr<Journal> journal;
+  uint64_t last_salt = 0;
 
   void open(bool read) {
     auto opened = JournalDirectory::open(files, "/data/journal", read);
     REQUIRE(opened);
     directory = std::move(*opened);
-    journal = std::make_unique<Journal>(directory->next_run(), JournalDirectory::kFileBytes);
+    journal = std::make_unique<Journal>(directory->next_run(++last_salt), JournalDirectory::kFileBytes);
   }
   void add_file() {
-    auto file = directory->take_file();
+    auto file = directory->take_file(journal->run());
     REQUIRE(file);
     journal->add_file(std::move(*file));
   }
@@ -169,6 +245,100 @@ TEST_CASE("What was written is there after a power loss, by partition and in ord
   // A run of its own: what it writes isn't taken for the former one's.
   CHECK(f.journal->next_position().run > (uint64_t{1} << JournalDirectory::kRunBits));
   CHECK(f.journal->next_position().number == 1);
+}
+
+// A batch of kOrders as a client could send it: its value has a group of the journal in it, which begins at a
+// block if the batch is the first of its own group.
+Buffer batch_with_forged(int64_t base_offset, Bytes forged) {
+  const auto with_padding = [&](size_t padding) {
+    std::string value(padding, 'p');
+    value.append(as_text(forged));
+    protocol::BatchBuilder builder{protocol::BatchOptions()};
+    builder.append(std::nullopt, as_bytes(value), {}, test::kNow);
+    auto batch = builder.build();
+    REQUIRE(batch);
+    protocol::set_base_offset(*batch, base_offset);
+    return std::move(*batch);
+  };
+  const auto place_of = [&](const Buffer& batch) {
+    const Buffer group = group_of({1, 1}, batch);
+    return static_cast<size_t>(std::ranges::search(group, forged).begin() - group.begin());
+  };
+  // Where the length of the value takes as many bytes as it will.
+  const size_t place = place_of(with_padding(kJournalBlockBytes));
+  return with_padding(2 * kJournalBlockBytes - place % kJournalBlockBytes);
+}
+
+// One of kClicks, that nobody has appended.
+Buffer forged_group(const JournalPosition& position) {
+  JournalGroupBuilder builder(0);
+  builder.add(kClicks, 0, batch_at(0));
+  return copy(builder.seal({position, 1}));
+}
+
+TEST_CASE("What a client has put into a record isn't taken for a group, whatever becomes of the real ones") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  const auto stage_forging = [&](int64_t offset) {
+    // Clients can guess a run and a number.
+    const JournalPosition next = f.journal->next_position();
+    const Buffer batch = batch_with_forged(offset, forged_group({next.run, next.number + 1}));
+    REQUIRE(f.journal->stage(kOrders, offset, batch));
+  };
+  const auto commit_and_find = [&] {
+    const auto group = f.journal->take();
+    REQUIRE(group);
+    REQUIRE(Journal::write(*group));
+    f.journal->done();
+    return static_cast<size_t>(group->position);
+  };
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  const size_t first = commit_and_find();
+  stage_forging(1);
+  const size_t forging = commit_and_find();
+  SECTION("a group in the middle is damaged") {
+    REQUIRE(f.journal->stage(kOrders, 2, batch_at(2)));
+    f.commit();
+    content[forging + 100] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 2});
+    CHECK(f.directory->damages().size() == 1);
+  }
+  SECTION("the last group is torn") {
+    std::fill_n(content.begin() + static_cast<std::ptrdiff_t>(forging), 512, std::byte{0});
+    f.open(true);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+    CHECK(f.directory->damages().empty());
+  }
+  SECTION("the first group is damaged, too") {
+    content[first + 20] ^= std::byte{1};
+    content[forging + 20] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.recovered(kOrders).empty());
+  }
+  CHECK(f.recovered(kClicks).empty());
+}
+
+TEST_CASE("What a client has put into a record isn't taken for a group of the file's next use") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  // A client can guess what the next start's run will be.
+  const uint64_t next_run = (uint64_t{2} << JournalDirectory::kRunBits);
+  REQUIRE(f.journal->stage(kOrders, 0, batch_with_forged(0, forged_group({next_run, 2}))));
+  f.commit();
+  f.open(true);
+  f.directory->keep_for({});
+  REQUIRE(f.journal->next_position().run == next_run);
+  f.add_file();
+  const Buffer batch = batch_at(1);
+  REQUIRE(f.journal->stage(kOrders, 1, batch));
+  f.commit();
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{1});
+  CHECK(f.recovered(kClicks).empty());
 }
 
 TEST_CASE("Without a file nothing is staged, and full files go round") {
@@ -282,13 +452,13 @@ TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
   }
   Buffer& content = f.files.content("/data/journal/00000001.journal");
   SECTION("its header") {
-    content[20] ^= std::byte{1};
+    content[kJournalBlockBytes + 20] ^= std::byte{1};
     f.open(true);
     CHECK(f.directory->damages().size() == 1);
     CHECK(f.recovered(kOrders) == std::vector<int64_t>{1, 2});
   }
   SECTION("its batch") {
-    content[100] ^= std::byte{1};
+    content[kJournalBlockBytes + 100] ^= std::byte{1};
     f.open(true);
     CHECK(f.directory->damages().size() == 1);
   }
@@ -298,7 +468,7 @@ TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
     f.add_file();
     REQUIRE(f.journal->stage(kOrders, 3, batch_at(3)));
     f.commit();
-    f.files.content("/data/journal/00000001.journal")[100] ^= std::byte{1};
+    f.files.content("/data/journal/00000001.journal")[kJournalBlockBytes + 100] ^= std::byte{1};
     f.open(true);
     CHECK(f.directory->damages().empty());
   }
@@ -306,28 +476,28 @@ TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
 
 TEST_CASE("A torn group in a file that was checkpointed is no damage") {
   const Buffer batch = batch_at(7);
-  const auto ends = [](const std::vector<Buffer>& groups) {
-    const Buffer file = concatenated(groups);
+  const auto ends = [](uint64_t of_run, const std::vector<Buffer>& groups) {
+    const Buffer file = file_with(of_run, groups);
     return ends_of(file, parse_journal_file(file));
   };
   const uint64_t run = uint64_t{5} << JournalDirectory::kRunBits;
   Buffer torn = group_of({run, 9}, batch);
   for (const size_t at : {20, 100}) {
     torn[at] ^= std::byte{1};
-    const JournalFileEnds reused = ends({torn, group_of({run, 2}, batch), group_of({run, 3}, batch)});
-    JournalGroupBuilder builder;
+    const JournalFileEnds reused = ends(run, {torn, group_of({run, 2}, batch), group_of({run, 3}, batch)});
+    JournalGroupBuilder builder(kSalt);
     builder.add(kOrders, 7, batch);
-    const JournalFileEnds later = ends({copy(builder.seal({{run, 8}, 4}))});
+    const JournalFileEnds later = ends(run, {copy(builder.seal({{run, 8}, 4}))});
     CHECK_FALSE(begins_damaged(reused, std::vector{reused, later}));
     torn[at] ^= std::byte{1};
   }
   // Of the latest needed groups' file.
   torn = group_of({run, 1}, batch);
   torn[20] ^= std::byte{1};
-  const JournalFileEnds damaged = ends({torn, group_of({run, 2}, batch)});
+  const JournalFileEnds damaged = ends(run, {torn, group_of({run, 2}, batch)});
   CHECK(begins_damaged(damaged, std::vector{damaged}));
   // A later start's groups are there.
-  const JournalFileEnds newer = ends({group_of({run << 1, 1}, batch)});
+  const JournalFileEnds newer = ends(run << 1, {group_of({run << 1, 1}, batch)});
   CHECK_FALSE(begins_damaged(damaged, std::vector{damaged, newer}));
 }
 
@@ -350,34 +520,100 @@ TEST_CASE("What isn't the journal's is told and left alone, and a file comes bac
                ? test::Verdict::kFail
                : test::Verdict::kProceed;
   };
-  CHECK_FALSE(f.directory->take_file());
+  CHECK_FALSE(f.directory->take_file(f.journal->run()));
   f.files.judge = nullptr;
-  const auto taken = f.directory->take_file();
+  const auto taken = f.directory->take_file(f.journal->run());
   REQUIRE(taken);
   CHECK((*taken)->path() == "/data/journal/00000001.journal");
 }
 
-TEST_CASE("A run isn't given again where a clean stop left damage at a file's start") {
+TEST_CASE("A file whose header is damaged is read by the copy; without that it isn't believed") {
   JournalFixture f;
   f.open(false);
   f.add_file();
   REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
   f.commit();
-  REQUIRE(f.journal->stage(kOrders, 1, batch_at(1)));
-  f.commit();
-  f.files.content("/data/journal/00000001.journal")[20] ^= std::byte{1};
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  content[20] ^= std::byte{1};
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+  REQUIRE(f.directory->damages().size() == 1);
+  content[JournalDirectory::kFileBytes - static_cast<int64_t>(kJournalBlockBytes) + 20] ^= std::byte{1};
+  f.open(true);
+  CHECK(f.recovered(kOrders).empty());
+  REQUIRE(f.directory->damages().size() == 1);
+  // Not used, but kept for a person.
+  f.directory->keep_for({});
+  f.add_file();
+  CHECK(f.files.paths().size() == 2);
+  content[20] ^= std::byte{1};
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+  // Nobody needs it after a clean stop.
+  content[20] ^= std::byte{1};
   f.open(false);
-  CHECK(f.files.paths().empty());
+  CHECK(f.files.paths().size() == 1);
+}
+
+TEST_CASE("A file of version 1 is read once more, and then becomes one of version 2") {
+  JournalFixture f;
+  f.open(false);
+  REQUIRE(f.files.open("/data/journal/00000001.journal", OpenMode::kCreate));
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  const uint64_t run = uint64_t{9} << JournalDirectory::kRunBits;
+  content = concatenated(
+      {in_version_1(group_of({run, 1}, batch_at(7))), in_version_1(group_of({run, 2}, batch_at(8)))});
+  content.resize(JournalDirectory::kFileBytes);
+  f.files.on_disk("/data/journal/00000001.journal") = content;
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{7, 8});
+  CHECK(f.directory->damages().empty());
+  CHECK(f.journal->run().number > run);
+  f.directory->keep_for({});
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 9, batch_at(9)));
+  f.commit();
+  f.files.crash();
+  f.open(true);
+  CHECK(f.files.paths().size() == 1);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{9});
+}
+
+TEST_CASE("A crash while a journal takes a file leaves it usable, at whichever write") {
+  for (int survives = 0; survives < 3; ++survives) {
+    JournalFixture f;
+    f.open(false);
+    f.add_file();
+    f.open(false);
+    int writes = 0;
+    f.files.judge = [&](test::Operation operation, const std::string&) {
+      const bool dies = operation == test::Operation::kDurableWrite && writes++ == survives;
+      return dies ? test::Verdict::kFail : test::Verdict::kProceed;
+    };
+    CHECK(f.directory->take_file(f.journal->run()).has_value() == (survives == 2));
+    f.files.judge = nullptr;
+    f.files.crash();
+    f.open(true);
+    CHECK(f.directory->damages().empty());
+    f.directory->keep_for({});
+    f.add_file();
+    REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+    f.commit();
+    f.files.crash();
+    f.open(true);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+    CHECK(f.files.paths().size() == 1);
+  }
 }
 
 TEST_CASE("A file that the disk has no room for is an error, and leaves nothing") {
   JournalFixture f;
   f.open(false);
   f.files.faults.bytes_until_full = 1 << 20;
-  CHECK_FALSE(f.directory->take_file());
+  CHECK_FALSE(f.directory->take_file(f.journal->run()));
   CHECK(f.files.paths().empty());
   f.files.faults.bytes_until_full = -1;
-  CHECK(f.directory->take_file());
+  CHECK(f.directory->take_file(f.journal->run()));
 }
 
 }  // namespace

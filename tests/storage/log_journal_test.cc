@@ -24,13 +24,13 @@ struct JournaledLog : LogFixture {
     auto opened = JournalDirectory::open(files, "/data/journal", !clean);
     REQUIRE(opened);
     directory = std::move(*opened);
-    journal = std::make_unique<Journal>(directory->next_run(), JournalDirectory::kFileBytes);
+    journal = std::make_unique<Journal>(directory->next_run(1), JournalDirectory::kFileBytes);
     options.journal = journal.get();
     options.journaled = directory->recovered(options.id);
     if (auto done = try_open(clean); !done) return done;
     directory->mark_recovered(options.id);
     directory->keep_for({});
-    auto file = directory->take_file();
+    auto file = directory->take_file(journal->run());
     REQUIRE(file);
     journal->add_file(std::move(*file));
     return {};

@@ -26,6 +26,7 @@ enum class Plant {
   kJournalAfterTruncate,  // a truncation doesn't leave the journal behind
   kUnsyncedSwap,          // a compaction swaps a file in before it is synced
   kUnsyncedNames,         // a commit and a checkpoint don't sync the names of new segments
+  kKnownSalt,             // a client knows the journal's salt
 };
 
 struct SimulatedPartition {
@@ -37,7 +38,7 @@ struct SimulatedPartition {
 class SimulatedShard {
  public:
   // Small, so that they fill up and are reused.
-  static constexpr int64_t kJournalFileBytes = int64_t{12} << 10;
+  static constexpr int64_t kJournalFileBytes = int64_t{20} << 10;
   static constexpr std::string_view kJournalPath = "/data/journal";
 
   SimulatedShard(FaultFileSystem& files, Plant plant) : files_(files), plant_(plant) {}
@@ -45,6 +46,11 @@ class SimulatedShard {
   std::vector<SimulatedPartition>& partitions() { return partitions_; }
   OffsetIndex& index() { return *index_; }
   Journal& journal() { return *journal_; }
+  // What a client takes the journal's salt for.
+  uint64_t guessed_salt() const {
+    const uint64_t salt = journal_->run().salt;
+    return plant_ == Plant::kKnownSalt ? salt : salt + 1;
+  }
 
   // A start. After an error everything is as after a kill.
   Result<> open(bool clean) {
@@ -52,8 +58,7 @@ class SimulatedShard {
     auto opened = JournalDirectory::open(files_, std::string(kJournalPath), !clean, kJournalFileBytes);
     if (!opened) return std::unexpected(opened.error());
     journals_ = std::move(*opened);
-    journal_ = std::make_unique<Journal>(journals_->next_run(), kJournalFileBytes);
-    ++starts_;
+    journal_ = std::make_unique<Journal>(journals_->next_run(salt_of(++starts_)), kJournalFileBytes);
     for (SimulatedPartition& partition : partitions_) {
       LogOptions& options = partition.options;
       options.syncs_later = starts_ % 2 == 0;
@@ -152,7 +157,7 @@ class SimulatedShard {
 
   bool wants_journal_file() const { return journal_->wants_file(); }
   Result<> add_journal_file() {
-    auto file = journals_->take_file();
+    auto file = journals_->take_file(journal_->run());
     if (!file) return std::unexpected(file.error());
     journal_->add_file(std::move(*file));
     return {};
@@ -261,6 +266,8 @@ class SimulatedShard {
     CompactedSegment segment;
     Swap swap = Swap::kNone;
   };
+
+  static uint64_t salt_of(int start) { return static_cast<uint64_t>(start) * 0x9e3779b97f4a7c15; }
 
   void give_back_full() {
     journal_->set_needed_from(checkpoint_->begun_at);

@@ -123,19 +123,21 @@ TEST_CASE("verify shows no table when there was nothing to check") {
 
 namespace {
 
-// So many groups of one batch each, a block long.
+// So many groups of one batch each, a block long, between the file's headers.
 std::string journal_file(uint64_t groups) {
   protocol::BatchBuilder batch{{}};
   batch.append(std::nullopt, as_bytes("value"), {}, 1);
   const auto built = batch.build();
   REQUIRE(built);
-  std::string content;
+  const storage::JournalFileBlock header = storage::journal_file_block({7, 5});
+  std::string content(as_text(header.bytes));
   for (uint64_t number = 1; number <= groups; ++number) {
-    storage::JournalGroupBuilder group;
+    storage::JournalGroupBuilder group(5);
     group.add({}, 0, *built);
     content += as_text(group.seal({7, number}));
   }
-  REQUIRE(content.size() == groups * storage::kJournalBlockBytes);
+  content += as_text(header.bytes);
+  REQUIRE(content.size() == (groups + 2) * storage::kJournalBlockBytes);
   return content;
 }
 
@@ -152,13 +154,27 @@ TEST_CASE("verify reads the journal of a data directory, and finds damage before
   CHECK(sound.err.empty());
   CHECK(sound.out.find(path) != std::string::npos);
   // The last group may be torn: it was never acknowledged.
-  content[2 * storage::kJournalBlockBytes + 100] ^= 1;
+  content[3 * storage::kJournalBlockBytes + 100] ^= 1;
   std::ofstream(path) << content;
   CHECK(run({"log", "verify", path.c_str()}).code == kExitDone);
   content = journal_file(3);
-  content[storage::kJournalBlockBytes + 100] ^= 1;
+  content[2 * storage::kJournalBlockBytes + 100] ^= 1;
   std::ofstream(path) << content;
   const Run damaged = run({"log", "verify", data.path.c_str()});
   CHECK(damaged.code == kExitFailed);
-  CHECK(damaged.err.find(path + ": at byte 4096: a group whose checksums are wrong") != std::string::npos);
+  CHECK(damaged.err.find(path + ": at byte 8192: a group whose checksums are wrong") != std::string::npos);
+  // And in its headers, of which one is enough.
+  content = journal_file(3);
+  content[20] ^= 1;
+  std::ofstream(path) << content;
+  const Run by_copy = run({"log", "verify", path.c_str()});
+  CHECK(by_copy.code == kExitFailed);
+  CHECK(by_copy.err.find(path + ": at byte 0: the header's checksum is wrong; the copy") !=
+        std::string::npos);
+  CHECK(by_copy.out.find(" 3 ") != std::string::npos);
+  content[4 * storage::kJournalBlockBytes + 20] ^= 1;
+  std::ofstream(path) << content;
+  const Run headless = run({"log", "verify", path.c_str()});
+  CHECK(headless.code == kExitFailed);
+  CHECK(headless.err.find(path + ": at byte 0: no sound header") != std::string::npos);
 }
