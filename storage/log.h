@@ -274,6 +274,8 @@ class Log {
   std::vector<std::string> take_due_files(int64_t now_ms);
   // Closes files, and gives back memory, that nobody has used since the last call. To be called now and then.
   void rest_unused() { segments_.rest_unused(recovery_point_); }
+  // The same for all that is synced, used or not: of many logs that were recovered few are used soon.
+  void close_synced() { segments_.close_synced(recovery_point_); }
   // Starts a new segment when the active one has records and is older than segment.ms.
   Result<> roll_if_due(int64_t now_ms);
   Result<> roll(int64_t now_ms);

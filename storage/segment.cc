@@ -51,7 +51,11 @@ std::optional<int64_t> Segment::base_offset_of(std::string_view file_name) {
 }
 
 void Segment::rest() {
-  if (std::exchange(used_, false)) return;
+  if (!std::exchange(used_, false)) close();
+}
+
+void Segment::close() {
+  used_ = false;
   release_file();
   if (stored_entries_ < entries_.size()) return;
   entries_ = {};

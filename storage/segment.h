@@ -62,6 +62,8 @@ class Segment {
   // Gives back what is kept at hand for use: the file, and what the index has, too; not if it was used since
   // the last call. Needs all of it to be synced.
   void rest();
+  // The same whether it was used or not.
+  void close();
 
   // Writes one whole batch at the end. On an error the file is cut back to its former end; when even that
   // fails, is_torn() is true from then on, and nothing may be appended any more.

@@ -71,6 +71,13 @@ void SegmentList::rest_unused(int64_t recovery_point) {
   std::erase_if(recently_read_, [](const Segment* segment) { return !segment->has_open_file(); });
 }
 
+void SegmentList::close_synced(int64_t recovery_point) {
+  for (const auto& segment : segments_) {
+    if (segment->next_offset() <= recovery_point) segment->close();
+  }
+  std::erase_if(recently_read_, [](const Segment* segment) { return !segment->has_open_file(); });
+}
+
 void SegmentList::forget(const Segment* segment) const { std::erase(recently_read_, segment); }
 
 }  // namespace millrace::storage

@@ -42,6 +42,7 @@ class SegmentList {
   void release_synced(int64_t recovery_point) const;
   // Lets segments rest that are synced and weren't used since the last call.
   void rest_unused(int64_t recovery_point);
+  void close_synced(int64_t recovery_point);
 
   auto begin() const { return segments_.begin(); }
   auto end() const { return segments_.end(); }

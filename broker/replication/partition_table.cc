@@ -144,8 +144,8 @@ Result<> PartitionTable::sync_recovered(std::span<Opening> openings) const {
       if (auto synced = dirty->sync(options_.files); !synced) return synced;
     }
     log->mark_synced(*dirty);
-    // Twice: the first call only notes that the file has been used, and thousands may have been.
-    for (int i = 0; all_at_once && i < 2; ++i) log->rest_unused();
+    // Thousands may have been opened.
+    if (all_at_once) log->close_synced();
   }
   return {};
 }
