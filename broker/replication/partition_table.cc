@@ -374,7 +374,12 @@ runtime::Task<Result<>> PartitionTable::sync_names(Partition& partition) {
 
 runtime::Task<> PartitionTable::remove_due_files(Partition& partition) {
   if (partition.removed() || !partition.log().has_due_files(shard_.clock().now_ms())) co_return;
+  const std::string name = partition.log().name();
   const Result<> synced = co_await sync_names(partition);
+  if (!synced) {
+    runtime::log_error("Deleted segments of {} stay until the names in its directory can be synced: {}", name,
+                       synced.error().message);
+  }
   if (!synced || partition.removed()) co_return;
   const auto paths = partition.log().take_due_files(shard_.clock().now_ms());
   if (paths.empty()) co_return;
