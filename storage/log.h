@@ -260,11 +260,14 @@ class Log {
   Result<LogCheckpointing> begin_checkpoint();
   void finish_checkpoint(const LogCheckpointing& checkpoint);
 
-  // Deletes segments by retention.ms (delete policy only), retention.bytes and log start offset, from the
-  // oldest on, never one that reaches `high_watermark`. Their files only get another name.
-  // A segment whose largest timestamp lies in the future ages by its file's modification time. Asks for names
-  // to be synced (dirty_names) and to be called again before it deletes all there was.
-  Result<RetentionReport> apply_retention(int64_t now_ms, int64_t high_watermark);
+  // Retention, in two steps. The first starts a new segment where all there are may go, since a log has an
+  // active segment at all times; returns whether names must be synced (dirty_names) before the second.
+  Result<bool> roll_for_retention(int64_t now_ms, int64_t high_watermark);
+  // The second deletes segments by retention.ms (delete policy only), retention.bytes and log start offset,
+  // from the oldest on, never one that reaches `high_watermark`. Their files only get another name. A segment
+  // whose largest timestamp lies in the future ages by its file's modification time. Deletes nothing if only
+  // an active segment would be left whose name isn't durable.
+  Result<RetentionReport> delete_expired(int64_t now_ms, int64_t high_watermark);
   DirtyNames dirty_names() const;
   void mark_names_synced(const DirtyNames& synced);
   // Whether there are files deleted file.delete.delay.ms ago.
@@ -388,6 +391,8 @@ class Log {
 
   // Taking away (log_removal.cc).
   Result<> cut_active(int64_t offset);
+  Result<RetentionReport> find_expired(int64_t now_ms, int64_t high_watermark) const;
+  bool needs_synced_names(const RetentionReport& expired) const;
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> mark_deleted(const std::string& path, int64_t now_ms);
   void move_start(int64_t offset);

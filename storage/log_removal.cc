@@ -195,8 +195,7 @@ std::vector<std::string> Log::take_due_files(int64_t now_ms) {
   return due;
 }
 
-Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_watermark) {
-  if (auto online = check_online(); !online) return std::unexpected(online.error());
+Result<RetentionReport> Log::find_expired(int64_t now_ms, int64_t high_watermark) const {
   std::vector<SegmentFacts> facts;
   for (size_t i = 0; i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
@@ -211,18 +210,34 @@ Result<RetentionReport> Log::apply_retention(int64_t now_ms, int64_t high_waterm
                      segment.size(),
                      retention_timestamp_ms(segment.max_timestamp_ms(), last_written_ms, now_ms)});
   }
-  const auto report = choose_expired(facts, options_.config, log_start_offset_, high_watermark, now_ms);
-  // A log has an active segment at all times.
-  if (report.count() == segments_.count()) {
+  return choose_expired(facts, options_.config, log_start_offset_, high_watermark, now_ms);
+}
+
+// A power loss could then leave no segment at all, and nobody would know where the log had ended.
+bool Log::needs_synced_names(const RetentionReport& expired) const {
+  return expired.count() > 0 && expired.count() + 1 >= segments_.count() && names_synced_ < names_version_;
+}
+
+Result<bool> Log::roll_for_retention(int64_t now_ms, int64_t high_watermark) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  const auto expired = find_expired(now_ms, high_watermark);
+  if (!expired) return std::unexpected(expired.error());
+  if (expired->count() == segments_.count()) {
     if (auto rolled = roll(now_ms); !rolled) return std::unexpected(rolled.error());
   }
-  // Or a power loss could leave none at all, and nobody would know where the log had ended.
-  if (report.count() + 1 >= segments_.count() && report.count() > 0 && names_synced_ < names_version_)
-    return RetentionReport{.needs_synced_names = true};
-  if (report.count() > 0) {
+  return needs_synced_names(*expired);
+}
+
+Result<RetentionReport> Log::delete_expired(int64_t now_ms, int64_t high_watermark) {
+  if (auto online = check_online(); !online) return std::unexpected(online.error());
+  const auto report = find_expired(now_ms, high_watermark);
+  if (!report) return report;
+  // What came since the first step may have expired, too.
+  if (report->count() == segments_.count() || needs_synced_names(*report)) return RetentionReport{};
+  if (report->count() > 0) {
     if (auto settled = settle_swap(now_ms); !settled) return std::unexpected(settled.error());
   }
-  for (size_t i = 0; i < report.count(); ++i) {
+  for (size_t i = 0; i < report->count(); ++i) {
     if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
       go_offline(dropped.error().message);
       return std::unexpected(dropped.error());

@@ -21,8 +21,6 @@ struct RetentionReport {
   size_t by_size = 0;
   size_t by_start_offset = 0;
   int64_t bytes = 0;
-  // Nothing was done: the name of the new active segment must be durable first.
-  bool needs_synced_names = false;
   size_t count() const { return by_time + by_size + by_start_offset; }
 };
 

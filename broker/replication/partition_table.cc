@@ -403,16 +403,22 @@ runtime::Task<> PartitionTable::tend(Partition& partition) {
     runtime::log_error("{} could not start a new segment: {}", log.name(), rolled.error().message);
     co_return;
   }
-  auto report = log.apply_retention(now_ms, partition.high_watermark());
-  if (report && report->needs_synced_names) {
-    const Result<> synced = co_await sync_names(partition);
-    if (!synced || partition.removed()) co_return;
-    report = log.apply_retention(now_ms, partition.high_watermark());
-  }
   // Its log may be gone after a wait.
   const std::string name = log.name();
+  const Result<bool> needs_names = log.roll_for_retention(now_ms, partition.high_watermark());
+  Result<> synced;
+  if (needs_names && *needs_names) {
+    synced = co_await sync_names(partition);
+    if (partition.removed()) co_return;
+  }
+  Result<storage::RetentionReport> report = storage::RetentionReport();
+  if (!needs_names || !synced) {
+    report = std::unexpected(needs_names ? synced.error() : needs_names.error());
+  } else {
+    report = log.delete_expired(now_ms, partition.high_watermark());
+  }
   if (report && report->count() > 0) {
-    const Result<> synced = co_await sync_names(partition);
+    synced = co_await sync_names(partition);
     if (!synced) report = std::unexpected(synced.error());
   }
   if (!report) {

@@ -497,9 +497,10 @@ class DurabilitySimulation {
     if (log(i).is_offline()) return;
     const int64_t high_watermark = model(i).acknowledged_end();
     model(i).begin_moving_start(high_watermark);
-    auto report = log(i).apply_retention(now_ms(), high_watermark);
-    if (report && report->needs_synced_names && sync_names(i))
-      report = log(i).apply_retention(now_ms(), high_watermark);
+    const auto needs_names = log(i).roll_for_retention(now_ms(), high_watermark);
+    if (!did(needs_names, "roll for retention")) return;
+    if (*needs_names && !sync_names(i)) return;
+    const auto report = log(i).delete_expired(now_ms(), high_watermark);
     if (!did(report, "retention") || !sync_names(i)) return;
     model(i).end_moving_start(log(i).log_start_offset());
     for (const std::string& path : log(i).take_due_files(now_ms()))

@@ -46,11 +46,13 @@ inline Result<> sync_names(Log& log, FileSystem& files) {
 }
 // Retention as the table of partitions runs it.
 inline Result<RetentionReport> retain(Log& log, FileSystem& files, int64_t now_ms, int64_t high_watermark) {
-  auto report = log.apply_retention(now_ms, high_watermark);
+  const auto needs_names = log.roll_for_retention(now_ms, high_watermark);
+  if (!needs_names) return std::unexpected(needs_names.error());
+  if (*needs_names) {
+    if (auto synced = sync_names(log, files); !synced) return std::unexpected(synced.error());
+  }
+  auto report = log.delete_expired(now_ms, high_watermark);
   if (!report) return report;
-  if (auto synced = sync_names(log, files); !synced) return std::unexpected(synced.error());
-  if (!report->needs_synced_names) return report;
-  report = log.apply_retention(now_ms, high_watermark);
   if (auto synced = sync_names(log, files); !synced) return std::unexpected(synced.error());
   return report;
 }
