@@ -11,8 +11,8 @@
 namespace millrace::api {
 
 // Calls f(partitions of the shard, item) for every item on the shard that owns item.id (a TopicIdPartition),
-// and returns when all are done. f must not throw, nor suspend; what it needs must outlive the call. Where f
-// is a coroutine, items come one after the other.
+// and returns when all are done. f must not throw, nor suspend, unless it is a coroutine: then the items of a
+// shard come one after the other, and the shards work side by side. What f needs must outlive the call.
 template <class Item, class F>
 runtime::Task<> on_owning_shards(Services& services, std::vector<Item>& items, F& f) {
   std::vector<runtime::Shard*> shards;
@@ -34,13 +34,11 @@ runtime::Task<> on_owning_shards(Services& services, std::vector<Item>& items, F
     };
     co_await runtime::fan_out(shards, work);
   } else {
-    for (size_t i = 0; i < shards.size(); ++i) {
-      auto work = [&, i]() -> runtime::Task<> {
-        replication::PartitionTable& partitions = services.of(*shards[i]).partitions;
-        for (Item* item : by_shard[i]) co_await f(partitions, *item);
-      };
-      co_await shards[i]->call(work);
-    }
+    auto work = [&](size_t i) -> runtime::Task<> {
+      replication::PartitionTable& partitions = services.of(*shards[i]).partitions;
+      for (Item* item : by_shard[i]) co_await f(partitions, *item);
+    };
+    co_await runtime::fan_out(shards, work);
   }
 }
 

@@ -1,9 +1,12 @@
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
+#include "broker/runtime/fan_out.h"
 #include "broker/runtime/notifier.h"
 #include "broker/runtime/shard_group.h"
 
@@ -129,4 +132,46 @@ TEST_CASE("partitions of a topic spread over the shards, the same way each time"
   }
   for (const auto& [shard, count] : hits) CHECK(count == 100);
   CHECK(hits.size() == 4);
+}
+
+TEST_CASE("coroutines that are fanned out run side by side, each on its shard", "[shard]") {
+  ShardGroup shards(3, system_clock(), 1);
+  std::atomic<int> begun = 0;
+  std::atomic<int> misplaced = 0;
+  auto body = [&]() -> Task<bool> {
+    const std::array<Shard*, 3> all{&shards[0], &shards[1], &shards[2]};
+    int64_t waits = 0;
+    auto work = [&](size_t i) -> Task<> {
+      if (!all[i]->is_current()) ++misplaced;
+      ++begun;
+      // Nobody ends before all have begun.
+      while (begun < 3 && (i != 0 || ++waits < 10'000)) co_await all[i]->sleep_ms(1);
+    };
+    co_await fan_out(all, work);
+    co_return shards[0].is_current();
+  };
+  CHECK(shards[0].run(body));
+  CHECK(begun == 3);
+  CHECK(misplaced == 0);
+}
+
+TEST_CASE("an exception of a coroutine that was fanned out comes when all have ended", "[shard]") {
+  ShardGroup shards(2, system_clock(), 1);
+  std::atomic<bool> other_ended = false;
+  auto body = [&]() -> Task<bool> {
+    const std::array<Shard*, 2> all{&shards[0], &shards[1]};
+    auto work = [&](size_t i) -> Task<> {
+      if (i == 0) throw std::runtime_error("no");
+      co_await all[i]->sleep_ms(5);
+      other_ended = true;
+    };
+    bool thrown = false;
+    try {
+      co_await fan_out(all, work);
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    co_return thrown&& other_ended;
+  };
+  CHECK(shards[0].run(body));
 }
