@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <optional>
 #include <random>
 #include <thread>
 #include <unordered_set>
@@ -180,6 +181,9 @@ class Server::Impl {
   std::unique_ptr<coordinator::GroupService> groups_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<net::ConnectionGroup> connections_;
+  // Set by finish_deletions() if it lists them, so that report_strays() needn't read them all again.
+  std::optional<std::vector<storage::PartitionDirectory>> directories_;
+  std::vector<std::string> directory_problems_;
   bool metadata_started_ = false;
   bool tables_started_ = false;
   bool logs_opened_ = false;
@@ -360,11 +364,15 @@ runtime::Task<Result<>> Server::Impl::finish_deletions() {
   std::unordered_set<std::string> ids;
   for (const auto& entry : deleted->entries) ids.insert(entry.key.substr(prefix.size()));
   auto retire = [&]() -> Result<> {
-    const auto directories = log_directory_->list(nullptr);
+    auto directories = log_directory_->list(&directory_problems_);
     if (!directories) return std::unexpected(directories.error());
-    for (const auto& directory : *directories) {
-      if (!ids.contains(directory.id.topic_id.to_string())) continue;
-      if (auto retired = log_directory_->retire(directory); !retired) return retired;
+    directories_.emplace();
+    for (auto& directory : *directories) {
+      if (!ids.contains(directory.id.topic_id.to_string())) {
+        directories_->push_back(std::move(directory));
+      } else if (auto retired = log_directory_->retire(directory); !retired) {
+        return retired;
+      }
     }
     return {};
   };
@@ -390,13 +398,17 @@ void Server::Impl::release_journals() {
 // Directories of partitions that the metadata doesn't know: left alone, since only a person can tell whether
 // they are rubbish of a half-done deletion or data whose metadata was lost.
 void Server::Impl::report_strays() {
-  std::vector<std::string> problems;
-  const auto directories = log_directory_->list(&problems);
-  for (const std::string& problem : problems) runtime::log_warning("{}", problem);
-  if (!directories) return runtime::log_warning("{}", directories.error().message);
+  if (!directories_) {
+    auto listed = log_directory_->list(&directory_problems_);
+    if (!listed) return runtime::log_warning("{}", listed.error().message);
+    directories_ = std::move(*listed);
+  }
+  const auto directories = std::move(*std::exchange(directories_, std::nullopt));
+  for (const std::string& problem : std::exchange(directory_problems_, {}))
+    runtime::log_warning("{}", problem);
   auto find_strays = [&] {
     std::vector<std::string> strays;
-    for (const auto& directory : *directories) {
+    for (const auto& directory : directories) {
       if (cache_->image()->partition(directory.id) == nullptr) strays.push_back(directory.path);
     }
     return strays;
