@@ -38,9 +38,9 @@ Result<> Journal::write(const Write& group) {
   return group.file->write_at(pieces, group.position);
 }
 
-void Journal::add_file(std::shared_ptr<File> file) {
+std::shared_ptr<File> Journal::add_file(std::shared_ptr<File> file) {
   ++files_;
-  spare_ = std::move(file);
+  return reuse(std::move(file));
 }
 
 std::vector<std::shared_ptr<File>> Journal::take_full() { return std::exchange(full_, {}); }

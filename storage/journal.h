@@ -61,7 +61,9 @@ class Journal {
 
   // Whether take_file of the JournalDirectory should be asked for one more.
   bool wants_file() const { return !spare_ && files_ < kMaxFiles; }
-  void add_file(std::shared_ptr<File> file);
+  // Keeps the file; but returns it, for JournalDirectory::give_back, if a checkpoint has given one back while
+  // it was made.
+  [[nodiscard]] std::shared_ptr<File> add_file(std::shared_ptr<File> file);
   // Files with nothing but groups taken so far. A checkpoint takes them at its start, and gives them back at
   // its end with reuse().
   std::vector<std::shared_ptr<File>> take_full();
@@ -69,7 +71,7 @@ class Journal {
   void set_needed_from(const JournalPosition& position) { needed_from_ = position.number; }
   bool has_full() const { return !full_.empty(); }
   // Keeps a file if it needs one; else returns it, for JournalDirectory::give_back.
-  std::shared_ptr<File> reuse(std::shared_ptr<File> file);
+  [[nodiscard]] std::shared_ptr<File> reuse(std::shared_ptr<File> file);
 
  private:
   bool fits_current(size_t bytes) const {

@@ -159,7 +159,8 @@ runtime::Task<> CommitLoop::add_file() {
   auto file = co_await options_.disk_pool.run(take);
   preparing_file_ = false;
   if (file) {
-    journal_.add_file(std::move(*file));
+    if (auto surplus = journal_.add_file(std::move(*file)))
+      options_.log_directory.journals().give_back(std::move(surplus));
   } else {
     next_file_try_ns_ = shard_.clock().deadline_in_ms(kFileRetryMs);
     runtime::log_warning(

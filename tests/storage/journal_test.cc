@@ -210,7 +210,7 @@ struct JournalFixture {
   void add_file() {
     auto file = directory->take_file(journal->run());
     REQUIRE(file);
-    journal->add_file(std::move(*file));
+    REQUIRE(journal->add_file(std::move(*file)) == nullptr);
   }
   void commit() {
     const auto group = journal->take();
@@ -367,6 +367,44 @@ TEST_CASE("Without a file nothing is staged, and full files go round") {
   CHECK(f.files.paths().size() == 2);
 }
 
+TEST_CASE("A file that a checkpoint gives back while another one is made isn't lost") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  const Buffer batch = batch_at(0, 1, 3 << 20);
+  // Returns where they went; five fill a file.
+  const auto commit = [&](int batches) {
+    std::string path;
+    for (int i = 0; i < batches; ++i) {
+      REQUIRE(f.journal->stage(kOrders, 0, batch));
+      const auto group = f.journal->take();
+      REQUIRE(group);
+      path = group->file->path();
+      f.journal->done();
+    }
+    return path;
+  };
+  const std::string first = commit(5);
+  f.add_file();
+  const std::string second = commit(1);
+  REQUIRE(second != first);
+  REQUIRE(f.journal->wants_file());
+  auto made = f.directory->take_file(f.journal->run());
+  REQUIRE(made);
+  auto full = f.journal->take_full();
+  REQUIRE(full.size() == 1);
+  REQUIRE(f.journal->reuse(std::move(full[0])) == nullptr);
+  auto surplus = f.journal->add_file(std::move(*made));
+  CHECK(surplus != nullptr);
+  CHECK(commit(4) == second);
+  CHECK(commit(1) == first);
+  CHECK(f.journal->wants_file());
+  // One is full, one is in use: two more make four.
+  REQUIRE(f.journal->add_file(std::move(surplus)) == nullptr);
+  CHECK(commit(5) != first);
+  CHECK(f.journal->wants_file());
+}
+
 TEST_CASE("A group beyond the limit isn't staged") {
   JournalFixture f;
   f.open(false);
@@ -402,7 +440,7 @@ TEST_CASE("Files stay as they are until nobody needs what was read from them") {
   f.directory->mark_recovered(kClicks);
   CHECK(f.recovered(kClicks).empty());
   f.add_file();
-  f.add_file();
+  REQUIRE(f.directory->take_file(f.journal->run()));
   CHECK(f.files.paths().size() == 2);
 }
 

@@ -32,7 +32,7 @@ struct JournaledLog : LogFixture {
     directory->keep_for({});
     auto file = directory->take_file(journal->run());
     REQUIRE(file);
-    journal->add_file(std::move(*file));
+    REQUIRE(journal->add_file(std::move(*file)) == nullptr);
     return {};
   }
   void open_with_journal(bool clean) {

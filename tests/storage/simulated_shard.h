@@ -159,7 +159,7 @@ class SimulatedShard {
   Result<> add_journal_file() {
     auto file = journals_->take_file(journal_->run());
     if (!file) return std::unexpected(file.error());
-    journal_->add_file(std::move(*file));
+    if (auto surplus = journal_->add_file(std::move(*file))) journals_->give_back(std::move(surplus));
     return {};
   }
 
