@@ -10,6 +10,7 @@ import pytest
 from conftest import Topics
 
 from broker import IS_KAFKA, free_port
+from command_line import CommandLine
 from confluent_client import open_consumer
 
 COUNT = 60
@@ -44,6 +45,11 @@ def test_a_scrub_finds_damage(own_broker):
     assert _read(broker, topic, 0) == [*range(DAMAGED), ck.KafkaError.INVALID_MSG]
     assert _read(broker, topic, DAMAGED) == [ck.KafkaError.INVALID_MSG]
     assert _read(broker, topic, DAMAGED + 1) == list(range(DAMAGED + 1, COUNT))
+    # The command line ends, too, and says what to do.
+    consumed = CommandLine(broker.address)("consume", topic, code=1)
+    assert len(consumed.stdout.splitlines()) == DAMAGED
+    assert f"can't read the records from offset {DAMAGED} on" in consumed.stderr.decode()
+    assert "millrace log verify" in consumed.stderr.decode()
 
 
 def _read(broker, topic, start) -> list[int]:

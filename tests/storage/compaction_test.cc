@@ -430,6 +430,28 @@ TEST_CASE("A full disk gives the compaction up, and it works when there is space
   CHECK(f.text() == "1 b=1, 2 a=2");
 }
 
+TEST_CASE("A merged segment whose file can't be renamed is dropped with the next compaction") {
+  CompactionFixture f;
+  for (const char* key : {"a", "b", "c"}) {
+    f.put({{key, "1"}});
+    f.seal();
+  }
+  const std::string merged = f.segment_path(1);
+  bool refuses = true;
+  f.files.judge = [&](test::Operation operation, const std::string& path) {
+    return refuses && operation == test::Operation::kRename && path == merged ? test::Verdict::kFail
+                                                                              : test::Verdict::kProceed;
+  };
+  CHECK_FALSE(f.driver.run(*f.log, kNow, f.log->log_end_offset()));
+  CHECK(f.files.has(merged));
+  refuses = false;
+  f.put({{"a", "2"}});
+  f.seal();
+  REQUIRE(f.compact());
+  CHECK_FALSE(f.files.has(merged));
+  CHECK(f.text() == "1 b=1, 2 c=1, 3 a=2");
+}
+
 TEST_CASE("A log that is truncated or shortened meanwhile is left as it is") {
   CompactionFixture f;
   for (int i = 0; i < 4; ++i) {

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "protocol/messages/create_topics.h"
@@ -348,4 +349,30 @@ TEST_CASE("A producer names its id and epoch together or not at all") {
   CHECK(client.call<InitProducerIdResponse>(request, 5).error_code == ErrorCode::kInvalidRequest);
   request.producer_epoch = 0;
   CHECK(client.call<InitProducerIdResponse>(request, 5).error_code == ErrorCode::kNone);
+}
+
+TEST_CASE(
+    "A segment that is cut off under the broker costs a connection once, and is an error from then on") {
+  TestBroker broker;
+  TestClient client(broker.port());
+  const Uuid id = create_topic(client, "t");
+  const Buffer batch = batch_of({std::string(1000, 'v')});
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = only(client.call<ProduceResponse>(OneProduce("t", id, batch).request, 13));
+    REQUIRE(answer.error_code == ErrorCode::kNone);
+  }
+  const auto path = broker.directory() / "data/topics/t-0/00000000000000000000.log";
+  REQUIRE(std::filesystem::file_size(path) == 3 * batch.size());
+  std::filesystem::resize_file(path, 2 * batch.size());
+  // The length of the answer had been sent.
+  TestClient first(broker.port());
+  first.send(OneFetch("t", id, 0).request, 13);
+  CHECK_FALSE(first.receive_frame());
+  for (int i = 0; i < 3; ++i) {
+    const auto rest = only(client.call<FetchResponse>(OneFetch("t", id, 0).request, 13));
+    CHECK(rest.error_code == ErrorCode::kNone);
+    CHECK(values_in(rest).size() == 2);
+    const auto lost = only(client.call<FetchResponse>(OneFetch("t", id, 2).request, 13));
+    CHECK(lost.error_code == ErrorCode::kCorruptMessage);
+  }
 }

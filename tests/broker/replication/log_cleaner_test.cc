@@ -182,6 +182,27 @@ TEST_CASE("A damaged log is left out, and counted; the others go on") {
   f.fill(sound, 5);
   f.wait_until([&] { return f.first_dirty(sound) == 15; });
   CHECK(f.first_dirty(damaged) == 0);
+  // Nor is it counted when it is gone.
+  REQUIRE(f.tables().cluster().remove({{.name = "damaged"}}).at(0).error.code == ErrorCode::kNone);
+  f.wait_until([&] { return f.metrics().find(kCount) == std::string::npos; });
+}
+
+TEST_CASE("A compacted segment that can't take its place leaves nothing behind, and is made again later") {
+  Cleaner f;
+  f.config().log_cleaner_backoff_ms = 600'000;
+  const auto partition = f.make("t");
+  f.fill(partition, 5);
+  f.tables().files().refused_suffix = storage::CompactedSegment::kSuffix;
+  f.start();
+  f.wait_until([&] { return f.tables().files().refusals == 1; });
+  const auto cleaned = f.tables().topics_path() / "t-0" /
+                       (storage::Segment::file_name(0) + std::string(storage::CompactedSegment::kSuffix));
+  f.wait_until([&] { return !std::filesystem::exists(cleaned); });
+  f.stop();
+  CHECK(f.first_dirty(partition) == 0);
+  f.tables().files().refused_suffix.clear();
+  f.start();
+  f.wait_until([&] { return f.first_dirty(partition) == 15; });
 }
 
 TEST_CASE("A topic that is deleted while it is compacted is gone, and the cleaner goes on") {

@@ -1,10 +1,12 @@
 // Partition tables of two shards over a metadata cluster, and how their partitions are reached.
 #pragma once
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "broker/replication/partition_table.h"
@@ -15,6 +17,21 @@ namespace millrace::replication::test {
 using metadata::TestCluster;
 using metadata::TestDirectory;
 using PartitionPtr = std::shared_ptr<Partition>;
+
+// The real ones; a test may have renames refused.
+class RefusingFileSystem final : public storage::PosixFileSystem {
+ public:
+  // By how their former name ends; empty: none. Set while nothing runs.
+  std::string refused_suffix;
+  std::atomic<int> refusals = 0;
+
+  Result<> rename(const std::string& from, const std::string& to) override {
+    if (refused_suffix.empty() || !from.ends_with(refused_suffix))
+      return storage::PosixFileSystem::rename(from, to);
+    ++refusals;
+    return fail(ErrorCode::kKafkaStorageError, "can't rename " + from + ": refused");
+  }
+};
 
 // The tables of two shards, which follow a cluster's images. What is on disk outlives restart().
 class Tables {
@@ -28,7 +45,7 @@ class Tables {
   }
   TestCluster& cluster() { return *cluster_; }
   runtime::DiskPool& pool() { return *pool_; }
-  storage::FileSystem& files() { return files_; }
+  RefusingFileSystem& files() { return files_; }
   storage::OffsetIndex& index() { return log_directory_->index(); }
   std::vector<PartitionTable*> all() const {
     std::vector<PartitionTable*> tables;
@@ -95,7 +112,7 @@ class Tables {
   }
 
   TestDirectory directory_;
-  storage::PosixFileSystem files_;
+  RefusingFileSystem files_;
   std::unique_ptr<storage::LogDirectory> log_directory_;
   std::optional<runtime::DiskPool> pool_;
   std::vector<std::unique_ptr<PartitionTable>> tables_;
