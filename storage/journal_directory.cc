@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -25,6 +26,21 @@ std::optional<uint64_t> number_of(std::string_view name) {
   if (name.empty() || parsed.ec != std::errc() || parsed.ptr != name.data() + name.size())
     return std::nullopt;
   return number;
+}
+
+// Writes zeros from `size` on. Past the page cache (`file` is open for durable writes), where they would cost
+// as much CPU as records do, and durable piece by piece: a sync of the whole file would keep the groups that
+// are written meanwhile waiting for as long.
+Result<> fill(File& file, int64_t size, int64_t file_bytes) {
+  // Never written to, so that it takes no memory. Direct writes need it aligned.
+  alignas(kJournalBlockBytes) static std::array<std::byte, kFillBytes> zeros;
+  for (int64_t at = size / kJournalBlockBytes * kJournalBlockBytes; at < file_bytes;) {
+    const auto bytes = std::min<int64_t>(kFillBytes, file_bytes - at);
+    const Bytes pieces[] = {Bytes(zeros).first(static_cast<size_t>(bytes))};
+    if (auto written = file.write_at(pieces, at); !written) return written;
+    at += bytes;
+  }
+  return {};
 }
 
 }  // namespace
@@ -352,27 +368,22 @@ Result<> JournalDirectory::write_headers(File& file, const JournalRun& run) cons
 
 // Every block is written once, so that later writes change no metadata of the file system.
 Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path) {
-  auto file = files_.open(path, OpenMode::kCreate);
-  if (!file) return std::unexpected(file.error());
-  const auto size = (*file)->size();
+  const auto made = files_.open(path, OpenMode::kCreate);
+  if (!made) return made;
+  const auto size = (*made)->size();
   if (!size) return std::unexpected(size.error());
-  if (*size < file_bytes_) {
-    const Buffer zeros(kFillBytes);
-    const Bytes piece(zeros);
-    for (int64_t at = *size / kJournalBlockBytes * kJournalBlockBytes; at < file_bytes_;) {
-      const auto bytes = std::min<int64_t>(kFillBytes, file_bytes_ - at);
-      const Bytes pieces[] = {piece.first(static_cast<size_t>(bytes))};
-      if (auto written = (*file)->write_at(pieces, at); !written) {
-        (void)files_.remove(path);
-        return std::unexpected(written.error());
-      }
-      at += bytes;
-    }
-  }
   // One that is there may be so in the page cache only: of a process that was killed here.
-  if (auto synced = (*file)->sync_data(); !synced) return std::unexpected(synced.error());
+  if (*size > 0) {
+    if (auto synced = (*made)->sync_data(); !synced) return std::unexpected(synced.error());
+  }
+  auto file = files_.open(path, OpenMode::kDurable);
+  if (!file) return file;
+  if (auto filled = fill(**file, *size, file_bytes_); !filled) {
+    (void)files_.remove(path);
+    return std::unexpected(filled.error());
+  }
   if (auto synced = files_.sync_directory(path_); !synced) return std::unexpected(synced.error());
-  return files_.open(path, OpenMode::kDurable);
+  return file;
 }
 
 void JournalDirectory::give_back(std::shared_ptr<File> file) {

@@ -99,10 +99,11 @@ class GatedFile final : public storage::File {
   const std::string& path() const override { return file_->path(); }
 
  private:
-  // And not one of the journal file's headers.
+  // Not a header of the journal file, nor a part of what gives a new one its size.
   bool is_group(int64_t position) const {
     constexpr auto kBlock = static_cast<int64_t>(storage::kJournalBlockBytes);
-    return is_journal_ && position >= kBlock && position < storage::JournalDirectory::kFileBytes - kBlock;
+    return is_journal_ && position >= kBlock && position < storage::JournalDirectory::kFileBytes - kBlock &&
+           position < file_->size().value_or(0);
   }
 
   std::shared_ptr<storage::File> file_;
