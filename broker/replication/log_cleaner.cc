@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "broker/runtime/logging.h"
+#include "broker/runtime/random.h"
 
 namespace millrace::replication {
 namespace {
@@ -32,7 +33,7 @@ class LogCleaner::Run {
         limits_(limits),
         started_ns_(shard_.clock().monotonic_ns()),
         compaction_(cleaner.options_.files, std::move(plan), limits.memory_bytes,
-                    {shard_.random().next(), shard_.random().next()}) {}
+                    {runtime::Random::system_seed(), runtime::Random::system_seed()}) {}
 
   runtime::Task<Result<End>> go() {
     auto end = co_await steps();

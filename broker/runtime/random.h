@@ -22,7 +22,7 @@ class Random {
   // A version 4 UUID; never all zeros.
   Uuid uuid();
 
-  // A seed from the operating system, for the broker itself.
+  // From the operating system: a seed for the broker itself, or 64 bits of a secret.
   static uint64_t system_seed();
 
  private:
