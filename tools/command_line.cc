@@ -176,8 +176,7 @@ std::string explain(std::span<const Command> commands, const std::string& path, 
 
 // After a flush that failed.
 int complain_about_output(const std::string& path, Console& console) {
-  const std::string why = errno == 0 ? "not everything could be written" : std::strerror(errno);
-  console.complain(path, "standard output: " + why);
+  console.complain(path, fmt::format("standard output: {}", std::strerror(errno)));
   return kExitFailed;
 }
 

@@ -21,10 +21,14 @@ Console Console::of_process() {
   return console;
 }
 
+void Console::write(std::string_view data) {
+  if (std::fwrite(data.data(), 1, data.size(), out) != data.size() && write_error_ == 0) write_error_ = errno;
+}
+
 bool Console::flush() {
-  errno = 0;
-  // A write that failed leaves nothing to flush, only the mark.
-  return std::fflush(out) == 0 && std::ferror(out) == 0;
+  if (std::fflush(out) != 0 && write_error_ == 0) write_error_ = errno;
+  errno = write_error_;
+  return write_error_ == 0;
 }
 
 void Console::note(std::string_view line) {

@@ -23,14 +23,16 @@ struct Console {
   // The process's own streams, with what the environment says about colour.
   static Console of_process();
 
-  void write(std::string_view data) { std::fwrite(data.data(), 1, data.size(), out); }
-  // What was written has to arrive, all of it since the start: false if not, with `errno` where the system
-  // says why.
+  void write(std::string_view data);
+  // Whether all that was written since the start has arrived; `errno` says why not.
   bool flush();
   // One line on `err`, as it is.
   void note(std::string_view line);
   // One line on `err` that says what failed; `command` is the command's path, e.g. "topic create".
   void complain(std::string_view command, std::string_view message);
+
+ private:
+  int write_error_ = 0;  // the first, as errno
 };
 
 // The text with the escape sequences of the style, or as it is when colour is off.

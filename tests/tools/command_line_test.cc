@@ -66,12 +66,20 @@ bool contains(const std::string& text, std::string_view part) { return text.find
 }  // namespace
 
 TEST_CASE("what can't be written is a failure") {
-  const std::vector<Command> commands = {
-      {.path = "say", .summary = "Says much", .run = [](const Arguments&, Console& console) {
-         console.write("much\n");
-         return kExitDone;
-       }}};
-  for (const char* word : {"say", "--help", "--version"}) {
+  const std::vector<Command> commands = {{.path = "say",
+                                          .summary = "Says little",
+                                          .run =
+                                              [](const Arguments&, Console& console) {
+                                                console.write("little\n");
+                                                return kExitDone;
+                                              }},
+                                         {.path = "pour",
+                                          .summary = "Says more than is buffered",
+                                          .run = [](const Arguments&, Console& console) {
+                                            console.write(std::string(1 << 20, 'x'));
+                                            return kExitDone;
+                                          }}};
+  for (const char* word : {"say", "pour", "--help", "--version"}) {
     CAPTURE(word);
     const char* const arguments[] = {"millrace", word};
     char* err = nullptr;
