@@ -7,7 +7,7 @@ namespace millrace::storage {
 
 bool Journal::stage(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch) {
   const size_t size = staging_.size_with(batch.size());
-  if (size > kMaxGroupBytes || static_cast<int64_t>(size) > groups_end_ - kGroupsBegin) return false;
+  if (size > kJournalMaxGroupBytes || static_cast<int64_t>(size) > groups_end_ - kGroupsBegin) return false;
   if (!fits_current(size) && !spare_) return false;
   staging_.add(partition, log_end_offset, batch);
   return true;

@@ -5,7 +5,7 @@
 // checkpoint, after which the journal's full files are free again.
 //
 // Used by the shard's thread, but for write(). Batches that don't fit (no file ready, a group at its limit)
-// aren't staged: their segments are synced instead.
+// aren't staged: their segments are synced instead, which costs no more for many bytes at once.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,6 @@ namespace millrace::storage {
 
 class Journal {
  public:
-  // Of a group; more than this at once is as cheap without a journal.
-  static constexpr size_t kMaxGroupBytes = size_t{4} << 20;
   // The current one, full ones until their checkpoint, and a spare one.
   static constexpr size_t kMaxFiles = 4;
 

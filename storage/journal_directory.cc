@@ -1,6 +1,7 @@
 #include "storage/journal_directory.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kNameDigits = 8;
 constexpr size_t kFillBytes = size_t{1} << 20;
+constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 std::string file_name(uint64_t number) {
   return fmt::format("{:0{}}{}", number, kNameDigits, JournalDirectory::kSuffix);
@@ -43,64 +45,35 @@ Result<> fill(File& file, int64_t size, int64_t file_bytes) {
   return {};
 }
 
+// Which the kernel has to clear one by one before a file is read into them.
+AlignedBuffer huge_pages_for(size_t bytes) {
+  AlignedBuffer memory((bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes, kHugePageBytes);
+  // Where the kernel has none, it's the same with small ones.
+  (void)::madvise(memory.data(), memory.size(), MADV_HUGEPAGE);
+  return memory;
+}
+
+struct WholeFile {
+  AlignedBuffer memory;
+  size_t size = 0;
+};
+
+// Past the page cache: nobody reads it again, and a copy of this much costs as much time as the disk does.
+// Only whole blocks, as such reads need it; in less there is no group.
+Result<WholeFile> read_whole(FileSystem& files, const std::string& path) {
+  const auto file = files.open(path, OpenMode::kDurable);
+  if (!file) return std::unexpected(file.error());
+  const auto size = (*file)->size();
+  if (!size) return std::unexpected(size.error());
+  const size_t whole_blocks = static_cast<size_t>(*size) / kJournalBlockBytes * kJournalBlockBytes;
+  WholeFile whole{huge_pages_for(whole_blocks), 0};
+  const auto read = (*file)->read_at(MutableBytes(whole.memory.data(), whole_blocks), 0);
+  if (!read) return std::unexpected(read.error());
+  whole.size = *read;
+  return whole;
+}
+
 }  // namespace
-
-JournalFileContent parse_journal_file(Bytes content) {
-  JournalFileContent found;
-  found.header = find_journal_file_header(content);
-  if (!found.header || found.header->version > kJournalVersion) return found;
-  const JournalFileHeader& file = *found.header;
-  std::optional<int64_t> hole;
-  for (size_t at = journal_groups_begin(file.version); at + kJournalBlockBytes <= content.size();) {
-    const auto header = peek_journal_header(content.subspan(at), file);
-    const JournalPosition last = found.groups.empty() ? JournalPosition{} : found.groups.back().position;
-    // What an earlier use of the file left: groups with lower numbers, or of an earlier run (which only
-    // version 1 can tell from a client's bytes). And what an earlier run left isn't reached by a later one
-    // that ended before it.
-    const bool is_stale = header && !found.groups.empty() &&
-                          (header->position.run != last.run || header->position.number <= last.number);
-    if (is_stale) break;
-    auto group = header ? parse_journal_group(content.subspan(at), file) : std::nullopt;
-    if (!group) {
-      if (!hole) hole = static_cast<int64_t>(at);
-      at += kJournalBlockBytes;
-      continue;
-    }
-    if (hole && found.damaged_at < 0) found.damaged_at = *hole;
-    at += group->size_bytes;
-    found.groups.push_back(std::move(*group));
-  }
-  return found;
-}
-
-JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content) {
-  JournalFileEnds ends;
-  if (!content.header) return ends;
-  const size_t begin = journal_groups_begin(content.header->version);
-  if (bytes.size() > begin) ends.first = peek_journal_header(bytes.subspan(begin), *content.header);
-  ends.has_sound_start = content.damaged_at != static_cast<int64_t>(begin);
-  if (!content.groups.empty())
-    ends.latest = JournalHeader{content.groups.back().position, content.groups.back().needed_from};
-  return ends;
-}
-
-bool begins_damaged(const JournalFileEnds& file, std::span<const JournalFileEnds> all) {
-  if (file.has_sound_start || !file.latest) return false;
-  const JournalPosition last = file.latest->position;
-  if (file.first && file.first->position > last) return false;
-  uint64_t newest_run = 0;
-  JournalHeader latest = *file.latest;
-  for (const JournalFileEnds& other : all) {
-    for (const auto& header : {other.first, other.latest}) {
-      if (!header) continue;
-      newest_run = std::max(newest_run, header->position.run);
-      if (header->position.run == last.run && header->position > latest.position) latest = *header;
-    }
-  }
-  // What an earlier start's runs have left, this one's had no need of.
-  if (last.run >> JournalDirectory::kRunBits != newest_run >> JournalDirectory::kRunBits) return false;
-  return last.number >= latest.needed_from;
-}
 
 Result<std::unique_ptr<JournalDirectory>> JournalDirectory::open(FileSystem& files, std::string path,
                                                                  bool read, int64_t file_bytes) {
@@ -222,41 +195,81 @@ void JournalDirectory::note_damage(const std::string& path, int64_t position) {
       path, position));
 }
 
+// What is known of a run's groups from those of its files that begin with a sound one.
+class JournalDirectory::RunReading {
+ public:
+  // A file that was read, the latest first.
+  void add(const JournalFileContent& content, Bytes bytes, bool is_whole) {
+    const JournalPosition first = content.groups.front().position;
+    const JournalGroup& last = content.groups.back();
+    if (lowest_ == 0) {
+      needed_from_ = last.needed_from;
+      may_go_on_ = !is_whole || goes_on(content, bytes);
+    } else if (last.position.number + 1 != lowest_) {
+      has_gap_ = true;
+    }
+    lowest_ = first.number;
+  }
+  // Whether a file from which the run went on with the group `next_number` has needed ones.
+  bool needs_file_before(uint64_t next_number) const { return lowest_ == 0 || next_number > needed_from_; }
+  // Whether there may be groups in files whose first one isn't sound. A journal takes its next file once a
+  // group doesn't fit into the one before, and a group's number is one above that of the group before.
+  bool may_have_more() const { return lowest_ == 0 || may_go_on_ || has_gap_ || lowest_ > needed_from_; }
+
+ private:
+  // Whether more groups than the sound ones may have been written to this file, up to its end, or behind it.
+  static bool goes_on(const JournalFileContent& content, Bytes bytes) {
+    const Bytes rest = bytes.subspan(static_cast<size_t>(content.groups_end));
+    if (rest.size() < kJournalMaxGroupBytes + kJournalBlockBytes) return true;
+    const auto header = peek_journal_header(rest, *content.header);
+    return header && header->position > content.groups.back().position;
+  }
+
+  uint64_t lowest_ = 0;  // of the groups that were read
+  uint64_t needed_from_ = 0;
+  bool may_go_on_ = false;
+  bool has_gap_ = false;
+};
+
 // A run's files from the latest on, until one has only groups that were checkpointed by the time of the
-// latest group. What begins without a sound group is read, too: a torn group may stand before what is needed.
+// latest group. What begins without a sound group comes last, and is read if it may have needed ones: where
+// it was taken but never written to, it would only cost the start its time.
 Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
   const auto position_of = [](const FoundFile& file) {
     return file.first ? file.first->position : JournalPosition{};
   };
   std::sort(found.begin(), found.end(),
             [&](const auto& a, const auto& b) { return position_of(a) > position_of(b); });
-  JournalHeader latest;
-  uint64_t next_number = 0;  // where the file used after this one begins
+  std::unordered_map<uint64_t, RunReading> runs;
+  std::vector<ReadFile> read;
+  JournalPosition next;  // where the file used after this one begins
   for (const FoundFile& file : found) {
+    if (!file.header) continue;  // it isn't believed
     const JournalPosition position = position_of(file);
-    const bool same_run = file.first && position.run == latest.position.run;
-    const bool is_needed = !same_run || next_number > latest.needed_from;
+    RunReading& run = runs[file.first ? position.run : file.header->run.number];
+    const bool is_needed =
+        file.first ? position.run != next.run || run.needs_file_before(next.number) : run.may_have_more();
     if (is_needed) {
-      const auto last = read_file_at(file.path);
-      if (!last) return std::unexpected(last.error());
-      if (!same_run) latest = *last;
+      auto done = read_file_at(file.path, run);
+      if (!done) return std::unexpected(done.error());
+      read.push_back(std::move(*done));
     }
-    next_number = position.number;
+    next = position;
   }
-  for (size_t i = 0; i < ends_.size(); ++i) {
-    if (!begins_damaged(ends_[i], ends_)) continue;
-    const auto header = find_journal_file_header(*contents_[i]);
-    note_damage(read_paths_[i], static_cast<int64_t>(journal_groups_begin(header ? header->version : 1)));
+  std::vector<JournalFileEnds> ends;
+  for (const ReadFile& file : read) ends.push_back(file.ends);
+  for (const ReadFile& file : read) {
+    if (begins_damaged(file.ends, ends)) note_damage(file.path, file.groups_begin);
   }
   return {};
 }
 
-// Returns what the last group says; zeros without any.
-Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
-  auto content = read_file(files_, path, static_cast<size_t>(file_bytes_));
+Result<JournalDirectory::ReadFile> JournalDirectory::read_file_at(const std::string& path, RunReading& run) {
+  auto content = read_whole(files_, path);
   if (!content) return std::unexpected(content.error());
-  contents_.push_back(std::make_unique<Buffer>(std::move(*content)));
-  const JournalFileContent parsed = parse_journal_file(*contents_.back());
+  const Bytes bytes(content->memory.data(), content->size);
+  contents_.push_back(std::move(content->memory));
+  const JournalFileContent parsed = parse_journal_file(bytes);
   for (const JournalGroup& group : parsed.groups) {
     last_run_ = std::max(last_run_, group.position.run);
     for (const JournalEntry& entry : group.entries) {
@@ -264,13 +277,13 @@ Result<JournalHeader> JournalDirectory::read_file_at(const std::string& path) {
       partitions_of_[path].insert(entry.partition);
     }
   }
-  const JournalFileEnds ends = ends_of(*contents_.back(), parsed);
+  ReadFile read{path, 0, ends_of(bytes, parsed)};
+  if (parsed.header) read.groups_begin = static_cast<int64_t>(journal_groups_begin(parsed.header->version));
   // Of those with damage at the start read_needed() decides.
-  if (parsed.damaged_at >= 0 && ends.has_sound_start) note_damage(path, parsed.damaged_at);
-  read_paths_.push_back(path);
-  ends_.push_back(ends);
-  if (parsed.groups.empty()) return JournalHeader{};
-  return JournalHeader{parsed.groups.back().position, parsed.groups.back().needed_from};
+  if (parsed.damaged_at >= 0 && read.ends.has_sound_start) note_damage(path, parsed.damaged_at);
+  if (!parsed.groups.empty() && read.ends.has_sound_start)
+    run.add(parsed, bytes, content->size == static_cast<size_t>(file_bytes_));
+  return read;
 }
 
 std::span<const JournaledBatch> JournalDirectory::recovered(const TopicIdPartition& partition) const {
@@ -320,7 +333,7 @@ void JournalDirectory::release_unneeded() {
 
 JournalRun JournalDirectory::next_run(uint64_t salt) {
   const std::lock_guard lock(mutex_);
-  if (!std::exchange(has_given_run_, true)) last_run_ |= (uint64_t{1} << kRunBits) - 1;
+  if (!std::exchange(has_given_run_, true)) last_run_ |= (uint64_t{1} << kJournalRunBits) - 1;
   return {++last_run_, salt};
 }
 

@@ -19,8 +19,9 @@
 #include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/topic_partition.h"
+#include "storage/aligned_buffer.h"
 #include "storage/file_system.h"
-#include "storage/journal_format.h"
+#include "storage/journal_file.h"
 
 namespace millrace::storage {
 
@@ -31,31 +32,6 @@ struct JournaledBatch {
   Bytes batch;
 };
 
-// What one journal file holds.
-struct JournalFileContent {
-  // Without one (damage, or a file that was never finished) nothing in the file is believed.
-  std::optional<JournalFileHeader> header;
-  std::vector<JournalGroup> groups;  // in order; views into the file's bytes
-  // Where sound groups are followed by something that can only be damage: more groups come behind it. -1:
-  // nowhere.
-  int64_t damaged_at = -1;
-};
-
-// Reads all groups of a whole file's bytes, up to the end of what its last user wrote.
-JournalFileContent parse_journal_file(Bytes content);
-
-// The outermost of what one file says, by which a torn first group can be told from a damaged one.
-struct JournalFileEnds {
-  std::optional<JournalHeader> first;   // where the groups begin, whatever follows it
-  std::optional<JournalHeader> latest;  // of the last sound group
-  bool has_sound_start = false;
-};
-JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content);
-// Whether groups that may be needed follow something unsound at the start of `file`. A torn group, which
-// nobody was told of, has groups of an earlier use behind it, which a checkpoint had made superfluous. `all`:
-// the journal's files.
-bool begins_damaged(const JournalFileEnds& file, std::span<const JournalFileEnds> all);
-
 class JournalDirectory {
  public:
   static constexpr std::string_view kSuffix = ".journal";
@@ -63,7 +39,6 @@ class JournalDirectory {
   static constexpr int64_t kFileBytes = int64_t{16} << 20;
   // Files that are kept though no journal has a use for them now.
   static constexpr size_t kMaxFree = 8;
-  static constexpr int kRunBits = 16;
 
   // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
   static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read,
@@ -81,7 +56,7 @@ class JournalDirectory {
   void keep_for(std::unordered_set<TopicIdPartition> failed);
 
   // A run for a new journal: its number is above all that are in the files. Those of one start share all but
-  // their lowest kRunBits. `salt`: random, from a source that no client can look into. Any thread.
+  // their lowest kJournalRunBits. `salt`: random, from a source that no client can look into. Any thread.
   JournalRun next_run(uint64_t salt);
   // A file to write groups of this run to, whose headers say so. Makes one if need be, which takes a while.
   // Any thread. Errors: kKafkaStorageError.
@@ -98,9 +73,16 @@ class JournalDirectory {
     std::optional<JournalHeader> first;  // where the groups begin
   };
 
+  struct ReadFile {
+    std::string path;
+    int64_t groups_begin = 0;
+    JournalFileEnds ends;
+  };
+  class RunReading;
+
   Result<> load(bool read);
   Result<> read_needed(std::vector<FoundFile> found);
-  Result<JournalHeader> read_file_at(const std::string& path);
+  Result<ReadFile> read_file_at(const std::string& path, RunReading& run);
   // Whether the file is one of the journal's that can be used; what isn't is told in damages_, or removed.
   Result<bool> look_at(const std::string& path, bool read, FoundFile& found);
   Result<bool> refuse_headless(const std::string& path, bool read, bool is_blank);
@@ -113,10 +95,8 @@ class JournalDirectory {
   const std::string path_;
   const int64_t file_bytes_;
   std::vector<std::string> damages_;
-  std::vector<std::string> read_paths_;
-  std::vector<JournalFileEnds> ends_;  // of those
   // Set by load(), then read only until released.
-  std::vector<std::unique_ptr<Buffer>> contents_;
+  std::vector<AlignedBuffer> contents_;
   std::unordered_map<TopicIdPartition, std::vector<JournaledBatch>> recovered_;
 
   mutable std::mutex mutex_;

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstring>
-#include <new>
+#include <utility>
 
 #include "protocol/crc32c.h"
 #include "protocol/record_batch.h"
@@ -135,13 +135,10 @@ size_t JournalGroupBuilder::size_with(size_t batch_bytes) const {
 }
 
 void JournalGroupBuilder::reserve(size_t bytes) {
-  if (bytes <= capacity_) return;
-  const size_t capacity = std::bit_ceil(std::max(bytes, kSmallestCapacity));
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kJournalBlockBytes, capacity));
-  if (memory == nullptr) throw std::bad_alloc();
-  if (size_ > 0) std::memcpy(memory, memory_.get(), size_);
-  memory_.reset(memory);
-  capacity_ = capacity;
+  if (bytes <= memory_.size()) return;
+  AlignedBuffer memory(std::bit_ceil(std::max(bytes, kSmallestCapacity)), kJournalBlockBytes);
+  if (size_ > 0) std::memcpy(memory.data(), memory_.data(), size_);
+  memory_ = std::move(memory);
 }
 
 void JournalGroupBuilder::add(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch) {
@@ -154,9 +151,9 @@ void JournalGroupBuilder::add(const TopicIdPartition& partition, int64_t log_end
                      .crc = 0,
                      .reserved = 0};
   header.crc = crc_of(header, batch, entry_seed_);
-  std::memcpy(memory_.get() + size_, &header, sizeof(header));
+  std::memcpy(memory_.data() + size_, &header, sizeof(header));
   size_ += sizeof(header);
-  std::memcpy(memory_.get() + size_, batch.data(), batch.size());
+  std::memcpy(memory_.data() + size_, batch.data(), batch.size());
   size_ += batch.size();
   ++entry_count_;
 }
@@ -165,12 +162,12 @@ void JournalGroupBuilder::remove(const TopicIdPartition& partition) {
   if (empty()) return;
   size_t kept = sizeof(GroupHeader);
   for (size_t at = kept; at < size_;) {
-    const auto header = load<EntryHeader>(Bytes(memory_.get() + at, sizeof(EntryHeader)));
+    const auto header = load<EntryHeader>(Bytes(memory_.data() + at, sizeof(EntryHeader)));
     const size_t bytes = sizeof(EntryHeader) + header.batch_bytes;
     if (header.topic_id == partition.topic_id.bytes && header.partition == partition.partition) {
       --entry_count_;
     } else {
-      if (kept != at) std::memmove(memory_.get() + kept, memory_.get() + at, bytes);
+      if (kept != at) std::memmove(memory_.data() + kept, memory_.data() + at, bytes);
       kept += bytes;
     }
     at += bytes;
@@ -188,21 +185,20 @@ Bytes JournalGroupBuilder::seal(const JournalHeader& told) {
                      .entry_count = entry_count_,
                      .salt = salt_};
   header.crc = crc_of(header, kJournalVersion);
-  std::memcpy(memory_.get(), &header, sizeof(header));
+  std::memcpy(memory_.data(), &header, sizeof(header));
   const size_t whole = padded(size_);
-  std::memset(memory_.get() + size_, 0, whole - size_);
-  return {memory_.get(), whole};
+  std::memset(memory_.data() + size_, 0, whole - size_);
+  return {memory_.data(), whole};
 }
 
 void JournalGroupBuilder::clear() {
-  const bool is_oversized = capacity_ > kKeptCapacity && size_ < capacity_ / 8;
+  const bool is_oversized = memory_.size() > kKeptCapacity && size_ < memory_.size() / 8;
   size_ = 0;
   entry_count_ = 0;
   // Large groups often come one after the other, and giving memory back and getting it again costs more than
   // filling it.
   if (!is_oversized) return;
-  memory_.reset();
-  capacity_ = 0;
+  memory_ = {};
 }
 
 JournalFileBlock journal_file_block(const JournalRun& run) {

@@ -28,21 +28,26 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "protocol/bytes.h"
 #include "protocol/topic_partition.h"
+#include "storage/aligned_buffer.h"
 
 namespace millrace::storage {
 
 // Groups begin at multiples of this, so that writing one never touches the sectors of another.
 inline constexpr size_t kJournalBlockBytes = 4096;
 inline constexpr uint32_t kJournalVersion = 2;
+// Of a group, with header and padding. A start relies on it: where a file has this much room, the file after
+// it wasn't begun.
+inline constexpr size_t kJournalMaxGroupBytes = size_t{4} << 20;
 // Of a file, those that hold no groups.
 inline constexpr size_t kJournalFrameBytes = 2 * kJournalBlockBytes;
+
+// The runs of one start share all but this many of their lowest bits.
+inline constexpr int kJournalRunBits = 16;
 
 // Of one journal, from a start to the stop or crash after it.
 struct JournalRun {
@@ -81,6 +86,7 @@ struct JournalGroup {
   uint64_t needed_from = 0;           // see JournalHeader
   std::vector<JournalEntry> entries;  // views into what was parsed
   size_t size_bytes = 0;              // with padding
+  int64_t file_position = 0;          // where it begins; set by who knows the file
 };
 
 // Collects the entries of the next group in memory that is aligned to blocks, as direct writes need it.
@@ -102,16 +108,11 @@ class JournalGroupBuilder {
   void clear();
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-
   void reserve(size_t bytes);
 
   uint64_t salt_;
   uint32_t entry_seed_;
-  std::unique_ptr<std::byte, Free> memory_;
-  size_t capacity_ = 0;
+  AlignedBuffer memory_;
   size_t size_ = 0;  // header and entries
   uint32_t entry_count_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <future>
 #include <map>
 
 namespace millrace::storage {
@@ -96,10 +97,15 @@ Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, cons
   auto lock = DirectoryLock::take(path);
   if (!lock) return std::unexpected(lock.error());
   directory->lock_ = std::move(*lock);
-  auto index = OffsetIndex::open(path + "/index");
+  // Beside the journal's files: both wait for the disk.
+  auto opening = std::async(std::launch::async, [&path] { return OffsetIndex::open(path + "/index"); });
+  const auto loaded = directory->load();
+  auto index = opening.get();
+  if (!loaded) return std::unexpected(loaded.error());
   if (!index) return std::unexpected(index.error());
   directory->index_ = std::move(*index);
-  if (auto loaded = directory->load(); !loaded) return std::unexpected(loaded.error());
+  if (auto removed = directory->remove_clean_shutdown_marker(); !removed)
+    return std::unexpected(removed.error());
   return directory;
 }
 
@@ -111,6 +117,8 @@ Result<std::unique_ptr<LogDirectory>> LogDirectory::open_in_memory(FileSystem& f
   if (!index) return std::unexpected(index.error());
   directory->index_ = std::move(*index);
   if (auto loaded = directory->load(); !loaded) return std::unexpected(loaded.error());
+  if (auto removed = directory->remove_clean_shutdown_marker(); !removed)
+    return std::unexpected(removed.error());
   return directory;
 }
 
@@ -128,8 +136,13 @@ Result<> LogDirectory::load() {
   auto journals = JournalDirectory::open(files_, path_ + "/journal", !clean_shutdown_);
   if (!journals) return std::unexpected(journals.error());
   journals_ = std::move(*journals);
+  return {};
+}
+
+// From here on a crash is one.
+Result<> LogDirectory::remove_clean_shutdown_marker() {
   if (!clean_shutdown_) return {};
-  // From here on a crash is one.
+  const std::string marker = fmt::format("{}/{}", path_, kCleanShutdownFile);
   if (auto removed = files_.remove(marker); !removed) return removed;
   return files_.sync_directory(path_);
 }

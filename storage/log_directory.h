@@ -83,6 +83,7 @@ class LogDirectory {
  private:
   LogDirectory(FileSystem& files, std::string path) : files_(files), path_(std::move(path)) {}
   Result<> load();
+  Result<> remove_clean_shutdown_marker();
   Result<> sync_what_a_kill_left();
   Result<> begin_new();
   void end_new(size_t count);

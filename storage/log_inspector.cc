@@ -247,7 +247,6 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
   if (auto damage = damage_of_headers(path, *content, journal.header)) report.damages.push_back(*damage);
   if (!journal.header) return report;
   const auto begin = static_cast<int64_t>(journal_groups_begin(journal.header->version));
-  int64_t position = begin;
   for (const JournalGroup& group : journal.groups) {
     for (const JournalEntry& entry : group.entries) {
       const auto header = protocol::read_batch_header(entry.batch);
@@ -255,9 +254,8 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
       ++report.batches;
       report.records += header->record_count;
       report.max_timestamp_ms = std::max(report.max_timestamp_ms, header->max_timestamp_ms);
-      if (visitor.on_batch && !visitor.on_batch(path, {*header, position})) return report;
+      if (visitor.on_batch && !visitor.on_batch(path, {*header, group.file_position})) return report;
     }
-    position += static_cast<int64_t>(group.size_bytes);
   }
   bool is_damaged = journal.damaged_at > begin;
   if (journal.damaged_at == begin) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <map>
+#include <set>
 
 #include "protocol/crc32c.h"
 #include "storage/journal_directory.h"
@@ -218,6 +220,21 @@ struct JournalFixture {
     REQUIRE(Journal::write(*group));
     journal->done();
   }
+  // Opens it to read what is there; the names of the files that were read whole. All are looked at first.
+  std::set<std::string> open_and_note_reads() {
+    std::map<std::string, int> opened;
+    files.judge = [&](test::Operation operation, const std::string& path) {
+      if (operation == test::Operation::kOpen) ++opened[path.substr(path.rfind('/') + 1)];
+      return test::Verdict::kProceed;
+    };
+    open(true);
+    files.judge = nullptr;
+    std::set<std::string> read;
+    for (const auto& [name, times] : opened) {
+      if (times > 1) read.insert(name);
+    }
+    return read;
+  }
   std::vector<int64_t> recovered(const TopicIdPartition& partition) const {
     std::vector<int64_t> offsets;
     for (const JournaledBatch& batch : directory->recovered(partition)) {
@@ -243,7 +260,7 @@ TEST_CASE("What was written is there after a power loss, by partition and in ord
   CHECK(f.recovered(kClicks) == std::vector<int64_t>{10, 11, 12});
   CHECK(f.directory->damages().empty());
   // A run of its own: what it writes isn't taken for the former one's.
-  CHECK(f.journal->next_position().run > (uint64_t{1} << JournalDirectory::kRunBits));
+  CHECK(f.journal->next_position().run > (uint64_t{1} << kJournalRunBits));
   CHECK(f.journal->next_position().number == 1);
 }
 
@@ -326,7 +343,7 @@ TEST_CASE("What a client has put into a record isn't taken for a group of the fi
   f.open(false);
   f.add_file();
   // A client can guess what the next start's run will be.
-  const uint64_t next_run = (uint64_t{2} << JournalDirectory::kRunBits);
+  const uint64_t next_run = (uint64_t{2} << kJournalRunBits);
   REQUIRE(f.journal->stage(kOrders, 0, batch_with_forged(0, forged_group({next_run, 2}))));
   f.commit();
   f.open(true);
@@ -480,6 +497,61 @@ TEST_CASE("Files that were checkpointed aren't read") {
   CHECK(f.recovered(kOrders).size() == 7);
 }
 
+TEST_CASE("A file that was taken but can't have been written to isn't read") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  const Buffer batch = batch_at(0, 1, 3 << 20);
+  const size_t group_bytes = JournalGroupBuilder(kSalt).size_with(batch.size());
+  // Five fill a file.
+  const auto commit_up_to = [&](int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (f.journal->wants_file()) f.add_file();
+      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 20)));
+      f.commit();
+    }
+  };
+  const auto damage = [&](const std::string& name, size_t group) {
+    f.files.content("/data/journal/" + name)[kJournalBlockBytes + group * group_bytes + 100] ^= std::byte{1};
+  };
+  const std::string first = "00000001.journal";
+  const std::string second = "00000002.journal";
+  SECTION("the one before has room for any group") {
+    commit_up_to(1);
+    f.add_file();
+    CHECK(f.open_and_note_reads() == std::set{first});
+    CHECK(f.recovered(kOrders).size() == 1);
+  }
+  SECTION("a group may not have fitted into the one before") {
+    commit_up_to(5);
+    REQUIRE(f.files.has("/data/journal/" + second));
+    CHECK(f.open_and_note_reads() == std::set{first, second});
+    CHECK(f.recovered(kOrders).size() == 5);
+  }
+  SECTION("the one before ends in damage, and its own first group is damaged") {
+    commit_up_to(7);
+    damage(first, 3);
+    damage(first, 4);
+    f.files.content("/data/journal/" + second)[kJournalBlockBytes + 20] ^= std::byte{1};
+    CHECK(f.open_and_note_reads().contains(second));
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1, 2, 6});
+    CHECK(f.directory->damages().size() == 1);
+  }
+  SECTION("no file of the run begins with a sound group") {
+    commit_up_to(2);
+    f.files.content("/data/journal/" + first)[kJournalBlockBytes + 20] ^= std::byte{1};
+    CHECK(f.open_and_note_reads() == std::set{first, second});
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{1});
+  }
+  SECTION("numbers are missing") {
+    commit_up_to(12);
+    f.files.content("/data/journal/" + second)[kJournalBlockBytes + 20] ^= std::byte{1};
+    CHECK(f.open_and_note_reads().contains(second));
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11});
+    CHECK(f.directory->damages().size() == 1);
+  }
+}
+
 TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
   JournalFixture f;
   f.open(false);
@@ -518,7 +590,7 @@ TEST_CASE("A torn group in a file that was checkpointed is no damage") {
     const Buffer file = file_with(of_run, groups);
     return ends_of(file, parse_journal_file(file));
   };
-  const uint64_t run = uint64_t{5} << JournalDirectory::kRunBits;
+  const uint64_t run = uint64_t{5} << kJournalRunBits;
   Buffer torn = group_of({run, 9}, batch);
   for (const size_t at : {20, 100}) {
     torn[at] ^= std::byte{1};
@@ -598,7 +670,7 @@ TEST_CASE("A file of version 1 is read once more, and then becomes one of versio
   f.open(false);
   REQUIRE(f.files.open("/data/journal/00000001.journal", OpenMode::kCreate));
   Buffer& content = f.files.content("/data/journal/00000001.journal");
-  const uint64_t run = uint64_t{9} << JournalDirectory::kRunBits;
+  const uint64_t run = uint64_t{9} << kJournalRunBits;
   content = concatenated(
       {in_version_1(group_of({run, 1}, batch_at(7))), in_version_1(group_of({run, 2}, batch_at(8)))});
   content.resize(JournalDirectory::kFileBytes);
