@@ -9,13 +9,15 @@ namespace millrace::protocol {
 void Reader::fail(const char* what) {
   if (wrong_ != nullptr) return;
   wrong_ = what;
+  wrong_name_ = name_;
   wrong_at_ = static_cast<size_t>(at_ - begin_);
   at_ = end_;
 }
 
 std::string Reader::error() const {
   if (ok()) return {};
-  return fmt::format("{}, at byte {} in or after field {} (version {})", wrong_, wrong_at_, name_, version_);
+  return fmt::format("{}, at byte {} in or after field {} (version {})", wrong_, wrong_at_, wrong_name_,
+                     version_);
 }
 
 uint32_t Reader::uvarint() {

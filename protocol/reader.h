@@ -196,7 +196,8 @@ class Reader {
   const std::byte* begin_;
   Arena& arena_;
   const char* wrong_ = nullptr;
-  const char* name_ = "";
+  const char* name_ = "";  // of the field that is read
+  const char* wrong_name_ = "";
   size_t wrong_at_ = 0;
   int16_t version_;
   bool flexible_;

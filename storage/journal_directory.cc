@@ -182,8 +182,7 @@ Result<bool> JournalDirectory::refuse_headless(const std::string& path, bool rea
   damages_.push_back(fmt::format(
       "{} is damaged at byte 0 and in its last block, where its header should stand: what it holds can't be "
       "told from what clients have sent, and isn't used. It is left alone: restore it and start again, or "
-      "see "
-      "with `millrace log verify` whether a partition misses records, and remove it",
+      "see with `millrace log verify` whether a partition misses records, and remove it",
       path));
   return false;
 }

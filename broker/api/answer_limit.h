@@ -2,14 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
+#include <string_view>
+#include <vector>
 
+#include "broker/runtime/task.h"
 #include "protocol/arena.h"
 #include "protocol/error_code.h"
 
 namespace millrace::api {
 
-// Ask reached() before each group. The first always finds room, so whoever asks for the rest again gets
-// further.
 class AnswerLimit {
  public:
   static constexpr size_t kBytes = size_t{16} << 20;
@@ -26,5 +28,30 @@ class AnswerLimit {
   const Arena& arena_;
   const size_t before_;
 };
+
+// Answers `count` groups in turn: `answer(i)`, a coroutine, while there is room, and then `refuse(i)`. The
+// first always finds room, so whoever asks for the rest again gets further.
+template <class Answer, class Refuse>
+runtime::Task<> answer_within_limit(const Arena& arena, size_t count, const Answer& answer,
+                                    const Refuse& refuse) {
+  const AnswerLimit limit(arena);
+  for (size_t i = 0; i < count; ++i) {
+    if (limit.reached()) {
+      refuse(i);
+    } else {
+      co_await answer(i);
+    }
+  }
+}
+
+// The groups that a request names, each once: one that repeats a large one could have any amount of memory.
+inline std::vector<std::string_view> named_once(const Array<std::string_view>& names) {
+  std::set<std::string_view> seen;
+  std::vector<std::string_view> once;
+  for (const std::string_view name : names) {
+    if (seen.insert(name).second) once.push_back(name);
+  }
+  return once;
+}
 
 }  // namespace millrace::api

@@ -1,6 +1,5 @@
 // ListGroups: 4 filters by state (KIP-518), 5 by type (KIP-848). DescribeGroups: 3 says what the client may
 // do, 4 shows static members, 6 says when a group is missing (KIP-1043). DeleteGroups.
-#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -45,6 +44,23 @@ void fill(Context& context, const coordinator::DescribeGroupResult& result,
   }
 }
 
+Task<> describe(Context& context, const DescribeGroupsRequest& request,
+                DescribeGroupsResponse::Group& group) {
+  const GroupRequest asked = coordinator::DescribeGroup{group.group_id};
+  const auto answered = co_await context.services.groups->handle(asked);
+  const auto& result = std::get<coordinator::DescribeGroupResult>(answered);
+  fill(context, result, group);
+  if (group.error_code == ErrorCode::kGroupIdNotFound) {
+    if (context.version >= kDescribeReportsMissingGroup) {
+      group.error_message = context.message(result.message);
+    } else {
+      group.error_code = ErrorCode::kNone;  // the state is Dead
+    }
+  }
+  if (request.include_authorized_operations && group.error_code == ErrorCode::kNone)
+    group.authorized_operations = kAllGroupOperations;
+}
+
 }  // namespace
 
 Task<> list_groups(Context& context, const ListGroupsRequest& request, ListGroupsResponse& response) {
@@ -65,42 +81,22 @@ Task<> list_groups(Context& context, const ListGroupsRequest& request, ListGroup
 
 Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
                        DescribeGroupsResponse& response) {
-  // Each group is answered once, or a small request that repeats one could have any amount of memory.
-  std::set<std::string_view> seen;
-  std::vector<DescribeGroupsResponse::Group> groups;
-  const AnswerLimit limit(context.arena);
-  for (const std::string_view name : request.groups) {
-    if (!seen.insert(name).second) continue;
-    DescribeGroupsResponse::Group& group = groups.emplace_back();
-    group.group_id = name;
-    if (limit.reached()) {
-      group.error_code = AnswerLimit::kError;
-      if (context.version >= kDescribeReportsMissingGroup) group.error_message = AnswerLimit::kMessage;
-      continue;
-    }
-    const GroupRequest asked = coordinator::DescribeGroup{name};
-    const auto answered = co_await context.services.groups->handle(asked);
-    fill(context, std::get<coordinator::DescribeGroupResult>(answered), group);
-    if (group.error_code == ErrorCode::kGroupIdNotFound) {
-      if (context.version >= kDescribeReportsMissingGroup) {
-        group.error_message = context.message(std::get<coordinator::DescribeGroupResult>(answered).message);
-      } else {
-        group.error_code = ErrorCode::kNone;  // the state is Dead
-      }
-    }
-    if (request.include_authorized_operations && group.error_code == ErrorCode::kNone) {
-      group.authorized_operations = kAllGroupOperations;
-    }
-  }
-  response.groups = context.arena.copy(groups);
+  const std::vector<std::string_view> names = named_once(request.groups);
+  response.groups = context.arena.make_array<DescribeGroupsResponse::Group>(names.size());
+  for (size_t i = 0; i < names.size(); ++i) response.groups[i].group_id = names[i];
+  const auto answer = [&](size_t i) { return describe(context, request, response.groups[i]); };
+  const auto refuse = [&](size_t i) {
+    response.groups[i].error_code = AnswerLimit::kError;
+    if (context.version >= kDescribeReportsMissingGroup)
+      response.groups[i].error_message = AnswerLimit::kMessage;
+  };
+  co_await answer_within_limit(context.arena, names.size(), answer, refuse);
 }
 
 Task<> delete_groups(Context& context, const DeleteGroupsRequest& request, DeleteGroupsResponse& response) {
-  std::set<std::string_view> seen;
   std::vector<GroupRequest> asked;
-  for (const std::string_view name : request.groups_names) {
-    if (seen.insert(name).second) asked.emplace_back(coordinator::DeleteGroup{name});
-  }
+  for (const std::string_view name : named_once(request.groups_names))
+    asked.emplace_back(coordinator::DeleteGroup{name});
   const auto answered = co_await context.services.groups->handle_all(asked);
   response.results = context.arena.make_array<DeleteGroupsResponse::Group>(asked.size());
   for (size_t i = 0; i < asked.size(); ++i) {

@@ -2,7 +2,6 @@
 // (KIP-1082). ConsumerGroupDescribe: 1 tells classic members (KIP-1099).
 #include <fmt/format.h>
 
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -110,6 +109,26 @@ void fill(Context& context, const coordinator::DescribeConsumerGroupResult::Memb
     member.member_type = from.is_classic ? kClassicMember : kConsumerMember;
 }
 
+Task<> describe(Context& context, const ConsumerGroupDescribeRequest& request, DescribedGroup& group) {
+  if (group.group_id.empty()) {
+    group.error_code = ErrorCode::kInvalidGroupId;
+    co_return;
+  }
+  const GroupRequest asked = coordinator::DescribeConsumerGroup{group.group_id};
+  const auto answered = co_await context.services.groups->handle(asked);
+  const auto& result = std::get<coordinator::DescribeConsumerGroupResult>(answered);
+  group.error_code = result.error.code;
+  group.error_message = context.message(result.error.message);
+  if (result.error.code != ErrorCode::kNone) co_return;
+  group.group_state = context.text(result.state);
+  group.group_epoch = result.epoch;
+  group.assignment_epoch = result.target_epoch;
+  group.assignor_name = context.text(result.assignor);
+  group.members = context.arena.make_array<DescribedGroup::Member>(result.members.size());
+  for (size_t m = 0; m < result.members.size(); ++m) fill(context, result.members[m], group.members[m]);
+  if (request.include_authorized_operations) group.authorized_operations = kAllGroupOperations;
+}
+
 }  // namespace
 
 Task<> consumer_group_heartbeat(Context& context, const ConsumerGroupHeartbeatRequest& request,
@@ -142,34 +161,15 @@ Task<> consumer_group_heartbeat(Context& context, const ConsumerGroupHeartbeatRe
 
 Task<> consumer_group_describe(Context& context, const ConsumerGroupDescribeRequest& request,
                                ConsumerGroupDescribeResponse& response) {
-  // Each group is answered once, or a small request that repeats one could have any amount of memory.
-  std::set<std::string_view> seen;
-  std::vector<DescribedGroup> groups;
-  const AnswerLimit limit(context.arena);
-  for (const std::string_view name : request.group_ids) {
-    if (!seen.insert(name).second) continue;
-    DescribedGroup& group = groups.emplace_back();
-    group.group_id = name;
-    if (name.empty() || limit.reached()) {
-      group.error_code = name.empty() ? ErrorCode::kInvalidGroupId : AnswerLimit::kError;
-      if (!name.empty()) group.error_message = AnswerLimit::kMessage;
-      continue;
-    }
-    const GroupRequest asked = coordinator::DescribeConsumerGroup{name};
-    const auto answered = co_await context.services.groups->handle(asked);
-    const auto& result = std::get<coordinator::DescribeConsumerGroupResult>(answered);
-    group.error_code = result.error.code;
-    group.error_message = context.message(result.error.message);
-    if (result.error.code != ErrorCode::kNone) continue;
-    group.group_state = context.text(result.state);
-    group.group_epoch = result.epoch;
-    group.assignment_epoch = result.target_epoch;
-    group.assignor_name = context.text(result.assignor);
-    group.members = context.arena.make_array<DescribedGroup::Member>(result.members.size());
-    for (size_t m = 0; m < result.members.size(); ++m) fill(context, result.members[m], group.members[m]);
-    if (request.include_authorized_operations) group.authorized_operations = kAllGroupOperations;
-  }
-  response.groups = context.arena.copy(groups);
+  const std::vector<std::string_view> names = named_once(request.group_ids);
+  response.groups = context.arena.make_array<DescribedGroup>(names.size());
+  for (size_t i = 0; i < names.size(); ++i) response.groups[i].group_id = names[i];
+  const auto answer = [&](size_t i) { return describe(context, request, response.groups[i]); };
+  const auto refuse = [&](size_t i) {
+    response.groups[i].error_code = AnswerLimit::kError;
+    response.groups[i].error_message = AnswerLimit::kMessage;
+  };
+  co_await answer_within_limit(context.arena, names.size(), answer, refuse);
 }
 
 }  // namespace millrace::api

@@ -291,17 +291,14 @@ Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetF
   }
   const std::vector<WantedGroup> wanted = wanted_groups(request);
   response.groups = context.arena.make_array<OffsetFetchResponse::Group>(wanted.size());
-  const AnswerLimit limit(context.arena);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    response.groups[i].group_id = wanted[i].first->group_id;
-    if (limit.reached()) {
-      response.groups[i].error_code = AnswerLimit::kError;
-      continue;
-    }
+  const auto answer = [&](size_t i) -> Task<> {
     const FetchedGroup group = co_await fetch_group(context, wanted[i], request.require_stable);
     response.groups[i].topics = group.topics;
     response.groups[i].error_code = group.error;
-  }
+  };
+  const auto refuse = [&](size_t i) { response.groups[i].error_code = AnswerLimit::kError; };
+  for (size_t i = 0; i < wanted.size(); ++i) response.groups[i].group_id = wanted[i].first->group_id;
+  co_await answer_within_limit(context.arena, wanted.size(), answer, refuse);
 }
 
 Task<> offset_delete(Context& context, const OffsetDeleteRequest& request, OffsetDeleteResponse& response) {

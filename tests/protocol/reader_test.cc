@@ -96,6 +96,12 @@ TEST_CASE("a string ends within the message and below 32768 bytes", "[reader]") 
   expect_refused<MetadataRequest>(longer, 9, "longer than 32767");
 }
 
+TEST_CASE("what is wrong is told with the field where it begins", "[reader]") {
+  Frame frame;
+  frame.add(int16_t{-1}).add(int16_t{1}).add(int32_t{1000}).add(int32_t{1}).add(int16_t{9}).text("cut off");
+  expect_refused<ProduceRequest>(frame, 3, "after field name ");
+}
+
 TEST_CASE("records end within the message", "[reader]") {
   Frame frame;
   frame.add(int16_t{-1}).add(int16_t{1}).add(int32_t{1000}).add(int32_t{1}).add(int16_t{0});
