@@ -13,4 +13,8 @@ enum class DescriptorUse {
 // there had been none. Descriptors are given from 0 up, so its number tells how many there are.
 bool is_kept_back(int fd, DescriptorUse use);
 
+// Whether the one that was asked about last was beyond the first half: who keeps files open only to save
+// opening them again then closes them. Any thread.
+bool descriptors_are_scarce();
+
 }  // namespace millrace::storage

@@ -46,6 +46,7 @@ Log::Log(FileSystem& files, OffsetIndex& index, LogOptions options)
       checkpoint_file_(std::make_shared<LogCheckpointFile>(files, options_.directory)) {}
 
 Log::~Log() {
+  gone_->store(true);
   cleaner_checkpoint_->close();
   checkpoint_file_->close();
 }
@@ -257,7 +258,10 @@ Result<> DirtyFiles::sync(FileSystem& file_system) const {
     if (auto synced = file->sync_data(); !synced) return synced;
   }
   if (directory.empty()) return {};
-  return file_system.sync_directory(directory);
+  auto synced = file_system.sync_directory(directory);
+  // Deleted while it was waited for: the directory has another name by now, or none.
+  if (!synced && log_gone && log_gone->load()) return {};
+  return synced;
 }
 
 Result<DirtyFiles> Log::dirty_files() const {
@@ -265,6 +269,7 @@ Result<DirtyFiles> Log::dirty_files() const {
   dirty.end_offset = log_end_offset_;
   dirty.names_version = names_version_;
   dirty.truncations = truncations_;
+  dirty.log_gone = gone_;
   if (names_version_ > names_synced_) dirty.directory = options_.directory;
   for (size_t i = segments_.floor(recovery_point_); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);

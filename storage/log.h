@@ -11,6 +11,7 @@
 // the log goes offline and every further change is answered with kKafkaStorageError until it is opened again.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <limits>
@@ -82,9 +83,11 @@ struct DirtyFiles {
   uint64_t names_version = 0;
   int64_t end_offset = 0;
   uint64_t truncations = 0;  // of the log so far
+  std::shared_ptr<const std::atomic<bool>> log_gone;
 
   bool empty() const { return files.empty() && directory.empty(); }
-  // Errors: kKafkaStorageError, after which nobody knows what is on disk.
+  // Errors: kKafkaStorageError, after which nobody knows what is on disk. None for a directory that can't be
+  // synced because its log is gone.
   Result<> sync(FileSystem& file_system) const;
 };
 
@@ -431,6 +434,7 @@ class Log {
   std::vector<DeletedFile> deleted_files_;
   std::shared_ptr<CleanerCheckpoint> cleaner_checkpoint_;
   std::shared_ptr<LogCheckpointFile> checkpoint_file_;
+  const std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
   // Files of segments that a swap replaced, and that still have their names.
   std::vector<std::string> merged_away_;
 };

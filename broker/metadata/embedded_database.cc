@@ -90,6 +90,12 @@ Result<> EmbeddedDatabase::open_files() {
   must_reopen_ = true;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(options(), directory_, &db);
+  if (status.IsCorruption()) {
+    return fail(ErrorCode::kKafkaStorageError,
+                fmt::format("{} is damaged: {}. The topics and their settings are in there; their records, "
+                            "beside it, aren't touched. Restore it from a copy and start again",
+                            directory_, status.ToString()));
+  }
   if (!status.ok()) return storage_error("opening " + directory_, status);
   db_.reset(db);
   must_reopen_ = false;

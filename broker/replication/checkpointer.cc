@@ -4,6 +4,7 @@
 
 #include "broker/replication/partition.h"
 #include "broker/runtime/logging.h"
+#include "storage/descriptors.h"
 
 namespace millrace::replication {
 namespace {
@@ -51,7 +52,7 @@ void Checkpointer::appended(Partition& partition, size_t bytes) {
       wakeup_.notify_one();
     }
   }
-  if (bytes_ >= kMaxBytes && bytes_ - bytes < kMaxBytes) wakeup_.notify_one();
+  if ((bytes_ >= kMaxBytes && bytes_ - bytes < kMaxBytes) || files_are_due()) wakeup_.notify_one();
 }
 
 void Checkpointer::hurry() {
@@ -60,7 +61,12 @@ void Checkpointer::hurry() {
 }
 
 bool Checkpointer::is_due() const {
-  return hurried_ || bytes_ >= kMaxBytes || shard_.clock().monotonic_ns() >= deadline_ns_;
+  return hurried_ || bytes_ >= kMaxBytes || shard_.clock().monotonic_ns() >= deadline_ns_ || files_are_due();
+}
+
+bool Checkpointer::files_are_due() const {
+  return storage::descriptors_are_scarce() && !changed_.empty() &&
+         shard_.clock().monotonic_ns() >= next_scarce_ns_;
 }
 
 runtime::Task<> Checkpointer::run() {
@@ -84,6 +90,7 @@ runtime::Task<> Checkpointer::stop() {
 
 runtime::Task<> Checkpointer::checkpoint() {
   hurried_ = false;
+  if (storage::descriptors_are_scarce()) next_scarce_ns_ = shard_.clock().deadline_in_ms(kScarceDelayMs);
   bytes_ = 0;
   deadline_ns_ = runtime::kNever;
   // Whatever is in these files was appended to a partition that is in changed_ now.
@@ -128,8 +135,9 @@ runtime::Task<> Checkpointer::finish(const std::vector<Member>& members) {
   for (const Member& member : members) {
     if (++turn % kPartitionsPerTurn == 0) co_await shard_.sleep_ms(0);
     const auto partition = member.partition.lock();
-    if (partition && !partition->removed() && !partition->log().is_offline())
-      partition->log().finish_checkpoint(member.checkpointing);
+    if (!partition || partition->removed() || partition->log().is_offline()) continue;
+    partition->log().finish_checkpoint(member.checkpointing);
+    if (storage::descriptors_are_scarce()) partition->log().close_synced();
   }
 }
 

@@ -1,8 +1,9 @@
 // Syncs a shard's segments behind the journal's back, and tells the index how far: after that the journal's
 // full files are free again, and the next start reads only what comes behind.
 //
-// A checkpoint begins when enough was written, when a journal file is full, or some time after the first
-// change. Appends go on meanwhile.
+// A checkpoint begins when enough was written, when a journal file is full, when descriptors get scarce (a
+// file that was written to stays open until it is synced), or some time after the first change. Appends go on
+// meanwhile.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,8 @@ class Checkpointer {
   // comes in while one is under way.
   static constexpr size_t kMaxBytes = size_t{64} << 20;
   static constexpr int64_t kMaxDelayMs = 30'000;
+  // Between checkpoints that only close files: it may be connections that take the descriptors.
+  static constexpr int64_t kScarceDelayMs = 1'000;
 
   struct Options {
     runtime::DiskPool& disk_pool;
@@ -51,6 +54,7 @@ class Checkpointer {
   struct Member;
 
   bool is_due() const;
+  bool files_are_due() const;
   runtime::Task<> checkpoint();
   runtime::Task<std::vector<Member>> begin();
   runtime::Task<> finish(const std::vector<Member>& members);
@@ -60,6 +64,7 @@ class Checkpointer {
   std::vector<std::weak_ptr<Partition>> changed_;
   size_t bytes_ = 0;
   int64_t deadline_ns_ = runtime::kNever;
+  int64_t next_scarce_ns_ = 0;
   bool hurried_ = false;
   bool running_ = false;
   bool stopping_ = false;

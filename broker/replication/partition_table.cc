@@ -189,6 +189,9 @@ void PartitionTable::note_failure(const metadata::TopicImage& topic, const Openi
   full_disk_told_ = full_disk_told_ || is_full;
   before = error;
   failed_count_.store(failed_.size());
+  if (retry_at_ns_ != runtime::kNever) return;
+  retry_at_ns_ = shard_.clock().deadline_in_ms(retry_ms_);
+  wakeup_.notify_all();
 }
 
 void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) {
@@ -220,14 +223,15 @@ void PartitionTable::note_compacted(const Partition& partition) {
 
 runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
   std::vector<storage::PartitionDirectory> directories;
+  std::vector<std::unique_ptr<storage::Log>> logs;
   for (size_t i = 0; i < topic.partitions.size(); ++i) {
     const auto found = partitions_.find({topic.id, static_cast<int32_t>(i)});
     if (found == partitions_.end()) continue;
     const auto partition = std::exchange(found->second, nullptr);
     partitions_.erase(found);
     compacted_.erase(partition->id());
-    const auto log = partition->remove();
-    directories.push_back({log->directory(), topic.name, partition->id()});
+    logs.push_back(partition->remove());
+    directories.push_back({logs.back()->directory(), topic.name, partition->id()});
   }
   compacted_count_.store(compacted_.size());
   std::set<TopicIdPartition> broken;
@@ -239,6 +243,9 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
   failed_count_.store(failed_.size());
   if (directories.empty() && broken.empty()) co_return;
   auto remove = [&]() -> Result<> {
+    // Here, because they wait for what is being written to their directories, and before these have other
+    // names: a sync that doesn't find one asks whether its log is gone.
+    logs.clear();
     if (!broken.empty()) {
       auto all = options_.log_directory.list(nullptr);
       if (!all) return std::unexpected(all.error());
@@ -326,9 +333,8 @@ runtime::Task<> PartitionTable::tend() {
   const runtime::Clock& clock = shard_.clock();
   int64_t next_ns = clock.deadline_in_ms(check_interval_ms_);
   while (!stopping_) {
-    const int64_t retry_ns = failed_.empty() ? runtime::kNever : clock.deadline_in_ms(retry_ms_);
-    co_await wakeup_.wait_until(std::min(next_ns, retry_ns));
-    if (!stopping_ && !failed_.empty()) co_await retry_failed();
+    co_await wakeup_.wait_until(std::min(next_ns, retry_at_ns_));
+    if (!stopping_ && clock.monotonic_ns() >= retry_at_ns_) co_await retry_failed();
     if (stopping_ || clock.monotonic_ns() < next_ns) continue;
     co_await tend_all();
     next_ns = clock.deadline_in_ms(check_interval_ms_);
@@ -346,6 +352,7 @@ runtime::Task<> PartitionTable::retry_failed() {
     if (const auto topic = image_->topic(id)) co_await open_missing(*topic, *image_);
   }
   retry_ms_ = failed_.empty() ? kFirstRetryMs : std::min(retry_ms_ * 2, check_interval_ms_);
+  retry_at_ns_ = failed_.empty() ? runtime::kNever : shard_.clock().deadline_in_ms(retry_ms_);
 }
 
 runtime::Task<> PartitionTable::tend_all() {

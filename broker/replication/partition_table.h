@@ -119,6 +119,7 @@ class PartitionTable final : public metadata::ImageListener {
   std::map<TopicIdPartition, Error> failed_;  // with the reason that the log was told
   bool full_disk_told_ = false;
   int64_t retry_ms_ = kFirstRetryMs;
+  int64_t retry_at_ns_ = runtime::kNever;
   metadata::ImagePtr image_;
   // Images and retries open and retire logs one after the other.
   metadata::TurnQueue turns_;

@@ -27,8 +27,9 @@ void WriteTrouble::note_success(const runtime::Clock& clock) {
   if (!full_.load() || now_ns - last_failure_ns_ < kQuietMs * runtime::kNanosPerMs) return;
   full_.store(false);
   runtime::log_info(
-      "The disk has space again: records are written. It was full for {} s, and {} batches were refused",
-      (last_failure_ns_ - began_ns_) / (1000 * runtime::kNanosPerMs), refused_.load() - refused_before_);
+      "The disk has space again: records are written. It was full for {} s at most, and {} batches were "
+      "refused",
+      (now_ns - began_ns_) / (1000 * runtime::kNanosPerMs), refused_.load() - refused_before_);
 }
 
 }  // namespace millrace::replication

@@ -310,6 +310,27 @@ def test_logs_offline(own_broker):
     assert str(segment) in done.stderr.decode()
 
 
+def test_a_partition_out_of_service_leaves_the_others_readable(own_broker):
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "partly", "-p", "3")
+    for partition in range(3):
+        millrace("produce", "partly", "-p", str(partition), stdin=f"of {partition}\n")
+    broker.stop()
+    segment = next((broker.directory / "data" / "topics" / "partly-1").glob("*.log"))
+    segment.rename(segment.with_suffix(".elsewhere"))
+    broker.start()
+    done = millrace("consume", "partly", code=1)
+    assert sorted(done.stdout.decode().split("\n")) == ["", "of 0", "of 2"]
+    assert "out of service: partition 1" in done.stderr.decode()
+    assert millrace.lines("consume", "partly", "-p", "0,2") != []
+    assert b"out of service" in millrace("consume", "partly", "-p", "1", code=1).stderr
+    described = millrace("topic", "describe", "partly", "--output", "json")
+    partitions = json.loads(described.stdout)[0]["partitions"]
+    assert [p["end_offset"] for p in partitions] == [1, None, 1]
+    assert b"out of service: partition 1" in described.stderr
+
+
 def test_completion_scripts():
     millrace = CommandLine("127.0.0.1:1")
     script = millrace.text("completion", "bash")

@@ -1,7 +1,10 @@
 #include "tools/client/offsets.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
+
+#include <algorithm>
 
 #include "protocol/messages/list_offsets.h"
 #include "tools/interrupt.h"
@@ -11,10 +14,11 @@ namespace {
 
 constexpr int kPauseMs = 100;
 
-// Asks the leaders once and moves what they answered from `wanted` to `found`. Returns the retriable error of
-// one that is left, or kNone.
+// Asks the leaders once and moves what they answered from `wanted` to `found`, or to `out_of_service` where
+// that is given. Returns the retriable error of one that is left, or kNone.
 Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t timestamp_ms,
-                              Isolation isolation, std::vector<int32_t>& wanted, Offsets& found) {
+                              Isolation isolation, std::vector<int32_t>& wanted, Offsets& found,
+                              std::vector<int32_t>* out_of_service) {
   using Request = protocol::ListOffsetsRequest;
   ErrorCode retriable = ErrorCode::kNone;
   std::map<int32_t, std::vector<Request::Topic::Partition>> by_leader;
@@ -48,6 +52,9 @@ Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t 
       for (const auto& partition : answer.partitions) {
         if (partition.error_code == ErrorCode::kNone) {
           found[partition.partition_index] = partition.offset;
+        } else if (partition.error_code == ErrorCode::kKafkaStorageError && out_of_service != nullptr) {
+          out_of_service->push_back(partition.partition_index);
+          std::erase(wanted, partition.partition_index);
         } else if (is_retriable(partition.error_code)) {
           retriable = partition.error_code;
         } else {
@@ -62,18 +69,16 @@ Result<ErrorCode> ask_leaders(Cluster& cluster, const TopicInfo& topic, int64_t 
   return retriable;
 }
 
-}  // namespace
-
-Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
-                             const std::vector<int32_t>& partitions, int64_t timestamp_ms,
-                             Isolation isolation) {
+Result<Offsets> ask_until_answered(Cluster& cluster, const std::string& topic, std::vector<int32_t> wanted,
+                                   int64_t timestamp_ms, Isolation isolation,
+                                   std::vector<int32_t>* out_of_service) {
   const Deadline deadline = Deadline::after_ms(cluster.options().timeout_ms);
-  std::vector<int32_t> wanted = partitions;
   Offsets found;
   while (true) {
     Result<TopicInfo> info = cluster.topic(topic);
     if (!info) return std::unexpected(info.error());
-    Result<ErrorCode> left = ask_leaders(cluster, *info, timestamp_ms, isolation, wanted, found);
+    Result<ErrorCode> left =
+        ask_leaders(cluster, *info, timestamp_ms, isolation, wanted, found, out_of_service);
     if (!left) return std::unexpected(left.error());
     if (wanted.empty()) return found;
     if (deadline.passed() || interrupted()) {
@@ -81,6 +86,29 @@ Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
     }
     poll(nullptr, 0, kPauseMs);
   }
+}
+
+}  // namespace
+
+Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
+                             const std::vector<int32_t>& partitions, int64_t timestamp_ms,
+                             Isolation isolation) {
+  return ask_until_answered(cluster, topic, partitions, timestamp_ms, isolation, nullptr);
+}
+
+Result<Offsets> list_offsets_in_service(Cluster& cluster, const std::string& topic,
+                                        std::vector<int32_t>& partitions, int64_t timestamp_ms,
+                                        Isolation isolation, std::vector<int32_t>& out_of_service) {
+  auto found = ask_until_answered(cluster, topic, partitions, timestamp_ms, isolation, &out_of_service);
+  std::erase_if(partitions, [&](int32_t number) {
+    return std::find(out_of_service.begin(), out_of_service.end(), number) != out_of_service.end();
+  });
+  return found;
+}
+
+std::string out_of_service_note(const std::string& topic, const std::vector<int32_t>& partitions) {
+  return fmt::format("{}: out of service: partition {}. The broker's log says why", topic,
+                     fmt::join(partitions, ", "));
 }
 
 Result<Offsets> resolve(Cluster& cluster, const std::string& topic, const std::vector<int32_t>& partitions,

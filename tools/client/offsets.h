@@ -24,6 +24,15 @@ Result<Offsets> list_offsets(Cluster& cluster, const std::string& topic,
                              const std::vector<int32_t>& partitions, int64_t timestamp_ms,
                              Isolation isolation);
 
+// The same; but partitions that the broker calls out of service (kKafkaStorageError: they stay so until
+// somebody mends the disk) are moved from `partitions` to `out_of_service`, and the others are answered.
+Result<Offsets> list_offsets_in_service(Cluster& cluster, const std::string& topic,
+                                        std::vector<int32_t>& partitions, int64_t timestamp_ms,
+                                        Isolation isolation, std::vector<int32_t>& out_of_service);
+
+// What a person is told of them.
+std::string out_of_service_note(const std::string& topic, const std::vector<int32_t>& partitions);
+
 // For each partition the offset that the position stands for. A time after the last record is the end.
 // Offsets given as numbers come back as they are, whether or not the partition has them.
 Result<Offsets> resolve(Cluster& cluster, const std::string& topic, const std::vector<int32_t>& partitions,

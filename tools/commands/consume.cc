@@ -97,10 +97,11 @@ Result<Plan> read_arguments(const Arguments& arguments) {
 }
 
 Result<std::vector<ConsumeRange>> resolve_ranges(Cluster& cluster, const TopicInfo& topic,
-                                                 const std::vector<int32_t>& numbers, const Plan& plan,
-                                                 Console& console) {
+                                                 std::vector<int32_t> numbers, const Plan& plan,
+                                                 Console& console, std::vector<int32_t>& out_of_service) {
   const Isolation isolation = plan.fetch.isolation;
-  Result<Offsets> start = resolve(cluster, topic.name, numbers, Position{Position::Kind::kStart}, isolation);
+  Result<Offsets> start =
+      list_offsets_in_service(cluster, topic.name, numbers, kEarliestTimestamp, isolation, out_of_service);
   if (!start) return std::unexpected(start.error());
   Result<Offsets> end = resolve(cluster, topic.name, numbers, Position{Position::Kind::kEnd}, isolation);
   if (!end) return std::unexpected(end.error());
@@ -255,12 +256,17 @@ int run(const Arguments& arguments, Console& console) {
   }
   const Result<std::vector<int32_t>> numbers = chosen_partitions(arguments, *topic);
   if (!numbers) return fail_with(numbers.error());
-  const Result<std::vector<ConsumeRange>> ranges = resolve_ranges(*cluster, *topic, *numbers, *plan, console);
+  std::vector<int32_t> out_of_service;
+  const Result<std::vector<ConsumeRange>> ranges =
+      resolve_ranges(*cluster, *topic, *numbers, *plan, console, out_of_service);
   if (!ranges) return fail_with(ranges.error());
+  const std::string unread = out_of_service_note(topic->name, out_of_service);
+  if (!out_of_service.empty() && !ranges->empty()) console.note(unread + "; the others are read");
   Consumer consumer(*cluster, *topic, plan->fetch, *ranges,
                     [&](const std::string& note) { console.note(note); });
   const Result<void> pumped = pump(consumer, arguments, *plan, console);
-  return pumped ? kExitDone : fail_with(pumped.error());
+  if (!pumped) return fail_with(pumped.error());
+  return out_of_service.empty() ? kExitDone : fail_with({ErrorCode::kKafkaStorageError, unread});
 }
 
 }  // namespace

@@ -32,13 +32,15 @@ Result<Description> describe(Cluster& cluster, const std::string& name, Console&
   for (const PartitionInfo& partition : description.topic.partitions) {
     if (partition.leader >= 0) numbers.push_back(partition.partition);
   }
-  Result<Offsets> start =
-      list_offsets(cluster, name, numbers, kEarliestTimestamp, Isolation::kReadUncommitted);
-  if (!start) return std::unexpected(start.error());
-  description.start = std::move(*start);
-  Result<Offsets> end = list_offsets(cluster, name, numbers, kLatestTimestamp, Isolation::kReadUncommitted);
-  if (!end) return std::unexpected(end.error());
-  description.end = std::move(*end);
+  std::vector<int32_t> out_of_service;
+  for (const auto& [timestamp, offsets] :
+       {std::pair{kEarliestTimestamp, &description.start}, {kLatestTimestamp, &description.end}}) {
+    Result<Offsets> found = list_offsets_in_service(cluster, name, numbers, timestamp,
+                                                    Isolation::kReadUncommitted, out_of_service);
+    if (!found) return std::unexpected(found.error());
+    *offsets = std::move(*found);
+  }
+  if (!out_of_service.empty()) console.note(out_of_service_note(name, out_of_service));
   // A broker may refuse these two to this user and still tell the rest.
   if (Result<std::vector<ConfigEntry>> configs = describe_configs(cluster, ConfigResource::kTopic, name)) {
     description.configs = std::move(*configs);

@@ -1,6 +1,7 @@
 #include "broker/metadata/embedded_store.h"
 
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <map>
 
 #include "broker/runtime/random.h"
@@ -116,6 +117,16 @@ TEST_CASE("Two processes can't have the store at once") {
   const auto second = EmbeddedDatabase::open(directory.path());
   REQUIRE(!second);
   CHECK(second.error().code == ErrorCode::kKafkaStorageError);
+}
+
+TEST_CASE("A damaged store says where it is and what is to be done") {
+  TestDirectory directory;
+  put(*open(directory), "a", "1");
+  std::ofstream(directory.path() + "/CURRENT") << "damaged";
+  const auto opened = EmbeddedDatabase::open(directory.path());
+  REQUIRE_FALSE(opened);
+  CHECK_THAT(opened.error().message, Catch::StartsWith(directory.path() + " is damaged: "));
+  CHECK_THAT(opened.error().message, Catch::Contains("Restore it from a copy"));
 }
 
 TEST_CASE("A watch sees every transaction once and in order, from the revision it asks for") {

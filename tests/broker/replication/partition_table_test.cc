@@ -1,8 +1,14 @@
 #include "broker/replication/partition_table.h"
 
+#include <sys/resource.h>
+
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <optional>
+#include <thread>
 
 #include "protocol/batch_builder.h"
 #include "tests/broker/replication/tables_fixture.h"
@@ -33,6 +39,45 @@ ErrorCode append(Tables& tables, Partition& partition) {
     co_return acknowledged ? ErrorCode::kNone : acknowledged.error().code;
   });
 }
+
+PartitionPtr one_record_in(Tables& tables, const std::string& topic) {
+  const NewTopic wanted{.name = topic, .num_partitions = 1, .replication_factor = 1};
+  const auto made = tables.cluster().create(std::vector{wanted});
+  PartitionPtr partition = tables.find(made[0].id, 0);
+  REQUIRE(partition);
+  REQUIRE(append(tables, *partition) == ErrorCode::kNone);
+  return partition;
+}
+
+ErrorCode remove_topic(Tables& tables, const std::string& topic) {
+  return tables.cluster().remove({{.name = topic}})[0].error.code;
+}
+
+// Whether it comes true within a minute.
+template <class F>
+bool eventually(F f) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!f()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
+// Of this process, while it lives.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t count) {
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    rlimit lower = before_;
+    lower.rlim_cur = count;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &lower) == 0);
+  }
+  ~DescriptorLimit() { (void)setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 }  // namespace
 
@@ -118,4 +163,87 @@ TEST_CASE("After a restart the partitions are there again, with their records sh
     REQUIRE(partition);
     CHECK(tables.at(*partition, [&] { return partition->high_watermark(); }) == i);
   }
+}
+
+TEST_CASE("A sync of a log that was deleted meanwhile is no failure, and one of a log that is there is") {
+  Tables tables;
+  const auto dirty_of = [&](const PartitionPtr& partition) {
+    const auto dirty = tables.at(*partition, [&] {
+      CHECK(partition->log().roll(runtime::SystemClock::instance().now_ms()));
+      return partition->log().dirty_files();
+    });
+    REQUIRE(dirty);
+    REQUIRE_FALSE(dirty->directory.empty());
+    return *dirty;
+  };
+  const auto deleted = dirty_of(one_record_in(tables, "deleted"));
+  REQUIRE(remove_topic(tables, "deleted") == ErrorCode::kNone);
+  REQUIRE_FALSE(std::filesystem::exists(deleted.directory));
+  CHECK(deleted.sync(tables.files()));
+  const auto moved = dirty_of(one_record_in(tables, "moved"));
+  std::filesystem::rename(moved.directory, moved.directory + ".elsewhere");
+  CHECK_FALSE(moved.sync(tables.files()));
+  std::filesystem::rename(moved.directory + ".elsewhere", moved.directory);
+}
+
+TEST_CASE("A topic that is deleted while its checkpoint is written doesn't hold up its shard") {
+  Tables tables;
+  const PartitionPtr partition = one_record_in(tables, "orders");
+  auto checkpointing = tables.at(*partition, [&] {
+    CHECK(partition->log().roll(runtime::SystemClock::instance().now_ms()));
+    return partition->log().begin_checkpoint();
+  });
+  REQUIRE(checkpointing);
+  REQUIRE(checkpointing->file);
+  std::promise<void> writing, go_on;
+  std::atomic<bool> was_kept = false;
+  tables.files().before_rename = [&, held = false](const std::string& from) mutable {
+    if (held || !from.ends_with("log-checkpoint.tmp")) return;
+    held = true;
+    writing.set_value();
+    was_kept = go_on.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+  };
+  std::thread writer([&] { checkpointing->store(); });
+  writing.get_future().wait();
+  auto removed = std::async(std::launch::async, [&] { return remove_topic(tables, "orders"); });
+  // The shard answers while the deletion waits.
+  CHECK(eventually([&] { return tables.at(*partition, [&] { return partition->removed(); }); }));
+  go_on.set_value();
+  writer.join();
+  CHECK(was_kept);
+  CHECK(removed.get() == ErrorCode::kNone);
+  CHECK(std::filesystem::is_empty(tables.topics_path()));
+}
+
+TEST_CASE("A log that can't be opened at a start is tried again before long") {
+  Tables tables;
+  const PartitionPtr before = one_record_in(tables, "orders");
+  const TopicIdPartition id = before->id();
+  const auto segment = tables.topics_path() / "orders-0" / "00000000000000000000.log";
+  const auto elsewhere = tables.topics_path() / "elsewhere.log";
+  tables.between_starts = [&] {
+    std::filesystem::rename(segment, elsewhere);
+    std::filesystem::create_directory(segment);
+  };
+  tables.restart();
+  CHECK(tables.find(id.topic_id, id.partition) == nullptr);
+  std::filesystem::remove(segment);
+  std::filesystem::rename(elsewhere, segment);
+  CHECK(eventually([&] { return tables.find(id.topic_id, id.partition) != nullptr; }));
+}
+
+TEST_CASE("More partitions than descriptors can all be written to") {
+  Tables tables;
+  constexpr int32_t kPartitions = 300;
+  const NewTopic orders{.name = "orders", .num_partitions = kPartitions, .replication_factor = 1};
+  const auto made = tables.cluster().create(std::vector{orders});
+  const DescriptorLimit limit(160);
+  int32_t written = 0;
+  for (int32_t i = 0; i < kPartitions; ++i) {
+    const PartitionPtr partition = tables.find(made[0].id, i);
+    REQUIRE(partition);
+    if (eventually([&] { return append(tables, *partition) == ErrorCode::kNone; })) ++written;
+    if (written <= i) break;
+  }
+  CHECK(written == kPartitions);
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,14 +19,16 @@ using metadata::TestCluster;
 using metadata::TestDirectory;
 using PartitionPtr = std::shared_ptr<Partition>;
 
-// The real ones; a test may have renames refused.
+// The real ones; a test may have renames refused, or held up.
 class RefusingFileSystem final : public storage::PosixFileSystem {
  public:
   // By how their former name ends; empty: none. Set while nothing runs.
   std::string refused_suffix;
   std::atomic<int> refusals = 0;
+  std::function<void(const std::string& from)> before_rename;
 
   Result<> rename(const std::string& from, const std::string& to) override {
+    if (before_rename) before_rename(from);
     if (refused_suffix.empty() || !from.ends_with(refused_suffix))
       return storage::PosixFileSystem::rename(from, to);
     ++refusals;
@@ -41,8 +44,10 @@ class Tables {
 
   void restart() {
     stop();
+    if (between_starts) between_starts();
     start();
   }
+  std::function<void()> between_starts;
   TestCluster& cluster() { return *cluster_; }
   runtime::DiskPool& pool() { return *pool_; }
   RefusingFileSystem& files() { return files_; }
