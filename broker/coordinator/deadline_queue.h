@@ -16,6 +16,7 @@ struct DeadlineTarget {
     kJoin,
     kSync,
     kOffsetExpiry,
+    kSweep,
     // Of members of consumer groups.
     kConsumerSession,
     kConsumerRevocation,

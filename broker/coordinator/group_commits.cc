@@ -1,5 +1,4 @@
-// OffsetCommit v2-10, OffsetFetch v1-10, OffsetDelete v0, and the end of positions by age or with their
-// topic.
+// OffsetCommit v2-10, OffsetFetch v1-10, OffsetDelete v0.
 #include <algorithm>
 #include <utility>
 
@@ -78,6 +77,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& reques
   const auto position = [](int32_t partition, const CommittedOffset& at) {
     return OffsetFetchResult::Partition{partition, at.offset, at.leader_epoch, at.metadata, ErrorCode::kNone};
   };
+  FormerTopics former(*topics_);
   if (request.topics) {
     for (const OffsetFetch::Topic& topic : *request.topics) {
       auto& out = result.topics.emplace_back(OffsetFetchResult::Topic{std::string(topic.name), topic.id, {}});
@@ -85,15 +85,16 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& reques
       for (const int32_t partition : topic.partitions) {
         const auto at = group == nullptr ? std::nullopt : group->offsets.find(topic.name, partition);
         // A position in a former topic of the same name says nothing about this one.
-        const bool other_topic =
-            at && !at->topic_id.is_zero() && !topic.id.is_zero() && at->topic_id != topic.id;
-        const bool none = !at || other_topic;
+        const bool by_id = !topic.id.is_zero();
+        const bool none = !at || (by_id && !at->topic_id.is_zero() && at->topic_id != topic.id) ||
+                          (!by_id && former.had(topic.name, at->topic_id));
         out.partitions.push_back(none ? OffsetFetchResult::Partition{.partition = partition}
                                       : position(partition, *at));
       }
     }
   } else if (group != nullptr) {
     group->offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset& at) {
+      if (former.had(topic, at.topic_id)) return;
       if (result.topics.empty() || result.topics.back().name != topic)
         result.topics.push_back({std::string(topic), {}, {}});
       result.topics.back().partitions.push_back(position(partition, at));
@@ -145,66 +146,6 @@ void GroupCoordinator::write_removals(std::vector<GroupRecord> records, Continua
     batch.push_back(std::move(record));
   }
   write(std::move(batch), true, std::move(then));
-}
-
-bool GroupCoordinator::expired(const Group& group, const CommittedOffset& offset, int64_t now_ms) const {
-  if (offset.expire_timestamp_ms != -1)
-    return now_ms >= offset.expire_timestamp_ms;  // as OffsetCommit v2-4 asked
-  int64_t base_ms = offset.commit_timestamp_ms;
-  // KIP-211: a classic group's positions live as long as it has members, and then offsets.retention.minutes.
-  const auto* classic = std::get_if<ClassicGroup>(&group.kind);
-  if (classic != nullptr && classic->protocol_type && classic->state == GroupState::kEmpty &&
-      classic->state_timestamp_ms != -1) {
-    base_ms = classic->state_timestamp_ms;
-  }
-  return now_ms - base_ms >= settings_.offsets_retention_ms;
-}
-
-bool GroupCoordinator::may_expire(const Group& group, std::string_view topic) {
-  if (const ConsumerGroup* consumer = group.consumer()) return !consumer->subscribes(topic);
-  const auto& classic = std::get<ClassicGroup>(group.kind);
-  const bool knows_topics = classic.uses_consumer_protocol() && classic.knows_subscription() &&
-                            classic.state == GroupState::kStable;
-  return (!classic.protocol_type || classic.state == GroupState::kEmpty || knows_topics) &&
-         !classic.subscribes(topic);
-}
-
-bool GroupCoordinator::is_unused(const Group& group) {
-  if (const ConsumerGroup* consumer = group.consumer()) return consumer->members().empty();
-  const auto& classic = std::get<ClassicGroup>(group.kind);
-  return classic.state == GroupState::kEmpty && classic.pending.empty();
-}
-
-void GroupCoordinator::expire_offsets(int64_t now_ms) {
-  std::vector<GroupRecord> records;
-  for (const auto& [id, group] : groups_) {
-    bool all = true;
-    std::optional<std::string_view> looked_at;
-    bool may = false;
-    group->offsets.for_each([&](std::string_view topic, int32_t partition, const CommittedOffset& offset) {
-      if (topic != looked_at) may = may_expire(*group, topic);
-      looked_at = topic;
-      const bool gone = may && expired(*group, offset, now_ms);
-      all &= gone;
-      if (gone) records.push_back(OffsetCommitRecord{id, std::string(topic), partition, std::nullopt});
-    });
-    if (all && is_unused(*group)) erase_group(*group, records);
-  }
-  if (!records.empty()) write_removals(std::move(records), {});
-  expiry_timer_.arm(deadlines_, now_ms + std::max<int64_t>(settings_.offsets_retention_check_interval_ms, 1),
-                    {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
-}
-
-Effects GroupCoordinator::topic_deleted(std::string_view topic, const Uuid& topic_id, int64_t) {
-  std::vector<GroupRecord> records;
-  for (const auto& [id, group] : groups_) {
-    group->offsets.for_each_in(topic, [&](int32_t partition, const CommittedOffset& offset) {
-      if (!offset.topic_id.is_zero() && offset.topic_id != topic_id) return;
-      records.push_back(OffsetCommitRecord{id, std::string(topic), partition, std::nullopt});
-    });
-  }
-  if (!records.empty()) write_removals(std::move(records), {});
-  return take_effects();
 }
 
 }  // namespace millrace::coordinator

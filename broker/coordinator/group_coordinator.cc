@@ -81,11 +81,16 @@ GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
 
 GroupCoordinator::Group& GroupCoordinator::create(std::string_view id, int64_t now_ms) {
   auto group = std::make_unique<Group>(std::string(id), now_ms);
+  group->number = next_group_++;
+  in_order_.emplace(group->number, group.get());
   return *groups_.emplace(group->id, std::move(group)).first->second;
 }
 
 void GroupCoordinator::erase(std::string_view id) {
-  if (const auto found = groups_.find(id); found != groups_.end()) groups_.erase(found);
+  const auto found = groups_.find(id);
+  if (found == groups_.end()) return;
+  in_order_.erase(found->second->number);
+  groups_.erase(found);
 }
 
 void GroupCoordinator::replay(const GroupRecord& record, int64_t offset) { apply(record, offset, -1); }
@@ -122,6 +127,8 @@ Effects GroupCoordinator::loaded(int64_t end_offset, int64_t now_ms) {
   for (const auto& [id, group] : groups_) load(*group, now_ms);
   expiry_timer_.arm(deadlines_, now_ms + settings_.offsets_retention_check_interval_ms,
                     {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
+  // Whoever deleted a topic may have ended before its positions were out.
+  start_sweep({.kind = Sweep::Kind::kFormerTopics}, now_ms);
   return take_effects();
 }
 
@@ -171,6 +178,8 @@ void GroupCoordinator::fire(const DeadlineTarget& due, int64_t now_ms) {
       return expire_sync(*group, now_ms);
     case DeadlineTarget::Kind::kOffsetExpiry:
       return expire_offsets(now_ms);
+    case DeadlineTarget::Kind::kSweep:
+      return sweep(now_ms);
     case DeadlineTarget::Kind::kConsumerSession:
     case DeadlineTarget::Kind::kConsumerRevocation:
     case DeadlineTarget::Kind::kConsumerJoin:
@@ -283,8 +292,11 @@ Effects GroupCoordinator::unload(ErrorCode error) {
   for (auto& [offset, then] : uncommitted_) drop(then);
   unappended_.clear();
   uncommitted_.clear();
+  in_order_.clear();
   groups_.clear();
+  sweeps_.clear();
   expiry_timer_.cancel();
+  sweep_timer_.cancel();
   return take_effects();
 }
 

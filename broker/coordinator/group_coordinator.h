@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -94,7 +95,9 @@ class GroupCoordinator {
   // All records below `end_offset` are committed.
   Effects committed(int64_t end_offset, int64_t now_ms);
 
-  // The topic is gone, and so are all positions in it. Positions committed under another topic id stay.
+  // The topic is gone, and so are all positions in it: they are taken out by expire(), in turns. Positions
+  // committed under another topic id stay. Those of topics that went while nobody coordinated go after
+  // loaded().
   Effects topic_deleted(std::string_view topic, const Uuid& topic_id, int64_t now_ms);
 
   // The topics of the cluster from now on; `changed` are the names of those that differ, or nothing if that
@@ -132,6 +135,7 @@ class GroupCoordinator {
     explicit Group(std::string name, int64_t now_ms)
         : id(std::move(name)), kind(std::in_place_type<ClassicGroup>, now_ms) {}
     std::string id;
+    uint64_t number = 0;  // in the order of their creation
     GroupOffsets offsets;
     int64_t last_offset = -1;  // of the last record about its positions, or about a consumer group
     std::variant<ClassicGroup, ConsumerGroup> kind;
@@ -272,6 +276,28 @@ class GroupCoordinator {
   void handle_request(uint64_t ticket, const OffsetFetch& request, int64_t now_ms);
   void handle_request(uint64_t ticket, const OffsetDelete& request, int64_t now_ms);
   ErrorCode check_commit(const OffsetCommit& request, Group* group, int64_t now_ms);
+
+  // group_sweep.cc
+  // One walk over all groups that takes out positions, and how far it is.
+  struct Sweep {
+    enum class Kind : uint8_t {
+      kDeletedTopic,  // those of a topic that was deleted
+      kFormerTopics,  // those committed to a topic that isn't there any more
+      kExpiry,        // those and the expired ones, and groups that nobody needs any more
+    };
+    Kind kind;
+    std::string topic = {};
+    Uuid topic_id = {};
+    // Where it goes on: at this position of this group, or of the first one after it.
+    uint64_t group = 0;
+    std::string at_topic = {};
+    int32_t at_partition = INT32_MIN;
+    bool keeps = false;  // some position of the group stays
+  };
+  struct SweepTurn;
+  void start_sweep(Sweep sweep, int64_t now_ms);
+  void sweep(int64_t now_ms);
+  bool sweep_group(Sweep& sweep, const Group& group, SweepTurn& turn) const;
   void expire_offsets(int64_t now_ms);
   bool expired(const Group& group, const CommittedOffset& offset, int64_t now_ms) const;
   static bool may_expire(const Group& group, std::string_view topic);
@@ -346,10 +372,14 @@ class GroupCoordinator {
   const std::function<Uuid()> random_uuid_;
   DeadlineQueue deadlines_;  // before the groups, whose timers are in it
   Deadline expiry_timer_;
+  Deadline sweep_timer_;
   const std::shared_ptr<ByteCount> join_bytes_;  // before the groups, which are part of it
   TopicDirectoryPtr topics_;
   GroupConfigsPtr configs_;
   std::unordered_map<std::string, std::unique_ptr<Group>, StringHash, std::equal_to<>> groups_;
+  std::map<uint64_t, Group*> in_order_;  // by their numbers
+  uint64_t next_group_ = 0;
+  std::deque<Sweep> sweeps_;  // one after the other
   Effects effects_;
   uint64_t next_write_ = 1;
   int64_t committed_end_ = 0;

@@ -22,9 +22,13 @@ void grow(std::vector<T>& array) {
 
 }  // namespace
 
+GroupOffsets::Topics::const_iterator GroupOffsets::lower_bound(std::string_view name) const {
+  return std::ranges::lower_bound(topics_, name, {},
+                                  [](const Topic& topic) { return std::string_view(topic.name); });
+}
+
 GroupOffsets::Topics::const_iterator GroupOffsets::find_topic(std::string_view name) const {
-  const auto found = std::ranges::lower_bound(
-      topics_, name, {}, [](const Topic& topic) { return std::string_view(topic.name); });
+  const auto found = lower_bound(name);
   return found != topics_.end() && found->name == name ? found : topics_.end();
 }
 

@@ -40,6 +40,18 @@ class GroupOffsets {
     });
   }
 
+  // As for_each, from the first position at or after this partition of this topic on, for as long as fn
+  // returns true.
+  template <class F>
+  void for_each_from(std::string_view topic, int32_t partition, F&& fn) const {
+    for (auto at = lower_bound(topic); at != topics_.end(); ++at) {
+      for (const Position& position : at->positions) {
+        if (at->name == topic && position.partition < partition) continue;
+        if (!fn(std::string_view(at->name), position.partition, value(*at, position))) return;
+      }
+    }
+  }
+
   // Gives back the memory that was meant for more: after a replay.
   void shrink();
 
@@ -63,6 +75,7 @@ class GroupOffsets {
   };
   using Topics = std::vector<Topic>;
 
+  Topics::const_iterator lower_bound(std::string_view name) const;
   Topics::const_iterator find_topic(std::string_view name) const;
   static CommittedOffset value(const Topic& topic, const Position& position);
   // Nothing if it has to be among the others.

@@ -33,7 +33,9 @@ std::optional<GroupProgress> GroupCoordinator::progress(std::string_view id) con
     if (const auto& subscribed = classic->subscription())
       progress.subscribed.insert(subscribed->begin(), subscribed->end());
   }
+  FormerTopics former(*topics_);
   group.offsets.for_each([&](std::string_view name, int32_t partition, const CommittedOffset& committed) {
+    if (former.had(name, committed.topic_id)) return;
     if (progress.topics.empty() || progress.topics.back().name != name)
       progress.topics.emplace_back().name = name;
     progress.topics.back().offsets.emplace_back(partition, committed.offset);

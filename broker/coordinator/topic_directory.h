@@ -32,4 +32,28 @@ class TopicDirectory {
 };
 using TopicDirectoryPtr = std::shared_ptr<const TopicDirectory>;
 
+// Tells what belongs to a topic from what belonged to a former one of its name. Looks a topic up once as long
+// as the same one is asked about.
+class FormerTopics {
+ public:
+  // The directory outlives it.
+  explicit FormerTopics(const TopicDirectory& topics) : topics_(topics) {}
+
+  // Whether the id was that of a topic which isn't there any more. Zeros may be any topic's. The name is
+  // remembered as it is: it lives until the next call.
+  bool had(std::string_view topic, const Uuid& id) {
+    if (id.is_zero()) return false;
+    if (topic != name_) {
+      name_ = topic;
+      now_ = topics_.find(topic);
+    }
+    return !now_ || now_->id != id;
+  }
+
+ private:
+  const TopicDirectory& topics_;
+  std::optional<std::string_view> name_;
+  std::optional<TopicDirectory::Topic> now_;
+};
+
 }  // namespace millrace::coordinator
