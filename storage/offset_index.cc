@@ -110,6 +110,36 @@ std::unexpected<Error> index_failure(const rocksdb::Status& status) {
   return fail(ErrorCode::kKafkaStorageError, "the offset index: " + status.ToString());
 }
 
+// Whether it is the database that is wrong. Anything else (no space, no descriptors, no permission, a disk
+// that fails) says nothing about what is stored, and may pass.
+bool is_damage(const rocksdb::Status& status) {
+  if (!status.IsCorruption() && !status.IsInvalidArgument() && !status.IsNotFound() &&
+      !status.IsPathNotFound()) {
+    return false;
+  }
+  // It may be what the file system said of a file.
+  const std::string text = status.ToString();
+  return text.find("IO error") == std::string::npos || text.find("No such file") != std::string::npos;
+}
+
+std::string_view advice(const std::string& text) {
+  if (text.find("No space left") != std::string::npos || text.find("quota") != std::string::npos)
+    return "free disk space, a few MiB at least, and start again";
+  if (text.find("Too many open files") != std::string::npos)
+    return "raise the limit of open files (ulimit -n), and start again";
+  if (text.find("Permission denied") != std::string::npos)
+    return "let the broker's user read and write it, and start again";
+  if (text.find("/LOCK") != std::string::npos) return "another process may have it open";
+  return "see in the kernel's log whether the disk fails. An index that is lost for good is rebuilt from the "
+         "segments once its directory is removed, which takes a scan of all of them";
+}
+
+std::unexpected<Error> open_failure(const rocksdb::Status& status, const std::string& directory) {
+  const std::string text = status.ToString();
+  return fail(ErrorCode::kKafkaStorageError,
+              fmt::format("the offset index {} can't be opened: {}; {}", directory, text, advice(text)));
+}
+
 rocksdb::Options database_options(rocksdb::Env* env) {
   rocksdb::Options options;
   if (env != nullptr) options.env = env;
@@ -159,7 +189,7 @@ OffsetIndex::~OffsetIndex() {
 Result<> OffsetIndex::checked(const rocksdb::Status& status) const {
   if (status.ok()) return {};
   if (status.IsIncomplete()) return fail(ErrorCode::kOperationNotAttempted, "not in memory");
-  if (status.IsCorruption() && !directory_.empty() && writable_)
+  if (status.IsCorruption() && is_damage(status) && !directory_.empty() && writable_)
     std::ofstream(mark_path(directory_)) << status.ToString() << '\n';
   return index_failure(status);
 }
@@ -173,15 +203,14 @@ Result<std::unique_ptr<OffsetIndex>> OffsetIndex::open(const std::string& direct
     reason = "it was found damaged: " + reason;
   } else {
     const auto status = open_database(options, directory, &db);
-    // That another process has it open is no damage.
-    if (!status.ok() && status.ToString().find("/LOCK") != std::string::npos) return index_failure(status);
+    if (!status.ok() && !is_damage(status)) return open_failure(status, directory);
     if (!status.ok()) reason = status.ToString();
   }
   if (!reason.empty()) {
     std::error_code error;
     std::filesystem::remove_all(directory, error);
     if (const auto status = open_database(options, directory, &db); !status.ok())
-      return index_failure(status);
+      return open_failure(status, directory);
   }
   std::unique_ptr<OffsetIndex> index(new OffsetIndex(nullptr, std::unique_ptr<rocksdb::DB>(db), directory));
   index->rebuilt_because_ = std::move(reason);

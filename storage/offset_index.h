@@ -53,8 +53,9 @@ struct SegmentKey {
 
 class OffsetIndex {
  public:
-  // Opens the database in `directory`, or makes a new one. One that can't be opened is removed and begun
-  // anew; rebuilt_because() then says why. Errors: kKafkaStorageError when not even that works.
+  // Opens the database in `directory`, or makes a new one. A damaged one is removed and begun anew;
+  // rebuilt_because() then says why. Errors: kKafkaStorageError for whatever else keeps it from being opened
+  // (no space, no descriptors, no permission, a failing disk): what is stored stays as it is.
   static Result<std::unique_ptr<OffsetIndex>> open(const std::string& directory);
   // Of a directory that another process may have open; sees what that one has made durable. Nothing can be
   // written.

@@ -1,5 +1,8 @@
 #include "storage/offset_index.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -146,6 +149,37 @@ TEST_CASE("On disk: closed and opened it is the same, damaged it begins anew and
   CHECK_FALSE((*index)->rebuilt_because().empty());
   CHECK((*index)->summaries(kPartition)->empty());
   REQUIRE((*index)->seal(key, entries_from(0, 2), {0, 10, 20, 5, 1, 4, true}));
+}
+
+TEST_CASE("An index that can't be opened for want of descriptors stays as it is") {
+  TemporaryDirectory directory;
+  const std::string path = directory.path + "/index";
+  const SegmentKey key{kPartition, 0};
+  {
+    auto index = OffsetIndex::open(path);
+    REQUIRE(index);
+    REQUIRE((*index)->seal(key, entries_from(0, 200), {0, 10, 2000, 5, 1, 4, true}));
+  }
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  const int lowest = ::dup(0);
+  ::close(lowest);
+  // Whatever it is that can't be opened.
+  int failures = 0;
+  for (rlim_t limit = static_cast<rlim_t>(lowest) + 1;; ++limit) {
+    const rlimit few{limit, usual.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    auto index = OffsetIndex::open(path);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
+    if (index) {
+      CHECK((*index)->rebuilt_because().empty());
+      CHECK((*index)->entries(key)->size() == 200);
+      break;
+    }
+    ++failures;
+    CHECK(index.error().message.find(path) != std::string::npos);
+  }
+  CHECK(failures > 1);
 }
 
 TEST_CASE("A rebuilt index is the one that was built") {
