@@ -7,6 +7,8 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace millrace::storage {
@@ -93,11 +95,16 @@ Result<> JournalDirectory::load(bool read) {
     last_file_ = std::max(last_file_, *number);
     if (entry.is_directory) {
       damages_.push_back(
-          fmt::format("{}/{} is a directory: left alone; move it elsewhere", path_, entry.name));
+          fmt::format("{}/{} is a directory: left alone; move it elsewhere{}", path_, entry.name,
+                      read ? ". If it stands where a file of the journal was, acknowledged "
+                             "records may be missing: see with `millrace log verify` whether a "
+                             "partition misses records"
+                           : ""));
       continue;
     }
     paths.push_back(path_ + "/" + entry.name);
   }
+  lacks_files_ = paths.size() < last_file_;
   std::vector<FoundFile> found;
   for (std::string& path : std::exchange(paths, {})) {
     FoundFile file{path, std::nullopt, std::nullopt};
@@ -165,6 +172,14 @@ Result<bool> JournalDirectory::look_at(const std::string& path, bool read, Found
                     "It may hold acknowledged records: start the broker that wrote it, and stop it "
                     "cleanly",
                     path, found.header->version, kJournalVersion));
+  }
+  // Which were written once it had its full size.
+  if (found.header->version > 1 && *size < file_bytes_ && read) {
+    damages_.push_back(fmt::format(
+        "{} has {} bytes, and a file of the journal has {}: it was cut off, and acknowledged records may be "
+        "missing. What is left of it is used. Restore it and start again, or see with `millrace log verify` "
+        "whether a partition misses records",
+        path, *size, file_bytes_));
   }
   const size_t begin = journal_groups_begin(found.header->version);
   if (start.size() > begin) found.first = peek_journal_header(Bytes(start).subspan(begin), *found.header);
@@ -257,10 +272,60 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
   }
   std::vector<JournalFileEnds> ends;
   for (const ReadFile& file : read) ends.push_back(file.ends);
-  for (const ReadFile& file : read) {
-    if (begins_damaged(file.ends, ends)) note_damage(file.path, file.groups_begin);
+  for (ReadFile& file : read) {
+    if (!begins_damaged(file.ends, ends)) continue;
+    note_damage(file.path, file.groups_begin);
+    file.is_damaged = true;
   }
+  find_gaps(read, last_run_);
   return {};
+}
+
+// Groups that the latest one of their run needs, and that are in no file. A file that was given back may be
+// another journal's by now, so this counts only where a file is gone; and only for the runs of the latest
+// start, since nobody needs those of earlier ones.
+void JournalDirectory::find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run) {
+  if (!lacks_files_) return;
+  std::vector<GroupRange> groups;
+  std::unordered_map<uint64_t, JournalHeader> latest;
+  std::unordered_set<uint64_t> told;
+  for (const ReadFile& file : read) {
+    groups.insert(groups.end(), file.groups.begin(), file.groups.end());
+    if (!file.ends.latest) continue;
+    const uint64_t run = file.ends.latest->position.run;
+    JournalHeader& header = latest.try_emplace(run, *file.ends.latest).first->second;
+    if (header.position < file.ends.latest->position) header = *file.ends.latest;
+    if (file.is_damaged) told.insert(run);
+  }
+  std::ranges::sort(groups);
+  for (const auto& [run, header] : latest) {
+    if (run >> kJournalRunBits != latest_run >> kJournalRunBits || told.contains(run)) continue;
+    uint64_t due = header.needed_from;
+    for (const GroupRange& range : groups) {
+      if (range.run != run || range.last < due) continue;
+      if (range.first > due) {
+        note_gap(
+            fmt::format("Groups {} to {} of run {} are in no file of {}, of which one was removed: "
+                        "acknowledged records may be missing. Restore it and start again, or see with "
+                        "`millrace log verify` whether a partition misses records",
+                        due, range.first - 1, run, path_));
+      }
+      due = range.last + 1;
+    }
+  }
+}
+
+void JournalDirectory::note_gap(std::string line) {
+  gaps_.push_back(line);
+  damages_.push_back(std::move(line));
+}
+
+void JournalDirectory::note_missing_directory() {
+  note_gap(
+      fmt::format("{} was gone, although the broker was not stopped cleanly: records that were "
+                  "acknowledged shortly before may be missing. Restore it and start again, or see with "
+                  "`millrace log verify` whether a partition misses records",
+                  path_));
 }
 
 Result<JournalDirectory::ReadFile> JournalDirectory::read_file_at(const std::string& path, RunReading& run) {
@@ -269,17 +334,29 @@ Result<JournalDirectory::ReadFile> JournalDirectory::read_file_at(const std::str
   const Bytes bytes(content->memory.data(), content->size);
   contents_.push_back(std::move(content->memory));
   const JournalFileContent parsed = parse_journal_file(bytes);
+  std::vector<GroupRange> groups;
   for (const JournalGroup& group : parsed.groups) {
     last_run_ = std::max(last_run_, group.position.run);
+    const auto [run, number] = group.position;
+    if (groups.empty() || groups.back().run != run || groups.back().last + 1 != number)
+      groups.push_back({run, number, number});
+    groups.back().last = number;
     for (const JournalEntry& entry : group.entries) {
       recovered_[entry.partition].push_back({group.position, entry.log_end_offset, entry.batch});
       partitions_of_[path].insert(entry.partition);
     }
   }
-  ReadFile read{path, 0, ends_of(bytes, parsed)};
+  ReadFile read{.path = path,
+                .groups = std::move(groups),
+                .is_damaged = content->size < static_cast<size_t>(file_bytes_),
+                .groups_begin = 0,
+                .ends = ends_of(bytes, parsed)};
   if (parsed.header) read.groups_begin = static_cast<int64_t>(journal_groups_begin(parsed.header->version));
   // Of those with damage at the start read_needed() decides.
-  if (parsed.damaged_at >= 0 && read.ends.has_sound_start) note_damage(path, parsed.damaged_at);
+  if (parsed.damaged_at >= 0 && read.ends.has_sound_start) {
+    note_damage(path, parsed.damaged_at);
+    read.is_damaged = true;
+  }
   if (!parsed.groups.empty() && read.ends.has_sound_start)
     run.add(parsed, bytes, content->size == static_cast<size_t>(file_bytes_));
   return read;

@@ -47,8 +47,12 @@ class JournalDirectory {
   // What the journal has for a partition, in the order in which it was appended; valid until release. Any
   // thread.
   std::span<const JournaledBatch> recovered(const TopicIdPartition& partition) const;
-  // Lines about damaged files.
+  // Lines about damaged files, and those of gaps().
   const std::vector<std::string>& damages() const { return damages_; }
+  // Lines about what was in files that aren't there any more.
+  const std::vector<std::string>& gaps() const { return gaps_; }
+  // Says that the whole directory was gone, where there must have been one.
+  void note_missing_directory();
   // The partition's log has everything, synced. Any thread.
   void mark_recovered(const TopicIdPartition& partition);
   // All logs were tried: only those of `failed` may still need what was read. Files that nobody needs any
@@ -73,8 +77,18 @@ class JournalDirectory {
     std::optional<JournalHeader> first;  // where the groups begin
   };
 
+  // Numbers of groups of a run, the last one included.
+  struct GroupRange {
+    uint64_t run = 0;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    auto operator<=>(const GroupRange&) const = default;
+  };
+
   struct ReadFile {
     std::string path;
+    std::vector<GroupRange> groups;
+    bool is_damaged = false;  // which was told
     int64_t groups_begin = 0;
     JournalFileEnds ends;
   };
@@ -87,6 +101,8 @@ class JournalDirectory {
   Result<bool> look_at(const std::string& path, bool read, FoundFile& found);
   Result<bool> refuse_headless(const std::string& path, bool read, bool is_blank);
   void note_damage(const std::string& path, int64_t position);
+  void note_gap(std::string line);
+  void find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
   Result<> write_headers(File& file, const JournalRun& run) const;
   void release_unneeded();
@@ -95,6 +111,8 @@ class JournalDirectory {
   const std::string path_;
   const int64_t file_bytes_;
   std::vector<std::string> damages_;
+  std::vector<std::string> gaps_;
+  bool lacks_files_ = false;  // of the numbers up to the highest one
   // Set by load(), then read only until released.
   std::vector<AlignedBuffer> contents_;
   std::unordered_map<TopicIdPartition, std::vector<JournaledBatch>> recovered_;

@@ -11,7 +11,6 @@ namespace millrace::storage {
 namespace {
 
 constexpr std::string_view kIdentityFile = "meta.properties";
-constexpr std::string_view kCleanShutdownFile = ".clean-shutdown";
 constexpr std::string_view kUnsyncedFile = ".unsynced-partitions";
 constexpr std::string_view kPartitionFile = "partition.metadata";
 constexpr std::string_view kRetiredSuffix = "-delete";
@@ -133,9 +132,14 @@ Result<> LogDirectory::load() {
   const auto clean = files_.exists(marker);
   if (!clean) return std::unexpected(clean.error());
   clean_shutdown_ = *clean;
-  auto journals = JournalDirectory::open(files_, path_ + "/journal", !clean_shutdown_);
+  const std::string journal = fmt::format("{}/{}", path_, kJournalDirectory);
+  const auto has_journal = files_.exists(journal);
+  if (!has_journal) return std::unexpected(has_journal.error());
+  auto journals = JournalDirectory::open(files_, journal, !clean_shutdown_);
   if (!journals) return std::unexpected(journals.error());
   journals_ = std::move(*journals);
+  // Whoever claimed the data directory has made it.
+  if (!*has_journal && identity_ && !clean_shutdown_) journals_->note_missing_directory();
   return {};
 }
 

@@ -44,6 +44,9 @@ struct PartitionDirectory {
 
 class LogDirectory {
  public:
+  static constexpr std::string_view kCleanShutdownFile = ".clean-shutdown";
+  static constexpr std::string_view kJournalDirectory = "journal";
+
   // Makes the directory if need be, locks it and opens its index. Errors: kKafkaStorageError (another broker
   // has it, no permission, a meta.properties that doesn't parse).
   static Result<std::unique_ptr<LogDirectory>> open(FileSystem& files, const std::string& path);

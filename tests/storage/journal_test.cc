@@ -637,6 +637,69 @@ TEST_CASE("What isn't the journal's is told and left alone, and a file comes bac
   CHECK((*taken)->path() == "/data/journal/00000001.journal");
 }
 
+TEST_CASE("A file that was cut off is told, although its header is sound") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  for (int64_t i = 0; i < 3; ++i) {
+    REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
+    f.commit();
+  }
+  const std::string path = "/data/journal/00000001.journal";
+  f.files.content(path).resize(3 * kJournalBlockBytes);
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1});
+  REQUIRE(f.directory->damages().size() == 1);
+  CHECK(f.directory->damages()[0].find(path + " has 12288 bytes") == 0);
+  // Nobody needs it after a clean stop.
+  f.open(false);
+  CHECK(f.directory->damages().empty());
+}
+
+TEST_CASE("Groups that were in a file that is gone are told, if they were needed") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  const auto commit_up_to = [&](int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (f.journal->wants_file()) f.add_file();
+      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 20)));
+      f.commit();
+    }
+  };
+  // Five fill a file.
+  commit_up_to(12);
+  const auto path = [](int number) { return "/data/journal/0000000" + std::to_string(number) + ".journal"; };
+  SECTION("none is gone") {
+    f.open(true);
+    CHECK(f.directory->damages().empty());
+  }
+  SECTION("the first file") {
+    REQUIRE(f.files.remove(path(1)));
+    f.open(true);
+    REQUIRE(f.directory->gaps().size() == 1);
+    CHECK(f.directory->gaps()[0].find("Groups 1 to 5 of run") == 0);
+    CHECK(f.directory->damages() == f.directory->gaps());
+  }
+  SECTION("one in the middle, with a directory in its place") {
+    REQUIRE(f.files.remove(path(2)));
+    REQUIRE(f.files.create_directory(path(2)));
+    f.open(true);
+    REQUIRE(f.directory->gaps().size() == 1);
+    CHECK(f.directory->gaps()[0].find("Groups 6 to 10 of run") == 0);
+    REQUIRE(f.directory->damages().size() == 2);
+    CHECK(f.directory->damages()[0].find("acknowledged records may be missing") != std::string::npos);
+  }
+  SECTION("after a checkpoint nobody needs them") {
+    f.journal->set_needed_from(f.journal->next_position());
+    REQUIRE(f.journal->stage(kOrders, 12, batch_at(12)));
+    f.commit();
+    REQUIRE(f.files.remove(path(1)));
+    f.open(true);
+    CHECK(f.directory->damages().empty());
+  }
+}
+
 TEST_CASE("A file whose header is damaged is read by the copy; without that it isn't believed") {
   JournalFixture f;
   f.open(false);
