@@ -344,9 +344,11 @@ Result<LogCheckpointing> Log::begin_checkpoint() {
 void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
   if (truncations_ != checkpoint.truncations) return;
   mark_synced(checkpoint.dirty);
-  if (checkpoint.file)
+  if (checkpoint.file) {
     checkpointed_recovery_point_ =
         std::max(checkpointed_recovery_point_, checkpoint.checkpoint.recovery_point);
+    checkpointed_start_ = std::max(checkpointed_start_, checkpoint.checkpoint.log_start_offset);
+  }
   for (size_t i = segments_.floor(checkpoint.segment.base_offset); i < segments_.count(); ++i) {
     Segment& segment = segments_.at(i);
     // What was sealed meanwhile has a better summary.
@@ -378,9 +380,7 @@ void Log::go_offline(std::string why) {
 Result<> Log::close(int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (auto flushed = flush(); !flushed) return flushed;
-  for (const std::string& path : take_due_files(now_ms)) {
-    if (auto removed = files_.remove(path); !removed) return removed;
-  }
+  if (auto removed = take_due_files(now_ms).remove(files_); !removed) return removed;
   segments_.active().seal(true);
   if (producers_.end_offset() != producers_stored_at_ && log_end_offset_ > 0)
     store_producers(producers_.end_offset(), producers_.snapshot());

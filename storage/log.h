@@ -31,6 +31,7 @@
 #include "storage/journal_directory.h"
 #include "storage/leader_epochs.h"
 #include "storage/log_config.h"
+#include "storage/log_loss.h"
 #include "storage/log_validator.h"
 #include "storage/missing_data.h"
 #include "storage/offset_index.h"
@@ -124,6 +125,20 @@ struct RecordDeletion {
   int64_t former_start = 0;
 
   Result<> store() const { return file ? file->store(checkpoint, version) : Result<>(); }
+};
+
+// Files of deleted segments whose time has come.
+struct DueFiles {
+  std::vector<std::string> paths;
+  // The log's start above them, which must be durable first: a start would take them for lost. Null: it is.
+  std::shared_ptr<LogCheckpointFile> file;
+  LogCheckpoint checkpoint;
+  uint64_t version = 0;
+
+  bool empty() const { return paths.empty(); }
+  // On any thread. On a full disk their space is given back first. Errors: kKafkaStorageError, after which
+  // the next start removes what is left.
+  Result<> remove(FileSystem& file_system) const;
 };
 
 // The names in a log's directory as of a moment: to be synced on any thread.
@@ -275,9 +290,8 @@ class Log {
   void mark_names_synced(const DirtyNames& synced);
   // Whether there are files deleted file.delete.delay.ms ago.
   bool has_due_files(int64_t now_ms) const;
-  // Their paths, as far as the deletion is durable (dirty_names), for the caller to remove, which may take
-  // long, on any thread. Those it doesn't get to are removed at the next start.
-  std::vector<std::string> take_due_files(int64_t now_ms);
+  // Those of them whose deletion is durable (dirty_names), for the caller to remove, which may take long.
+  DueFiles take_due_files(int64_t now_ms);
   // Closes files, and gives back memory, that nobody has used since the last call. To be called now and then.
   void rest_unused() { segments_.rest_unused(recovery_point_); }
   // The same for all that is synced, used or not: of many logs that were recovered few are used soon.
@@ -329,11 +343,6 @@ class Log {
     int64_t due_ms;
     uint64_t names_version;
   };
-  struct FoundSegment {
-    int64_t base_offset;
-    int64_t size;
-  };
-
   Log(FileSystem& files, OffsetIndex& index, LogOptions options);
 
   // Opening (log_recovery.cc).
@@ -342,8 +351,10 @@ class Log {
                                   const std::vector<FoundSegment>& found);
   Result<> renew_journal_floor();
   Result<> forget_deleted(const std::vector<DirectoryEntry>& entries, std::vector<SegmentSummary>& summaries);
-  Result<std::vector<FoundSegment>> find_segments(std::vector<SegmentSummary>& summaries,
-                                                  RecoveryReport& report);
+  Result<> find_segments(LogTraces& traces, RecoveryReport& report);
+  Result<> load_segments(const LogTraces& traces, RecoveryReport& report);
+  Result<> finish_retention(int64_t start_offset, RecoveryReport& report);
+  Result<> remove_deleted(const LogTraces& traces);
   Result<> load_segment(const FoundSegment& found, std::optional<int64_t> next_base,
                         const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, std::optional<int64_t> next_base, RecoveryReport& report,
@@ -351,7 +362,6 @@ class Log {
   Result<> apply_journal(RecoveryReport& report);
   std::string path_of(const FoundSegment& found) const;
   bool is_stray(const FoundSegment& found) const;
-  bool follows_a_hole(const FoundSegment& found) const;
   Result<ScanResult> scan_past_damage(Segment& segment, const File& file, int64_t file_size,
                                       std::optional<int64_t> next_base, ScanResult scanned,
                                       RecoveryReport& report);
@@ -365,10 +375,10 @@ class Log {
   Result<> load_acceptance(RecoveryReport& report);
   Result<> end_acceptance();
   std::unexpected<Error> loss(const std::string& what) const;
-  Result<> check_synced_segments(const std::vector<SegmentSummary>& summaries,
-                                 const std::vector<FoundSegment>& found) const;
-  Result<> check_end(int64_t end_offset) const;
+  Result<> check_segments(const LogTraces& traces);
+  Result<> check_end(const LogTraces& traces, int64_t end_offset) const;
   Result<> check_journal_joins(int64_t end_offset) const;
+  Result<> bridge(int64_t end_offset, int64_t next_base, RecoveryReport& report);
 
   // Compaction (log_compaction.cc).
   bool is_merged_away(const FoundSegment& found) const;
@@ -398,6 +408,7 @@ class Log {
   bool needs_synced_names(const RetentionReport& expired) const;
   Result<> drop_file(std::unique_ptr<Segment> segment, int64_t now_ms);
   Result<> mark_deleted(const std::string& path, int64_t now_ms);
+  DueFiles due_files(std::vector<std::string> paths);
   void move_start(int64_t offset);
   Result<> truncate_above(int64_t offset, int64_t now_ms);
   Result<> begin_anew_at(int64_t offset, int64_t now_ms);
@@ -416,6 +427,7 @@ class Log {
   int64_t log_end_offset_ = 0;
   int64_t recovery_point_ = 0;
   int64_t checkpointed_recovery_point_ = 0;
+  int64_t checkpointed_start_ = 0;    // 0 where nothing tells which segments must be there
   int64_t producers_stored_at_ = -1;  // offset of the latest snapshot in the index
   uint64_t truncations_ = 0;
   uint64_t swaps_ = 0;  // of segments by compaction

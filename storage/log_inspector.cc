@@ -8,6 +8,7 @@
 
 #include "storage/journal_directory.h"
 #include "storage/log_directory.h"
+#include "storage/log_loss.h"
 #include "storage/segment.h"
 
 namespace millrace::storage {
@@ -39,8 +40,9 @@ class SegmentInspector {
       if (!batch && batch.error().code != ErrorCode::kCorruptMessage) return std::unexpected(batch.error());
       if (!batch) {
         // Where the length itself is in doubt there is no telling where the next batch begins.
-        damage(position, due_offset_,
-               fmt::format("{} ({} bytes not looked at)", batch.error().message, *size - position));
+        damage(
+            position, due_offset_,
+            fmt::format("{} ({} bytes not looked at)", what_of(batch.error(), position), *size - position));
         return true;
       }
       if (!*batch) return true;
@@ -56,6 +58,14 @@ class SegmentInspector {
  private:
   void damage(int64_t position, int64_t offset, std::string what) {
     report_.damages.push_back({path_, position, offset, std::move(what)});
+  }
+
+  // Without the place, which is told anyway, and the hint at `log verify`, which is at work here.
+  std::string what_of(const Error& error, int64_t position) const {
+    std::string_view what = error.message;
+    const std::string place = fmt::format("{} at byte {}: ", path_, position);
+    if (what.starts_with(place)) what.remove_prefix(place.size());
+    return std::string(what.substr(0, what.find("; `millrace log verify`")));
   }
 
   Result<bool> look_at(const File& file, const BatchAt& at) {
@@ -140,6 +150,64 @@ Result<> check_index(const OffsetIndex& index, const SegmentKey& key, const std:
   return {};
 }
 
+Damage damage_of(const Loss& loss, const std::string& directory) {
+  return {loss.file, loss.position, loss.offset,
+          fmt::format("{}; restore the file, or, to go on without these records, create {}/{} and start "
+                      "the broker",
+                      loss.what, directory, kAcceptLossFile)};
+}
+
+// Whether `lost` has a segment that begins where the one before it ends.
+bool is_known_missing(const std::vector<Loss>& lost, const LogTraces& traces, int64_t offset) {
+  return std::ranges::find(lost, traces.path_of(offset), &Loss::file) != lost.end();
+}
+
+// What of a partition is there without looking into its segments.
+Result<LogTraces> find_traces(FileSystem& files, const std::string& directory, const OffsetIndex* index,
+                              const std::optional<TopicIdPartition>& id, const InspectionOptions& options,
+                              InspectionReport& report) {
+  LogTraces traces;
+  traces.directory = directory;
+  traces.clean_shutdown = options.clean_shutdown;
+  const auto entries = files.list(directory);
+  if (!entries) return std::unexpected(entries.error());
+  for (const DirectoryEntry& entry : *entries) {
+    if (const auto deleted = Segment::deleted_base_offset_of(entry.name)) traces.deleted.push_back(*deleted);
+    const auto base_offset = Segment::base_offset_of(entry.name);
+    if (!base_offset) continue;
+    const auto status = files.status(directory + "/" + entry.name);
+    if (!status) return std::unexpected(status.error());
+    traces.found.push_back({*base_offset, status->size});
+  }
+  std::ranges::sort(traces.found, {}, &FoundSegment::base_offset);
+  auto checkpoint = load_checkpoint(files, directory);
+  if (!checkpoint && checkpoint.error().code != ErrorCode::kCorruptMessage)
+    return std::unexpected(checkpoint.error());
+  if (checkpoint) {
+    traces.checkpoint = *checkpoint;
+  } else {
+    report.damages.push_back(
+        {fmt::format("{}/{}", directory, LogCheckpoint::kFileName), 0, -1,
+         "doesn't hold what a log checkpoint holds; a start goes on without it, and may have records back "
+         "that were deleted"});
+  }
+  if (index == nullptr) return traces;
+  const auto stored = index->summaries(*id);
+  if (!stored) return std::unexpected(stored.error());
+  for (const SegmentSummary& summary : *stored) {
+    if (std::ranges::find(traces.deleted, summary.base_offset) == traces.deleted.end())
+      traces.summaries.push_back(summary);
+  }
+  return traces;
+}
+
+std::string told_as_short() {
+  return fmt::format(
+      "the file ends here, and one of the journal has {} bytes: it was cut off, and groups with acknowledged "
+      "records may be missing; restore it",
+      JournalDirectory::kFileBytes);
+}
+
 // What is wrong with the headers of a journal file, if anything is. A kill may leave the first one blank (in
 // a file that no group was written to), or from before.
 std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
@@ -157,6 +225,8 @@ std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
     return Damage{path, 0, -1,
                   fmt::format("version {} of the format, which isn't known here", used->version)};
   if (used->version == 1) return std::nullopt;
+  if (static_cast<int64_t>(content.size()) < JournalDirectory::kFileBytes)
+    return Damage{path, static_cast<int64_t>(content.size()), -1, told_as_short()};
   if (!is_blank && !peek_journal_file_start(content))
     return Damage{path, 0, -1, "the header's checksum is wrong; the copy in the last block is used"};
   const size_t last = content.size() - std::min(content.size(), kJournalBlockBytes);
@@ -199,41 +269,55 @@ Result<InspectionReport> inspect_segment(FileSystem& files, const std::string& p
 Result<InspectionReport> inspect_partition(FileSystem& files, const std::string& directory,
                                            const OffsetIndex* index, const InspectionOptions& options,
                                            const InspectionVisitor& visitor) {
-  const auto entries = files.list(directory);
-  if (!entries) return std::unexpected(entries.error());
+  InspectionReport report;
   const auto topic_id = read_topic_id(files, directory);
   const auto name = parse_partition_directory(std::string_view(directory).substr(directory.rfind('/') + 1));
-  InspectionReport report;
-  std::vector<SegmentSummary> summaries;
-  if (index != nullptr && topic_id && name) {
-    const auto stored = index->summaries({*topic_id, name->partition});
-    if (!stored) return std::unexpected(stored.error());
-    summaries = *stored;
-  }
-  int64_t due_offset = 0;
-  for (const DirectoryEntry& entry : *entries) {
-    const auto base_offset = Segment::base_offset_of(entry.name);
-    if (!base_offset) continue;
-    const std::string path = directory + "/" + entry.name;
-    if (*base_offset < due_offset) {
+  std::optional<TopicIdPartition> id;
+  if (topic_id && name) id = TopicIdPartition{*topic_id, name->partition};
+  const auto traces = find_traces(files, directory, id ? index : nullptr, id, options, report);
+  if (!traces) return std::unexpected(traces.error());
+  const std::vector<Loss> lost = lost_segments(*traces);
+  for (const Loss& loss : lost) report.damages.push_back(damage_of(loss, directory));
+  int64_t due_offset = traces->found.empty() ? traces->log_start_offset() : traces->found.front().base_offset;
+  // Whether it is known why the next segment doesn't follow.
+  bool is_told = !lost.empty();
+  for (const FoundSegment& found : traces->found) {
+    const std::string path = traces->path_of(found.base_offset);
+    if (found.base_offset < due_offset) {
       report.damages.push_back(
-          {path, 0, *base_offset,
+          {path, 0, found.base_offset,
            fmt::format("begins below offset {}, where the segment before ends", due_offset)});
+    } else if (hole_before(*traces, found, due_offset) == Hole::kLost && !is_told) {
+      report.damages.push_back(damage_of(lost_between(*traces, found, due_offset), directory));
     }
     const auto file = files.open(path, OpenMode::kRead);
     if (!file) return std::unexpected(file.error());
     SegmentInspector inspector(path, options, visitor, report);
-    const auto go_on = inspector.run(**file, *base_offset);
+    const size_t damages_before = report.damages.size();
+    const auto go_on = inspector.run(**file, found.base_offset);
     if (!go_on) return std::unexpected(go_on.error());
     if (!*go_on) return report;
     due_offset = inspector.next_offset();
-    for (const SegmentSummary& summary : summaries) {
-      if (summary.base_offset != *base_offset) continue;
-      const auto checked =
-          check_index(*index, {{*topic_id, name->partition}, *base_offset}, path, inspector, report);
-      if (!checked) return std::unexpected(checked.error());
-    }
+    const bool is_whole =
+        report.damages.size() == damages_before && std::ranges::find(lost, path, &Loss::file) == lost.end();
+    is_told = !is_whole || is_known_missing(lost, *traces, due_offset);
+    const auto summary =
+        std::ranges::find(traces->summaries, found.base_offset, &SegmentSummary::base_offset);
+    // Of what is missing the entries lead nowhere, and that is no fault of theirs.
+    if (summary == traces->summaries.end() || !is_whole) continue;
+    if (auto checked = check_index(*index, {*id, found.base_offset}, path, inspector, report); !checked)
+      return std::unexpected(checked.error());
   }
+  if (is_told) return report;
+  std::optional<Loss> end = lost_end(*traces, due_offset);
+  if (!end && id && options.journals != nullptr) {
+    auto before_journal =
+        lost_before_journal(*traces, options.journals->recovered(*id),
+                            traces->checkpoint.value_or(LogCheckpoint{}).journal_floor, due_offset);
+    if (!before_journal) return std::unexpected(before_journal.error());
+    end = std::move(*before_journal);
+  }
+  if (end) report.damages.push_back(damage_of(*end, directory));
   return report;
 }
 
@@ -254,7 +338,9 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
       ++report.batches;
       report.records += header->record_count;
       report.max_timestamp_ms = std::max(report.max_timestamp_ms, header->max_timestamp_ms);
-      if (visitor.on_batch && !visitor.on_batch(path, {*header, group.file_position})) return report;
+      const BatchAt at{*header, group.file_position};
+      if (visitor.on_journaled && !visitor.on_journaled(path, entry.partition, at)) return report;
+      if (visitor.on_batch && !visitor.on_batch(path, at)) return report;
     }
   }
   bool is_damaged = journal.damaged_at > begin;

@@ -11,6 +11,7 @@
 #include "protocol/result.h"
 #include "storage/batch_cursor.h"
 #include "storage/file_system.h"
+#include "storage/journal_directory.h"
 #include "storage/offset_index.h"
 
 namespace millrace::storage {
@@ -35,9 +36,11 @@ struct InspectionReport {
   std::vector<Damage> damages;
 };
 
-// What the caller wants to see; either may be empty. A false answer ends the inspection early.
+// What the caller wants to see; any may be empty. A false answer ends the inspection early.
 struct InspectionVisitor {
   std::function<bool(const std::string& file, const BatchAt&)> on_batch;
+  // Of a journal, before on_batch: whose batch it is.
+  std::function<bool(const std::string& file, const TopicIdPartition&, const BatchAt&)> on_journaled;
   std::function<bool(const BatchAt&, const protocol::RecordView&)> on_record;
 };
 
@@ -46,6 +49,10 @@ struct InspectionOptions {
   size_t decompress_limit = size_t{1} << 30;
   // Whether records are parsed (compressed ones: decompressed) even if nobody wants to see them.
   bool check_records = true;
+  // Of the data directory around a partition: whether its last broker stopped cleanly, and what its journal
+  // holds if not; null where that isn't known.
+  bool clean_shutdown = false;
+  const JournalDirectory* journals = nullptr;
 };
 
 // Inspects one segment file: sizes, magic, CRC, ascending offsets, records that parse and agree with their
@@ -54,8 +61,10 @@ Result<InspectionReport> inspect_segment(FileSystem& files, const std::string& p
                                          const InspectionOptions& options,
                                          const InspectionVisitor& visitor = {});
 
-// Inspects all segments of a partition's directory and that they follow each other; with an index (may be
-// null), that each covered segment's entries point to their batches. Errors as above.
+// Inspects all segments of a partition's directory, that they follow each other, and that nothing is missing
+// of what its checkpoint, the index (may be null) and the journal know to be durable: what a start would
+// refuse (log_loss.h). With an index also that each covered segment's entries point to their batches. Errors
+// as above.
 Result<InspectionReport> inspect_partition(FileSystem& files, const std::string& directory,
                                            const OffsetIndex* index, const InspectionOptions& options,
                                            const InspectionVisitor& visitor = {});

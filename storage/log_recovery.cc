@@ -36,41 +36,24 @@ Result<> Log::load(RecoveryReport& report) {
     log_start_offset_ = (*checkpoint)->log_start_offset;
     checkpointed_recovery_point_ = (*checkpoint)->recovery_point;
     journal_floor_ = (*checkpoint)->journal_floor;
+    if ((*checkpoint)->is_start_exact) checkpointed_start_ = log_start_offset_;
   }
   if (auto loaded = load_acceptance(report); !loaded) return loaded;
   // Without summaries everything is scanned.
   auto known = index_.summaries(options_.id);
   if (!known) report.notes.push_back(known.error().message);
-  std::vector<SegmentSummary> summaries = std::move(known).value_or(std::vector<SegmentSummary>{});
-  const auto found = find_segments(summaries, report);
-  if (!found) return std::unexpected(found.error());
-  if (auto checked = check_synced_segments(summaries, *found); !checked) return checked;
+  LogTraces traces;
+  traces.directory = options_.directory;
+  if (checkpoint) traces.checkpoint = *checkpoint;
+  traces.summaries = std::move(known).value_or(std::vector<SegmentSummary>{});
+  traces.clean_shutdown = options_.clean_shutdown;
+  if (auto found = find_segments(traces, report); !found) return found;
+  if (auto checked = check_segments(traces); !checked) return checked;
   load_cleaner_checkpoint(report);
-  bool cut = false;
-  for (size_t i = 0; i < found->size() && !cut; ++i) {
-    const std::optional<int64_t> next_base =
-        i + 1 == found->size() ? std::nullopt : std::optional((*found)[i + 1].base_offset);
-    if (is_merged_away((*found)[i])) {
-      if (auto dropped = drop_leftover((*found)[i], report); !dropped) return dropped;
-      continue;
-    }
-    if (is_stray((*found)[i])) {
-      if (auto dropped = mark_deleted(path_of((*found)[i]), options_.now_ms); !dropped) return dropped;
-      continue;
-    }
-    if (!segments_.empty() && follows_a_hole((*found)[i])) {
-      if (auto joined = check_journal_joins(segments_.active().next_offset()); !joined) return joined;
-      report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
-                                         segments_.active().path(), segments_.active().next_offset(),
-                                         (*found)[i].base_offset));
-      if (auto moved = set_aside_beyond(segments_.active().base_offset(), report); !moved) return moved;
-      break;
-    }
-    if (auto loaded = load_segment((*found)[i], next_base, summaries, report, cut); !loaded) return loaded;
-  }
-  if (auto forgotten = forget_stale_summaries(summaries, *found); !forgotten) return forgotten;
+  if (auto loaded = load_segments(traces, report); !loaded) return loaded;
+  if (auto forgotten = forget_stale_summaries(traces.summaries, traces.found); !forgotten) return forgotten;
   const int64_t end_offset = segments_.empty() ? log_start_offset_ : segments_.active().next_offset();
-  if (auto checked = check_end(end_offset); !checked) return checked;
+  if (auto checked = check_end(traces, end_offset); !checked) return checked;
   if (segments_.empty()) {
     if (auto added = add_segment(log_start_offset_, options_.now_ms); !added) return added;
     // Nothing would tell a start that the first segment is missing.
@@ -101,12 +84,48 @@ Result<> Log::load(RecoveryReport& report) {
   staged_end_ = recovery_point_;
   if (auto renewed = renew_journal_floor(); !renewed) return renewed;
   if (auto ended = end_acceptance(); !ended) return ended;
+  if (auto removed = remove_deleted(traces); !removed) return removed;
   if (log_start_offset_ > log_end_offset_) {
     report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
                                        log_end_offset_, log_start_offset_));
     return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
   }
   epochs_.truncate_from_start(log_start_offset_);
+  return {};
+}
+
+Result<> Log::load_segments(const LogTraces& traces, RecoveryReport& report) {
+  bool cut = false;
+  for (size_t i = 0; i < traces.found.size() && !cut; ++i) {
+    const std::optional<int64_t> next_base =
+        i + 1 == traces.found.size() ? std::nullopt : std::optional(traces.found[i + 1].base_offset);
+    const FoundSegment& found = traces.found[i];
+    if (is_merged_away(found)) {
+      if (auto dropped = drop_leftover(found, report); !dropped) return dropped;
+      continue;
+    }
+    if (is_stray(found)) {
+      if (auto dropped = mark_deleted(path_of(found), options_.now_ms); !dropped) return dropped;
+      continue;
+    }
+    const int64_t end_offset = segments_.empty() ? found.base_offset : segments_.active().next_offset();
+    const Hole hole = hole_before(traces, found, end_offset);
+    if (hole == Hole::kUnsynced) {
+      if (auto joined = check_journal_joins(end_offset); !joined) return joined;
+      report.notes.push_back(fmt::format("{} ends at offset {}, but the next segment begins at {}",
+                                         segments_.active().path(), end_offset, found.base_offset));
+      return set_aside_beyond(segments_.active().base_offset(), report);
+    }
+    if (hole == Hole::kDeleted) {
+      if (auto finished = finish_retention(found.base_offset, report); !finished) return finished;
+    }
+    // What is damaged is known to be missing.
+    if (hole == Hole::kLost && damages_.covering(end_offset) == nullptr) {
+      if (!loss_accepted_) return loss(lost_between(traces, found, end_offset).text());
+      if (auto bridged = bridge(end_offset, found.base_offset, report); !bridged) return bridged;
+    }
+    if (auto loaded = load_segment(found, next_base, traces.summaries, report, cut); !loaded) return loaded;
+  }
   return {};
 }
 
@@ -156,9 +175,7 @@ Result<> Log::forget_deleted(const std::vector<DirectoryEntry>& entries,
                              std::vector<SegmentSummary>& summaries) {
   const size_t before = summaries.size();
   for (const DirectoryEntry& entry : entries) {
-    if (!entry.name.ends_with(Segment::kDeletedSuffix)) continue;
-    const auto base = Segment::base_offset_of(
-        std::string_view(entry.name).substr(0, entry.name.size() - Segment::kDeletedSuffix.size()));
+    const auto base = Segment::deleted_base_offset_of(entry.name);
     if (base && std::erase_if(summaries, [&](const auto& known) { return known.base_offset == *base; }) > 0)
       (void)index_.remove_segment({options_.id, *base});
   }
@@ -174,28 +191,20 @@ bool Log::is_stray(const FoundSegment& found) const {
          (end_offset < found.base_offset && found.base_offset > checkpointed_recovery_point_);
 }
 
-// Whether batches are missing before a segment: each begins where the one before it ended (write()), even
-// where there are holes in the offsets. The kernel may write a new segment's pages, or its name, before those
-// of the one before it. Below the recovery point nothing can be missing.
-bool Log::follows_a_hole(const FoundSegment& found) const {
-  if (found.base_offset <= checkpointed_recovery_point_) return false;
-  const int64_t end_offset = segments_.active().next_offset();
-  return end_offset < found.base_offset && found.base_offset - end_offset <= kFurthestOffset;
-}
-
-// The segment files in order; removes what an earlier life meant to remove.
-Result<std::vector<Log::FoundSegment>> Log::find_segments(std::vector<SegmentSummary>& summaries,
-                                                          RecoveryReport& report) {
+// The segment files in order, and what an earlier life meant to remove.
+Result<> Log::find_segments(LogTraces& traces, RecoveryReport& report) {
   const auto entries = files_.list(options_.directory);
   if (!entries) return std::unexpected(entries.error());
-  if (auto forgotten = forget_deleted(*entries, summaries); !forgotten)
-    return std::unexpected(forgotten.error());
-  std::vector<FoundSegment> found;
+  if (auto forgotten = forget_deleted(*entries, traces.summaries); !forgotten) return forgotten;
   for (const DirectoryEntry& entry : *entries) {
     const std::string path = options_.directory + "/" + entry.name;
+    if (const auto deleted = Segment::deleted_base_offset_of(entry.name)) {
+      traces.deleted.push_back(*deleted);
+      continue;
+    }
     if (entry.name.ends_with(Segment::kDeletedSuffix) || entry.name.ends_with(kTemporarySuffix) ||
         entry.name.ends_with(CompactedSegment::kSuffix)) {
-      if (auto removed = files_.remove(path); !removed) return std::unexpected(removed.error());
+      if (auto removed = files_.remove(path); !removed) return removed;
       continue;
     }
     const auto base_offset = Segment::base_offset_of(entry.name);
@@ -206,11 +215,37 @@ Result<std::vector<Log::FoundSegment>> Log::find_segments(std::vector<SegmentSum
     }
     const auto status = files_.status(path);
     if (!status) return std::unexpected(status.error());
-    found.push_back({*base_offset, status->size});
+    traces.found.push_back({*base_offset, status->size});
   }
-  std::sort(found.begin(), found.end(),
-            [](const auto& a, const auto& b) { return a.base_offset < b.base_offset; });
-  return found;
+  std::ranges::sort(traces.found, {}, &FoundSegment::base_offset);
+  return {};
+}
+
+// Has removed the segments before `start_offset` halfway: it takes the oldest ones first.
+Result<> Log::finish_retention(int64_t start_offset, RecoveryReport& report) {
+  report.notes.push_back(fmt::format("{} had its segments before offset {} being deleted: the others go, too",
+                                     name_, start_offset));
+  while (!segments_.empty()) {
+    if (auto dropped = drop_file(segments_.take_oldest(), options_.now_ms); !dropped) return dropped;
+  }
+  log_start_offset_ = std::max(log_start_offset_, start_offset);
+  damages_.forget_below(log_start_offset_);
+  return {};
+}
+
+// Of segments that were deleted before this start. Their names tell that nothing is lost, until the
+// checkpoint does.
+Result<> Log::remove_deleted(const LogTraces& traces) {
+  std::vector<std::string> paths;
+  for (const int64_t base_offset : traces.deleted) {
+    std::string path = traces.path_of(base_offset) + std::string(Segment::kDeletedSuffix);
+    const bool is_new = std::ranges::find(deleted_files_, path, &DeletedFile::path) != deleted_files_.end();
+    if (!is_new) paths.push_back(std::move(path));
+  }
+  const DueFiles due = due_files(std::move(paths));
+  if (auto removed = due.remove(files_); !removed) return removed;
+  if (due.file) checkpointed_start_ = log_start_offset_;
+  return {};
 }
 
 std::string Log::path_of(const FoundSegment& found) const {
@@ -307,7 +342,14 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
   const auto close = [&](int64_t end_offset) {
     if (range.file.empty()) return;
     range.end_offset = end_offset;
-    if (damages_.add(range)) report.damages.push_back(range);
+    if (range.first_offset >= end_offset) {
+      report.notes.push_back(
+          fmt::format("{} has {} bytes behind its last batch, from byte {} on, that belong "
+                      "to none: left alone, no record is missing",
+                      range.file, file_size - range.position, range.position));
+    } else if (damages_.add(range)) {
+      report.damages.push_back(range);
+    }
     range = {};
   };
   while (!scanned.damage.empty() && segment.next_offset() < checkpointed_recovery_point_) {

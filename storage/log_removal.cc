@@ -149,6 +149,7 @@ Result<int64_t> Log::finish_delete_records(const RecordDeletion& deletion, const
     return std::unexpected(stored.error());
   }
   checkpointed_recovery_point_ = std::max(checkpointed_recovery_point_, deletion.checkpoint.recovery_point);
+  checkpointed_start_ = std::max(checkpointed_start_, deletion.checkpoint.log_start_offset);
   move_start(deletion.checkpoint.log_start_offset);
   return log_start_offset_;
 }
@@ -165,8 +166,10 @@ void Log::move_start(int64_t offset) {
 Result<> Log::store_checkpoint() {
   const auto stored = checkpoint_file_->store({log_start_offset_, recovery_point_, journal_floor_},
                                               checkpoint_file_->next_version());
-  if (stored) checkpointed_recovery_point_ = recovery_point_;
-  return stored;
+  if (!stored) return stored;
+  checkpointed_recovery_point_ = recovery_point_;
+  checkpointed_start_ = log_start_offset_;
+  return {};
 }
 
 Result<> Log::drop_file(std::unique_ptr<Segment> segment, int64_t now_ms) {
@@ -186,13 +189,39 @@ bool Log::has_due_files(int64_t now_ms) const {
   return !deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms;
 }
 
-std::vector<std::string> Log::take_due_files(int64_t now_ms) {
+DueFiles Log::take_due_files(int64_t now_ms) {
   std::vector<std::string> due;
   while (has_due_files(now_ms) && deleted_files_.front().names_version <= names_synced_) {
     due.push_back(std::move(deleted_files_.front().path));
     deleted_files_.erase(deleted_files_.begin());
   }
+  return due_files(std::move(due));
+}
+
+DueFiles Log::due_files(std::vector<std::string> paths) {
+  DueFiles due{.paths = std::move(paths), .file = nullptr, .checkpoint = {}, .version = 0};
+  if (due.paths.empty() || segments_.oldest().base_offset() <= checkpointed_start_) return due;
+  due.file = checkpoint_file_;
+  due.checkpoint = {log_start_offset_, recovery_point_, journal_floor_};
+  due.version = checkpoint_file_->next_version();
   return due;
+}
+
+Result<> DueFiles::remove(FileSystem& file_system) const {
+  Result<> stored = file ? file->store(checkpoint, version) : Result<>();
+  if (!stored && is_full_disk(stored.error())) {
+    // Their names are what a start needs.
+    for (const std::string& path : paths) {
+      const auto emptied = file_system.open(path, OpenMode::kReadWrite);
+      if (emptied) (void)(*emptied)->truncate(0);
+    }
+    stored = file->store(checkpoint, version);
+  }
+  if (!stored) return stored;
+  for (const std::string& path : paths) {
+    if (auto removed = file_system.remove(path); !removed) return removed;
+  }
+  return {};
 }
 
 Result<RetentionReport> Log::find_expired(int64_t now_ms, int64_t high_watermark) const {

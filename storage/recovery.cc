@@ -76,21 +76,24 @@ Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const st
   long long recovery_point = 0;
   unsigned long long run = 0;
   unsigned long long number = 0;
+  int exact = 0;
   const int fields =
       text ? std::sscanf(text->c_str(),
-                         "version 1\nlog_start_offset %lld\nrecovery_point %lld\njournal_floor %llu %llu",
-                         &start, &recovery_point, &run, &number)
+                         "version 1\nlog_start_offset %lld\nrecovery_point %lld\njournal_floor %llu %llu\n"
+                         "start_is_exact %d",
+                         &start, &recovery_point, &run, &number, &exact)
            : 0;
-  if (fields != 4 || start < 0 || recovery_point < 0) {
+  if (fields < 4 || start < 0 || recovery_point < 0) {
     return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
   }
-  return LogCheckpoint{start, recovery_point, {run, number}};
+  return LogCheckpoint{start, recovery_point, {run, number}, fields == 5 && exact == 1};
 }
 
 Result<> store_checkpoint(FileSystem& files, const std::string& directory, const LogCheckpoint& checkpoint) {
   const std::string text = with_checksum(fmt::format(
-      "version 1\nlog_start_offset {}\nrecovery_point {}\njournal_floor {} {}\n", checkpoint.log_start_offset,
-      checkpoint.recovery_point, checkpoint.journal_floor.run, checkpoint.journal_floor.number));
+      "version 1\nlog_start_offset {}\nrecovery_point {}\njournal_floor {} {}\nstart_is_exact 1\n",
+      checkpoint.log_start_offset, checkpoint.recovery_point, checkpoint.journal_floor.run,
+      checkpoint.journal_floor.number));
   return replace_file(files, fmt::format("{}/{}", directory, LogCheckpoint::kFileName), as_bytes(text));
 }
 

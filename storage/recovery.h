@@ -65,6 +65,9 @@ struct LogCheckpoint {
   int64_t recovery_point = 0;
   // What the journal of this run has from before this position isn't the log's any more (a truncation).
   JournalPosition journal_floor;
+  // Read only: whether every segment from log_start_offset on has its file, or one that waits to be removed.
+  // Those that stored a checkpoint before this was in it removed segments without telling.
+  bool is_start_exact = false;
 };
 
 // nullopt when there is no checkpoint; kCorruptMessage when it doesn't parse.

@@ -50,6 +50,12 @@ std::optional<int64_t> Segment::base_offset_of(std::string_view file_name) {
   return offset;
 }
 
+std::optional<int64_t> Segment::deleted_base_offset_of(std::string_view file_name) {
+  if (!file_name.ends_with(kDeletedSuffix)) return std::nullopt;
+  file_name.remove_suffix(kDeletedSuffix.size());
+  return base_offset_of(file_name);
+}
+
 void Segment::rest() {
   if (!std::exchange(used_, false)) close();
 }

@@ -38,6 +38,8 @@ class Segment {
   // "00000000000000000042.log"
   static std::string file_name(int64_t base_offset);
   static std::optional<int64_t> base_offset_of(std::string_view file_name);
+  // The same of a file that is to be removed; nullopt for any other.
+  static std::optional<int64_t> deleted_base_offset_of(std::string_view file_name);
 
   const SegmentSummary& summary() const { return summary_; }
   int64_t base_offset() const { return summary_.base_offset; }

@@ -14,34 +14,57 @@ namespace {
 
 std::string last_part(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
 
-std::string parent(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return path == "." || path == ".." ? path + "/.." : ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 std::string without_trailing_slashes(std::string path) {
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   return path;
 }
 
-// The index of a data directory, or why there is none to read.
-struct FoundIndex {
+// What a data directory has about all its partitions, or why that isn't to be read.
+struct Surroundings {
   std::shared_ptr<const storage::OffsetIndex> index;
   std::string in_use;
+  bool clean_shutdown = false;
+  std::shared_ptr<const storage::JournalDirectory> journals;
 };
 
-FoundIndex open_index(storage::FileSystem& files, const std::string& data_directory,
-                      std::vector<std::string>& notes) {
+// What the journal has for the logs after a kill. After a clean stop nobody needs it.
+void open_journals(storage::FileSystem& files, const std::string& data_directory, Surroundings& found,
+                   std::vector<std::string>& notes) {
+  const Result<bool> clean =
+      files.exists(fmt::format("{}/{}", data_directory, storage::LogDirectory::kCleanShutdownFile));
+  found.clean_shutdown = clean && *clean;
+  const std::string path = fmt::format("{}/{}", data_directory, storage::LogDirectory::kJournalDirectory);
+  const Result<bool> there = files.exists(path);
+  if (found.clean_shutdown || !there || !*there) return;
+  Result<std::unique_ptr<storage::JournalDirectory>> opened =
+      storage::JournalDirectory::open(files, path, true);
+  if (!opened) {
+    notes.push_back(opened.error().message);
+    return;
+  }
+  notes.insert(notes.end(), (*opened)->gaps().begin(), (*opened)->gaps().end());
+  found.journals = std::move(*opened);
+}
+
+Surroundings look_around(storage::FileSystem& files, const std::string& data_directory,
+                         std::vector<std::string>& notes) {
+  Surroundings found;
   const std::string path = data_directory + "/index";
   const Result<bool> there = files.exists(path + "/CURRENT");
-  if (!there || !*there) return {};
-  if (const std::optional<std::string> owner = storage::DirectoryLock::owner(data_directory))
-    return {nullptr, fmt::format("{}: the index is in use by the broker (pid {})", path, *owner)};
+  if (const std::optional<std::string> owner = storage::DirectoryLock::owner(data_directory)) {
+    if (there && *there)
+      found.in_use = fmt::format("{}: the index is in use by the broker (pid {})", path, *owner);
+    return found;
+  }
+  open_journals(files, data_directory, found, notes);
+  if (!there || !*there) return found;
   Result<std::unique_ptr<storage::OffsetIndex>> opened = storage::OffsetIndex::open_read_only(path);
-  if (opened) return {std::move(*opened), {}};
-  notes.push_back(fmt::format("{}: index not readable: {}", path, opened.error().message));
-  return {};
+  if (opened) {
+    found.index = std::move(*opened);
+  } else {
+    notes.push_back(fmt::format("{}: index not readable: {}", path, opened.error().message));
+  }
+  return found;
 }
 
 bool is_journal(std::string_view path) { return path.ends_with(storage::JournalDirectory::kSuffix); }
@@ -61,8 +84,13 @@ std::string without_segments(const std::string& path) {
   return path + ": a partition's directory without a segment file (*.log): none of its records are left here";
 }
 
-LogPath partition_log(const std::string& path, const FoundIndex& found) {
-  LogPath log{.path = path, .is_directory = true, .index = found.index, .index_in_use = found.in_use};
+LogPath partition_log(const std::string& path, const Surroundings& found) {
+  LogPath log{.path = path,
+              .is_directory = true,
+              .index = found.index,
+              .index_in_use = found.in_use,
+              .clean_shutdown = found.clean_shutdown,
+              .journals = found.journals};
   if (const auto name = storage::parse_partition_directory(last_part(path))) {
     log.topic = name->topic;
     log.partition = name->partition;
@@ -71,8 +99,9 @@ LogPath partition_log(const std::string& path, const FoundIndex& found) {
 }
 
 // Adds the partitions right below `directory`.
-Result<void> add_partitions(storage::FileSystem& files, const std::string& directory, const FoundIndex& index,
-                            std::vector<LogPath>& logs, std::vector<std::string>& notes) {
+Result<void> add_partitions(storage::FileSystem& files, const std::string& directory,
+                            const Surroundings& around, std::vector<LogPath>& logs,
+                            std::vector<std::string>& notes) {
   const auto entries = files.list(directory);
   if (!entries) return std::unexpected(entries.error());
   for (const storage::DirectoryEntry& entry : *entries) {
@@ -81,7 +110,7 @@ Result<void> add_partitions(storage::FileSystem& files, const std::string& direc
     const auto inside = files.list(path);
     if (!inside) return std::unexpected(inside.error());
     if (holds_segments(*inside)) {
-      logs.push_back(partition_log(path, index));
+      logs.push_back(partition_log(path, around));
     } else if (holds_metadata(*inside)) {
       notes.push_back(without_segments(path));
     }
@@ -90,6 +119,12 @@ Result<void> add_partitions(storage::FileSystem& files, const std::string& direc
 }
 
 }  // namespace
+
+std::string parent(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return path == "." || path == ".." ? path + "/.." : ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
 
 Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::string& given,
                                        std::vector<std::string>& notes) {
@@ -101,15 +136,15 @@ Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::st
   if (!entries) return std::vector<LogPath>{{.path = path}};
   if (holds_segments(*entries)) {
     // topics/<name>-<n> below the data directory.
-    return std::vector<LogPath>{partition_log(path, open_index(files, parent(parent(path)), notes))};
+    return std::vector<LogPath>{partition_log(path, look_around(files, parent(parent(path)), notes))};
   }
   std::vector<LogPath> logs;
-  const FoundIndex index = open_index(files, path, notes);
-  if (Result<void> added = add_partitions(files, path, index, logs, notes); !added)
+  const Surroundings around = look_around(files, path, notes);
+  if (Result<void> added = add_partitions(files, path, around, logs, notes); !added)
     return std::unexpected(added.error());
   const Result<bool> ours = files.exists(path + "/topics");
   if (ours && *ours) {
-    if (Result<void> added = add_partitions(files, path + "/topics", index, logs, notes); !added)
+    if (Result<void> added = add_partitions(files, path + "/topics", around, logs, notes); !added)
       return std::unexpected(added.error());
     return logs;
   }
@@ -141,7 +176,10 @@ Result<storage::InspectionReport> inspect(storage::FileSystem& files, const LogP
                                           const storage::InspectionVisitor& visitor) {
   if (is_journal(log.path)) return storage::inspect_journal(files, log.path, visitor);
   if (!log.is_directory) return storage::inspect_segment(files, log.path, options, visitor);
-  return storage::inspect_partition(files, log.path, log.index.get(), options, visitor);
+  storage::InspectionOptions with_surroundings = options;
+  with_surroundings.clean_shutdown = log.clean_shutdown;
+  with_surroundings.journals = log.journals.get();
+  return storage::inspect_partition(files, log.path, log.index.get(), with_surroundings, visitor);
 }
 
 }  // namespace millrace::tools

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "storage/file_system.h"
+#include "storage/journal_directory.h"
 #include "storage/log_inspector.h"
 #include "storage/offset_index.h"
 
@@ -22,7 +23,13 @@ struct LogPath {
   std::shared_ptr<const storage::OffsetIndex> index;
   // "<path>: the index is in use by the broker (pid 7)", or empty.
   std::string index_in_use = {};
+  // Whether the data directory's last broker stopped cleanly, and its journal if not; null as above.
+  bool clean_shutdown = false;
+  std::shared_ptr<const storage::JournalDirectory> journals = {};
 };
+
+// The directory that `path` is in, as a path.
+std::string parent(const std::string& path);
 
 // A data directory (ours, with topics/, which may be empty, or Kafka's) stands for all partitions in it.
 // kInvalidRequest for a path with neither segments nor partitions, kKafkaStorageError for what can't be read.

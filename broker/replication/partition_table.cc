@@ -388,14 +388,9 @@ runtime::Task<> PartitionTable::remove_due_files(Partition& partition) {
                        synced.error().message);
   }
   if (!synced || partition.removed()) co_return;
-  const auto paths = partition.log().take_due_files(shard_.clock().now_ms());
-  if (paths.empty()) co_return;
-  auto remove = [&paths, &files = options_.files]() -> Result<> {
-    for (const std::string& path : paths) {
-      if (auto removed = files.remove(path); !removed) return removed;
-    }
-    return {};
-  };
+  const storage::DueFiles due = partition.log().take_due_files(shard_.clock().now_ms());
+  if (due.empty()) co_return;
+  auto remove = [&due, &files = options_.files] { return due.remove(files); };
   const Result<> removed = co_await options_.disk_pool.run(remove);
   if (!removed) runtime::log_error("Deleted segments stay until the next start: {}", removed.error().message);
 }

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <limits>
 
+#include "storage/checksummed_text.h"
 #include "tests/storage/log_fixture.h"
 
 namespace millrace::storage {
@@ -331,11 +332,12 @@ TEST_CASE("A segment that is missing or cut off is a matter for a person, who ma
     for (const int64_t base : {0, 4, 8}) REQUIRE(f.files.remove(f.segment_path(base)));
     end_offset = 1;
   }
-  SECTION("one in the middle") {
-    // Without the index it can't be told from a segment that a compaction emptied.
-    if (without_index) return;
-    REQUIRE(f.files.remove(f.segment_path(4)));
+  SECTION("one in the middle") { REQUIRE(f.files.remove(f.segment_path(4))); }
+  SECTION("the end of one in the middle, between two batches") {
+    f.files.content(f.segment_path(4)).resize(f.batch_bytes);
   }
+  SECTION("all of one in the middle but its name") { f.files.content(f.segment_path(4)).clear(); }
+  SECTION("the first") { REQUIRE(f.files.remove(f.segment_path(0))); }
   if (without_index) f.index = std::move(*OffsetIndex::open_in_memory());
   const auto before = f.files.paths();
   for (int start = 0; start < 2; ++start) {
@@ -355,8 +357,106 @@ TEST_CASE("A segment that is missing or cut off is a matter for a person, who ma
   REQUIRE(f.log->flush());
   f.log.reset();
   f.files.crash();
+  if (without_index) f.index = std::move(*OffsetIndex::open_in_memory());
   f.kill_and_open();
   CHECK(f.log->log_end_offset() == end_offset + 1);
+  // What is left can be read from start to end.
+  for (int64_t next = f.log->log_start_offset(); next < f.log->log_end_offset();) {
+    const auto slice = f.log->read(next, f.log->log_end_offset(), 1, true);
+    REQUIRE(slice);
+    REQUIRE(slice->size > 0);
+    next = protocol::peek_batch_header(f.bytes_of(*slice))->last_offset() + 1;
+  }
+}
+
+TEST_CASE("What retention and a moved start leave is no loss, with and without the index") {
+  ThreeSegments f;
+  f.options.config.retention_bytes = static_cast<int64_t>(5 * f.batch_bytes);
+  f.log->set_config(f.options.config);
+  const bool has_removed = GENERATE(false, true);
+  const bool without_index = GENERATE(false, true);
+  SECTION("retention") {
+    REQUIRE(test::retain(*f.log, f.files, kNow, 12)->count() == 1);
+    CHECK(f.log->log_start_offset() == 4);
+  }
+  SECTION("a moved start") {
+    REQUIRE(f.log->delete_records(6));
+    REQUIRE(test::retain(*f.log, f.files, kNow, 12)->count() == 1);
+    CHECK(f.log->log_start_offset() == 6);
+  }
+  const int64_t start = f.log->log_start_offset();
+  if (has_removed) REQUIRE(f.log->take_due_files(kNow).remove(f.files));
+  CHECK(f.files.has(f.segment_path(0) + ".deleted") == !has_removed);
+  for (int kill = 0; kill < 3; ++kill) {
+    f.log.reset();
+    f.files.crash();
+    if (without_index) f.index = std::move(*OffsetIndex::open_in_memory());
+    f.kill_and_open();
+    CHECK(f.log->log_start_offset() == start);
+    CHECK(f.log->log_end_offset() == 12);
+    CHECK_FALSE(f.files.has(f.segment_path(0) + ".deleted"));
+  }
+  // What goes beyond that is one.
+  f.log.reset();
+  if (without_index) f.index = std::move(*OffsetIndex::open_in_memory());
+  REQUIRE(f.files.remove(f.segment_path(4)));
+  CHECK_FALSE(f.try_open());
+}
+
+TEST_CASE("A checkpoint of before knows the start from the index only, after a clean stop") {
+  ThreeSegments f;
+  const std::string checkpoint = f.options.directory + "/log-checkpoint";
+  f.close_and_open();
+  REQUIRE(f.log->close(kNow));
+  f.log.reset();
+  const std::string text = "version 1\nlog_start_offset 0\nrecovery_point 12\njournal_floor 0 0\n";
+  REQUIRE(replace_file(f.files, checkpoint, as_bytes(with_checksum(text))));
+  REQUIRE(f.files.remove(f.segment_path(0)));
+  SECTION("after a clean stop, and from then on") {
+    CHECK_FALSE(f.try_open(true));
+    CHECK_FALSE(f.try_open(false));
+  }
+  SECTION("after a kill it may have been retention") {
+    f.open(false);
+    CHECK(f.log->log_start_offset() == 4);
+  }
+}
+
+TEST_CASE("On a full disk retention still gives space back, and what it left is no loss") {
+  ThreeSegments f;
+  f.options.config.retention_bytes = static_cast<int64_t>(5 * f.batch_bytes);
+  f.log->set_config(f.options.config);
+  REQUIRE(test::retain(*f.log, f.files, kNow, 12)->count() == 1);
+  // Until a file was emptied.
+  const std::string deleted = f.segment_path(0) + ".deleted";
+  f.files.is_full = [&] { return f.files.has(deleted) && !f.files.content(deleted).empty(); };
+  const bool at_start = GENERATE(false, true);
+  if (at_start) {
+    f.kill_and_open();
+  } else {
+    REQUIRE(f.log->take_due_files(kNow).remove(f.files));
+  }
+  CHECK_FALSE(f.files.has(deleted));
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  f.kill_and_open();
+  CHECK(f.log->log_start_offset() == 4);
+}
+
+TEST_CASE("Garbage behind a segment's last batch hides no offset") {
+  ThreeSegments f;
+  f.log.reset();
+  Buffer& content = f.files.content(f.segment_path(4));
+  content.resize(content.size() + 7, std::byte{0x55});
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  for (int start = 0; start < 2; ++start) {
+    f.kill_and_open();
+    CHECK(f.report.damages.empty());
+    CHECK(f.log->damages().empty());
+    REQUIRE_FALSE(f.report.notes.empty());
+    CHECK(f.report.notes[0].find(f.segment_path(4)) != std::string::npos);
+    CHECK(f.readable().size() == 12);
+  }
 }
 
 TEST_CASE("Accepted damage of the last segment is cut off, and kept beside it") {
@@ -411,7 +511,9 @@ TEST_CASE("What a crash leaves of a retention run is no loss") {
   REQUIRE(f.files.sync_directory(f.segment_path(0).substr(0, f.segment_path(0).rfind('/'))));
   for (int start = 0; start < 2; ++start) {
     f.kill_and_open();
-    CHECK(f.log->segment_count() == 2);
+    // The run is finished: it takes the oldest ones first.
+    CHECK(f.log->segment_count() == 1);
+    CHECK(f.log->log_start_offset() == 8);
     CHECK(f.log->log_end_offset() == 12);
   }
 }

@@ -27,6 +27,7 @@ class DurabilitySimulation {
   explicit DurabilitySimulation(uint32_t seed, Plant plant = Plant::kNone)
       : random_(seed),
         forger_(seed + 2),
+        looter_(seed + 3),
         forges_(plant == Plant::kKnownSalt || (plant == Plant::kNone && seed % 5 == 4)),
         plant_(plant),
         shard_(files_, plant) {
@@ -223,6 +224,9 @@ class DurabilitySimulation {
       disk_fails_ = has_trouble_ && chance(10);
       disk_full_ = has_trouble_ && chance(10);
       const auto opened = shard_.open(clean);
+      const bool lacks_segment = damage_ && damage_->lost && !damage_->lost->empty();
+      require(crashed_ || !opened || !lacks_segment, "starts without all of {}",
+              lacks_segment ? damage_->path : "");
       const bool refuses_range = !crashed_ && opened && damage_ && refuses_what_is_damaged();
       if (!crashed_ && opened && !refuses_range) {
         count("start");
@@ -232,6 +236,7 @@ class DurabilitySimulation {
       require(may_fail, "no start: {}", opened ? "" : opened.error().message);
       count(crashed_        ? "crash in a start"
             : refuses_range ? "refused damaged range"
+            : lacks_segment ? "refused start without a segment"
             : damage_       ? "refused start of damaged data"
                             : "failed start");
       if (damage_ && !crashed_) repair();
@@ -503,8 +508,8 @@ class DurabilitySimulation {
     const auto report = log(i).delete_expired(now_ms(), high_watermark);
     if (!did(report, "retention") || !sync_names(i)) return;
     model(i).end_moving_start(log(i).log_start_offset());
-    for (const std::string& path : log(i).take_due_files(now_ms()))
-      (void)did(files_.remove(path), "removal of a file");
+    const DueFiles due = log(i).take_due_files(now_ms());
+    if (!due.empty()) (void)did(due.remove(files_), "removal of files");
   }
 
   bool sync_names(size_t i) {
@@ -599,12 +604,64 @@ class DurabilitySimulation {
 
   struct Damage {
     std::string path;
-    size_t position;
-    std::byte flipped;
+    size_t position = 0;
+    std::byte flipped{};
+    // Of a segment that is gone, or cut off between two batches: what it had.
+    std::optional<Buffer> lost = std::nullopt;
   };
+  // A segment that must be there: it has records at or above the log's start, and the next one begins below
+  // the recovery point. Without the index only that tells of it.
+  std::optional<Damage> lose_something() {
+    std::vector<std::pair<std::string, std::string>> candidates;
+    calm_ = true;
+    for (const SimulatedPartition& partition : shard_.partitions()) {
+      if (partition.options.config.compact) continue;  // a swap may be half done
+      const auto checkpoint = load_checkpoint(files_, partition.options.directory);
+      if (!checkpoint || !*checkpoint) continue;
+      const auto entries = *files_.list(partition.options.directory);
+      const auto is_deleted = [](const DirectoryEntry& entry) {
+        return entry.name.ends_with(Segment::kDeletedSuffix);
+      };
+      if (std::ranges::any_of(entries, is_deleted)) continue;
+      std::string before;
+      for (const DirectoryEntry& entry : entries) {
+        const auto base = Segment::base_offset_of(entry.name);
+        if (!base) continue;
+        const bool must_follow =
+            *base > (*checkpoint)->log_start_offset && *base <= (*checkpoint)->recovery_point;
+        if (must_follow && !before.empty()) candidates.emplace_back(partition.options.directory, before);
+        before = partition.options.directory + "/" + entry.name;
+      }
+    }
+    std::optional<Damage> damage;
+    if (!candidates.empty()) {
+      const auto& [directory, path] = candidates[looter_() % candidates.size()];
+      damage = Damage{.path = path, .lost = files_.content(path)};
+      const size_t first_batch = first_batch_of(*damage->lost);
+      if (first_batch == 0 || looter_() % 2 == 0) {
+        (void)files_.remove(path);
+        (void)files_.sync_directory(directory);
+      } else {
+        const size_t left = looter_() % 2 == 0 || first_batch == damage->lost->size() ? 0 : first_batch;
+        for (Buffer* content : {&files_.content(path), &files_.on_disk(path)}) content->resize(left);
+      }
+      if (!damage->lost->empty()) {
+        count("fault: lost segment");
+        shard_.die(true);
+      }
+    }
+    calm_ = false;
+    return damage;
+  }
+  static size_t first_batch_of(const Buffer& content) {
+    if (content.size() < protocol::BatchHeader::kSize) return 0;
+    const auto header = protocol::peek_batch_header(content);
+    return header && header->size_bytes() <= content.size() ? header->size_bytes() : 0;
+  }
   // A flipped bit where a start must see it: in the journal, or under a CRC of a segment that the index
   // doesn't cover, since it is lost, too.
   std::optional<Damage> damage_something() {
+    if (looter_() % 3 == 0) return lose_something();
     std::vector<std::string> candidates;
     for (const std::string& path : files_.paths()) {
       const bool is_looked_at = path.ends_with(Segment::kSuffix) || path.ends_with(JournalDirectory::kSuffix);
@@ -617,7 +674,7 @@ class DurabilitySimulation {
                                                            : anywhere(files_.content(path));
     if (!position) return std::nullopt;
     count("fault: flipped bit");
-    const Damage damage{path, *position, std::byte{1} << below(8)};
+    const Damage damage{path, *position, std::byte{1} << below(8), std::nullopt};
     flip(damage);
     return damage;
   }
@@ -660,12 +717,21 @@ class DurabilitySimulation {
 
   // What a person does: restores the file.
   void repair() {
-    if (files_.has(damage_->path)) flip(*damage_);
+    if (damage_->lost) {
+      calm_ = true;
+      (void)files_.open(damage_->path, OpenMode::kCreate);
+      (void)files_.sync_directory(damage_->path.substr(0, damage_->path.rfind('/')));
+      calm_ = false;
+      files_.content(damage_->path) = files_.on_disk(damage_->path) = *damage_->lost;
+    } else if (files_.has(damage_->path)) {
+      flip(*damage_);
+    }
     damage_.reset();
   }
 
   std::mt19937 random_;
   std::mt19937 forger_;  // its own, so that the other seeds' runs stay as they are
+  std::mt19937 looter_;  // the same
   const bool forges_;
   const Plant plant_;
   FaultFileSystem files_;

@@ -68,6 +68,8 @@ class FaultFileSystem : public FileSystem {
   int64_t now_ms = 0;
   // Asked before every operation.
   std::function<Verdict(Operation, const std::string& path)> judge;
+  // Whether nothing more fits; asked before every write.
+  std::function<bool()> is_full;
   // Decides what a crash leaves.
   std::mt19937 random;
 
@@ -303,6 +305,10 @@ class MemoryFile final : public File {
     if (verdict == Verdict::kSwallow) return {};
     if (node_->lost || verdict == Verdict::kFail) return injected("write", path_);
     if (is_durable_ && files_.faults.fail_sync) return injected("write", path_);
+    if (files_.is_full && files_.is_full())
+      return fail(ErrorCode::kKafkaStorageError,
+                  "can't write " + path_ +
+                      ": No space left on device; free disk space or lower the topics' retention");
     const bool partly = verdict == Verdict::kPartly;
     for (const Bytes piece : pieces) {
       if (partly && is_durable_) {

@@ -59,7 +59,7 @@ inline Result<RetentionReport> retain(Log& log, FileSystem& files, int64_t now_m
 // Files to be removed, once their deletion is durable.
 inline std::vector<std::string> due_files(Log& log, FileSystem& files, int64_t now_ms) {
   if (!sync_names(log, files)) return {};
-  return log.take_due_files(now_ms);
+  return log.take_due_files(now_ms).paths;
 }
 
 template <class Files>

@@ -38,6 +38,7 @@ TEST_CASE("A sound log is counted and shown, batch by batch and record by record
                                     batches.push_back(at.header.base_offset);
                                     return true;
                                   },
+                                  {},
                                   [&](const BatchAt&, const protocol::RecordView& record) {
                                     records.push_back(record.offset);
                                     return true;
@@ -60,7 +61,7 @@ TEST_CASE("A sound log is counted and shown, batch by batch and record by record
 TEST_CASE("The visitor ends the inspection when it has seen enough") {
   InspectedLog f;
   int seen = 0;
-  const auto report = f.inspect({[&](const std::string&, const BatchAt&) { return ++seen < 4; }, {}});
+  const auto report = f.inspect({[&](const std::string&, const BatchAt&) { return ++seen < 4; }, {}, {}});
   CHECK(seen == 4);
   CHECK(report.batches == 4);
 }
@@ -84,6 +85,8 @@ TEST_CASE("Damage is named with file, position and offset, and what is behind it
     REQUIRE_FALSE(report.damages.empty());
     CHECK(report.damages[0].position == static_cast<int64_t>(size));
     CHECK(report.damages[0].offset == 12);
+    CHECK(report.damages[0].what.find("log verify") == std::string::npos);
+    CHECK(report.damages.size() == 1);
     CHECK(report.segments == 3);
   }
   SECTION("an offset that goes back") {
@@ -107,6 +110,86 @@ TEST_CASE("Damage is named with file, position and offset, and what is behind it
     REQUIRE(report.damages.size() == 1);
     CHECK(report.damages[0].offset == 12);
   }
+}
+
+TEST_CASE("What is missing is damage, with and without the index") {
+  InspectedLog f;
+  // Segments begin at 0, 9 and 18.
+  const bool with_index = GENERATE(true, false);
+  const bool clean = GENERATE(true, false);
+  std::string file;
+  int64_t offset = 0;
+  SECTION("the first segment") {
+    REQUIRE(f.files.remove(f.segment_path(0)));
+    file = f.segment_path(with_index ? 0 : 9);
+  }
+  SECTION("a middle segment") {
+    REQUIRE(f.files.remove(f.segment_path(9)));
+    file = f.segment_path(with_index ? 9 : 18);
+    offset = 9;
+  }
+  SECTION("the last segment") {
+    REQUIRE(f.files.remove(f.segment_path(18)));
+    file = f.segment_path(with_index ? 18 : 9);
+    offset = 18;
+  }
+  SECTION("the end of a middle segment, between two batches") {
+    f.files.content(f.segment_path(9)).resize(batch_of(3).size());
+    file = f.segment_path(with_index ? 9 : 18);
+    offset = with_index ? 9 : 12;
+  }
+  InspectionOptions options;
+  options.clean_shutdown = clean;
+  const auto report =
+      inspect_partition(f.files, f.options.directory, with_index ? f.index.get() : nullptr, options);
+  REQUIRE(report);
+  REQUIRE(report->damages.size() == 1);
+  CHECK(report->damages[0].file == file);
+  CHECK(report->damages[0].offset == offset);
+  CHECK(report->damages[0].what.find("accept-loss") != std::string::npos);
+  // The start says the same.
+  f.log.reset();
+  if (!with_index) f.index = std::move(*OffsetIndex::open_in_memory());
+  const auto opened = f.try_open(clean);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().message.find(file) == 0);
+}
+
+TEST_CASE("What the journal's records don't follow lacks some") {
+  InspectedLog f;
+  f.log.reset();
+  auto journals = JournalDirectory::open(f.files, "/data/journal", false);
+  REQUIRE(journals);
+  Journal journal((*journals)->next_run(1), JournalDirectory::kFileBytes);
+  REQUIRE(journal.add_file(*(*journals)->take_file(journal.run())) == nullptr);
+  const int64_t end_offset = GENERATE(24, 27);
+  Buffer batch = batch_of(1);
+  protocol::set_base_offset(batch, end_offset);
+  REQUIRE(journal.stage(f.options.id, end_offset, batch));
+  REQUIRE(Journal::write(*journal.take()));
+  journals = JournalDirectory::open(f.files, "/data/journal", true);
+  REQUIRE(journals);
+  InspectionOptions options;
+  options.journals = journals->get();
+  const auto report = inspect_partition(f.files, f.options.directory, f.index.get(), options);
+  REQUIRE(report);
+  CHECK(report->damages.size() == (end_offset == 24 ? 0 : 1));
+  // A file of the journal that was cut off, and whose batch it is.
+  const std::string path = "/data/journal/00000001.journal";
+  std::optional<TopicIdPartition> owner;
+  InspectionVisitor visitor;
+  visitor.on_journaled = [&](const std::string&, const TopicIdPartition& partition, const BatchAt&) {
+    owner = partition;
+    return true;
+  };
+  CHECK(inspect_journal(f.files, path, visitor)->damages.empty());
+  CHECK(owner == f.options.id);
+  f.files.content(path).resize(20 << 10);
+  const auto short_report = inspect_journal(f.files, path, {});
+  REQUIRE(short_report);
+  REQUIRE(short_report->damages.size() == 1);
+  CHECK(short_report->damages[0].position == 20 << 10);
+  CHECK(short_report->damages[0].what.find("cut off") != std::string::npos);
 }
 
 TEST_CASE("A single segment file is inspected without its neighbours") {
