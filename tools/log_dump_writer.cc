@@ -36,25 +36,27 @@ std::string producer(const protocol::BatchHeader& header) {
 
 }  // namespace
 
-std::string batch_table_head() {
+std::string batch_table_head(bool has_partition) {
   return fmt::format("{:>12} {:>12} {:>12} {:>10} {:>8} {:<7} {:<24} {:>6} {:<20} {}\n", "FIRST", "LAST",
                      "POSITION", "BYTES", "RECORDS", "CODEC", "NEWEST", "EPOCH", "PRODUCER/EPOCH:SEQ",
-                     "FLAGS");
+                     has_partition ? "FLAGS PARTITION" : "FLAGS");
 }
 
-std::string batch_line(const storage::BatchAt& at) {
+std::string batch_line(const storage::BatchAt& at, std::string_view partition) {
   const protocol::BatchHeader& header = at.header;
   return fmt::format("{:>12} {:>12} {:>12} {:>10} {:>8} {:<7} {:<24} {:>6} {:<20} {}\n", header.base_offset,
                      header.last_offset(), at.position, header.size_bytes(), header.record_count,
                      codec(header), time_or_dash(header.max_timestamp_ms), header.partition_leader_epoch,
-                     producer(header), flags(header));
+                     producer(header),
+                     partition.empty() ? flags(header) : fmt::format("{:<5} {}", flags(header), partition));
 }
 
-std::string batch_json(const std::string& file, const storage::BatchAt& at) {
+std::string batch_json(const std::string& file, const storage::BatchAt& at, std::string_view partition) {
   const protocol::BatchHeader& header = at.header;
   Json json = Json::object();
-  json.set("file", file)
-      .set("position", at.position)
+  json.set("file", file);
+  if (!partition.empty()) json.set("partition", std::string(partition));
+  json.set("position", at.position)
       .set("base_offset", header.base_offset)
       .set("last_offset", header.last_offset());
   json.set("bytes", static_cast<int64_t>(header.size_bytes())).set("records", int64_t{header.record_count});

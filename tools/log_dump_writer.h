@@ -2,16 +2,18 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "storage/log_inspector.h"
 #include "tools/record_format.h"
 
 namespace millrace::tools {
 
-// The head of a table of batches, and its lines; or one JSON object per line.
-std::string batch_table_head();
-std::string batch_line(const storage::BatchAt& at);
-std::string batch_json(const std::string& file, const storage::BatchAt& at);
+// The head of a table of batches, and its lines; or one JSON object per line. `partition` is told of a
+// journal's batches, and empty for a segment's.
+std::string batch_table_head(bool has_partition);
+std::string batch_line(const storage::BatchAt& at, std::string_view partition);
+std::string batch_json(const std::string& file, const storage::BatchAt& at, std::string_view partition);
 
 // A record of an inspected batch as what consume's formats write. `headers` holds what the result points to.
 ConsumedRecord as_consumed(const protocol::RecordView& record, const storage::BatchAt& at,

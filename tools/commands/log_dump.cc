@@ -1,6 +1,8 @@
 // millrace log dump: what stands in segment files, offline: batches, records or index entries.
 #include <fmt/format.h>
 
+#include <unordered_map>
+
 #include "storage/log_directory.h"
 #include "storage/segment.h"
 #include "tools/commands/rows.h"
@@ -73,14 +75,23 @@ class Dump {
       out.clear();
     };
     storage::InspectionVisitor visitor;
+    // Of a journal's batch; empty for a segment's.
+    std::string partition;
+    visitor.on_journaled = [&](const std::string& file, const TopicIdPartition& id, const storage::BatchAt&) {
+      partition = name_of(file, id);
+      return true;
+    };
     visitor.on_batch = [&](const std::string& file, const storage::BatchAt& at) {
-      if (at.header.base_offset >= bounds.to || interrupted()) return false;
+      if (interrupted()) return false;
+      // In a journal the batches of many partitions stand side by side.
+      if (at.header.base_offset >= bounds.to) return !partition.empty();
       if (at.header.last_offset() < bounds.from || records_) return true;
       if (json_) {
-        out += batch_json(file, at);
+        out += batch_json(file, at, partition);
       } else {
-        if (file != last_file) out += (last_file.empty() ? "" : "\n") + file + "\n" + batch_table_head();
-        out += batch_line(at);
+        if (file != last_file)
+          out += (last_file.empty() ? "" : "\n") + file + "\n" + batch_table_head(!partition.empty());
+        out += batch_line(at, partition);
       }
       last_file = file;
       if (out.size() > kFlushBytes) flush();
@@ -142,12 +153,30 @@ class Dump {
  private:
   static constexpr size_t kFlushBytes = 64 * 1024;
 
+  // "orders-3" where the data directory around the journal's file has that partition, else its topic's id.
+  const std::string& name_of(const std::string& journal_file, const TopicIdPartition& id) {
+    auto [name, is_new] = names_.try_emplace(id);
+    if (!is_new) return name->second;
+    name->second = fmt::format("{}-{}", id.topic_id.to_string(), id.partition);
+    const std::string topics = parent(parent(journal_file)) + "/topics";
+    const auto entries = files_.list(topics);
+    if (!entries) return name->second;
+    for (const storage::DirectoryEntry& entry : *entries) {
+      const auto found = storage::parse_partition_directory(entry.name);
+      if (!found || found->partition != id.partition) continue;
+      const Result<Uuid> topic_id = storage::read_topic_id(files_, topics + "/" + entry.name);
+      if (topic_id && *topic_id == id.topic_id) name->second = entry.name;
+    }
+    return name->second;
+  }
+
   storage::FileSystem& files_;
   Console& console_;
   OutputFormat format_;
   bool json_;
   bool records_;
   bool damaged_ = false;
+  std::unordered_map<TopicIdPartition, std::string> names_;
 };
 
 int run(const Arguments& arguments, Console& console) {
