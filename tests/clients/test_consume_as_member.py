@@ -184,7 +184,9 @@ def test_a_static_member_finds_its_partitions_again(millrace, topic, group):
     wait_for(lambda: committed(millrace, group) == dict.fromkeys(range(4), 50))
     before = instances(millrace, group)
     assert sorted(before) == ["one", "two"]
-    assert "another member is instance" in millrace.complaint("consume", topic, "-g", group, "--instance", "one")
+    third = Reader(millrace, topic, "-g", group, "--instance", "one")
+    time.sleep(2)
+    assert third.end().count("another member is instance") == 1  # it waits, and says so once
     readers[0].end()
     assert instances(millrace, group).keys() == before.keys()  # it is only away
     readers[0] = Reader(millrace, topic, "-g", group, "-f", "--instance", "one")
@@ -194,6 +196,20 @@ def test_a_static_member_finds_its_partitions_again(millrace, topic, group):
     assert not set(readers[0].values) & set(readers[1].values)
     for reader in readers:
         reader.end()
+
+
+def test_a_static_member_that_was_killed_goes_on_when_its_session_ends(own_broker, group):
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "killed", "-p", "2")
+    produce(millrace, "killed", ["0-a", "1-b"])
+    first = Reader(millrace, "killed", "-g", group, "-f", "--instance", "one")
+    wait_for(lambda: committed(millrace, group) == {0: 1, 1: 1})
+    first.end(signal.SIGKILL)
+    second = Reader(millrace, "killed", "-g", group, "-f", "--instance", "one")
+    produce(millrace, "killed", ["0-c", "1-d"])
+    wait_for(lambda: sorted(second.values) == ["0-c", "1-d"])
+    assert second.end().count("another member is instance") == 1
 
 
 def instances(millrace, group: str) -> dict[str, list[int]]:

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "tools/client/offsets.h"
 
@@ -124,8 +125,18 @@ Result<void> GroupReader::beat() {
     membership_.forget();
     sent = membership_.heartbeat(owned_);
   }
+  if (!sent && sent.error().code == ErrorCode::kUnreleasedInstanceId) {
+    if (!std::exchange(waits_for_instance_, true)) {
+      on_note_(
+          fmt::format("group \"{}\": {}; waiting until it stops, or until its session ends if it was killed",
+                      options_.group, sent.error().message));
+    }
+    patience_ = Deadline::after_ms(kPatienceMs);
+    return {};
+  }
   if (!sent)
     return fail(sent.error().code, fmt::format("group \"{}\": {}", options_.group, sent.error().message));
+  waits_for_instance_ = false;
   if (membership_.assigned() == owned_) return {};
   // What is given away is committed first: its next owner starts there.
   if (!std::includes(membership_.assigned().begin(), membership_.assigned().end(), owned_.begin(),

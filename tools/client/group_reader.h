@@ -31,8 +31,9 @@ class GroupReader : public RecordSource {
  public:
   using OnNote = std::function<void(const std::string&)>;
 
-  // Joins the group. The cluster must outlive the reader; for its heartbeats it connects anew, so that they
-  // never wait behind a fetch. Errors are the broker's, in words.
+  // Joins the group; while another member is the same instance it is none yet, says so once, and tries again
+  // with done_with_all(). The cluster must outlive the reader; for its heartbeats it connects anew, so that
+  // they never wait behind a fetch. Errors are the broker's, in words.
   static Result<std::unique_ptr<GroupReader>> join(Cluster& cluster, const TopicInfo& topic,
                                                    GroupReaderOptions options, OnNote on_note);
 
@@ -68,6 +69,8 @@ class GroupReader : public RecordSource {
   // Without partitions by then, there will be none.
   Deadline patience_;
   bool ever_owned_ = false;
+  // Another member is the same instance.
+  bool waits_for_instance_ = false;
 };
 
 }  // namespace millrace::tools

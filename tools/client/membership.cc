@@ -18,6 +18,8 @@ constexpr int32_t kLeaves = -1;
 constexpr int32_t kStaticLeaves = -2;
 // How long the coordinator waits for partitions that it wants back. They are given back between two records.
 constexpr int32_t kRebalanceTimeoutMs = 60'000;
+// How often it is asked whether another member's session has ended.
+constexpr int64_t kInstanceRetryMs = 1'000;
 
 std::string random_member_id() {
   std::random_device device;
@@ -66,11 +68,10 @@ Result<void> Membership::heartbeat(const std::set<int32_t>& owned) {
   if (!reply) return std::unexpected(reply.error());
   const ConsumerGroupHeartbeatResponse& answer = reply->message;
   if (instance_ && answer.error_code == ErrorCode::kUnreleasedInstanceId) {
-    return fail(
-        answer.error_code,
-        fmt::format("another member is instance \"{}\"; stop it, or wait until its session ends if it "
-                    "was killed (millrace group describe {} shows it)",
-                    *instance_, group_));
+    next_ = Deadline::after_ms(kInstanceRetryMs);
+    return fail(answer.error_code,
+                fmt::format("another member is instance \"{}\" (millrace group describe {} shows it)",
+                            *instance_, group_));
   }
   if (answer.error_code != ErrorCode::kNone) return refused(answer.error_code, answer.error_message);
   if (answer.member_id && !answer.member_id->empty()) member_id_ = *answer.member_id;

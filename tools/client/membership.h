@@ -29,7 +29,8 @@ class Membership {
   // Tells the coordinator what is owned; `assigned` has its answer then. Joins if this is no member, and
   // nothing may be owned then.
   // kFencedMemberEpoch, kUnknownMemberId: the group has gone on without this member; what it owned is
-  // somebody else's by now. Others are for a person; what trying again would mend has been tried.
+  // somebody else's by now. kUnreleasedInstanceId: another member is this instance; it is due again in a
+  // second. Others are for a person; what trying again would mend has been tried.
   Result<void> heartbeat(const std::set<int32_t>& owned);
   const std::set<int32_t>& assigned() const { return assigned_; }
   // The next heartbeat joins anew.

@@ -331,7 +331,8 @@ Examples:
           {.names = "--instance",
            .value = "NAME",
            .help = "Be this static member of the group: after a restart within its session it goes on with "
-                   "the partitions that it had, and the others notice nothing"},
+                   "the partitions that it had, and the others notice nothing; if it was killed, it "
+                   "first waits until the session of the one before ends"},
           {.names = "--grep",
            .value = "REGEX",
            .help = "Only records whose value or key matches (RE2)",

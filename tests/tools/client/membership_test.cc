@@ -140,12 +140,18 @@ TEST_CASE("a static member says its instance each time, and leaves with -2: it w
   for (const Heard& heard : setup.heard) CHECK(heard.instance == "i-1");
 }
 
-TEST_CASE("an instance that another member is says what to do") {
+TEST_CASE("an instance that another member is may be tried again, and is said") {
   Setup setup;
-  Membership& member = setup.start({{.error = ErrorCode::kUnreleasedInstanceId}}, "i-1");
+  Membership& member =
+      setup.start({{.error = ErrorCode::kUnreleasedInstanceId}, {.epoch = 3, .assigned = {{1}}}}, "i-1");
   const Result<void> joined = member.heartbeat({});
   REQUIRE_FALSE(joined);
-  CHECK(joined.error().message.find("another member is instance \"i-1\"; stop it") != std::string::npos);
+  CHECK(joined.error().code == ErrorCode::kUnreleasedInstanceId);
+  CHECK(joined.error().message.find("another member is instance \"i-1\"") != std::string::npos);
+  CHECK_FALSE(member.due());
+  REQUIRE(member.heartbeat({}));
+  CHECK(member.assigned() == Set{1});
+  CHECK(setup.heard[1].epoch == 0);
 }
 
 TEST_CASE("an empty assignment takes everything") {
