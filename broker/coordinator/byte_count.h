@@ -12,6 +12,8 @@ class ByteCount {
   ~ByteCount() {
     if (whole_ != nullptr) whole_->add(-bytes_);
   }
+  // Takes the bytes over, as part of nothing. Neither may have parts.
+  ByteCount(ByteCount&& other) noexcept : bytes_(other.bytes_) { other.set(0); }
   ByteCount(const ByteCount&) = delete;
   ByteCount& operator=(const ByteCount&) = delete;
 

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "broker/coordinator/consumer_subscription.h"
+#include "broker/coordinator/group_memory.h"
 
 namespace millrace::coordinator {
 
@@ -26,6 +27,15 @@ bool ClassicMember::matches(const std::vector<JoinGroup::Protocol>& requested) c
       protocols, requested, [](const Protocol& mine, const JoinGroup::Protocol& theirs) {
         return mine.name == theirs.name && std::ranges::equal(mine.metadata, theirs.metadata);
       });
+}
+
+int64_t ClassicMember::bytes() const {
+  size_t bytes = sizeof(*this) + 2 * kNodeBytes + 4 * text_bytes(id) + text_bytes(client_id) +
+                 text_bytes(client_host) + assignment.size();
+  if (instance) bytes += kNodeBytes + 2 * text_bytes(*instance);
+  for (const Protocol& protocol : protocols)
+    bytes += sizeof(protocol) + 2 * text_bytes(protocol.name) + protocol.metadata.size();
+  return static_cast<int64_t>(bytes);
 }
 
 Bytes ClassicMember::metadata(std::string_view protocol) const {
@@ -81,6 +91,7 @@ ClassicMember& ClassicGroup::add(std::unique_ptr<ClassicMember> member) {
   if (member->join_ticket) ++awaiting_join_;
   ClassicMember& added = *member;
   members_.emplace(added.id, std::move(member));
+  count(added);
   return added;
 }
 
@@ -112,6 +123,7 @@ ClassicMember& ClassicGroup::rename(std::string_view instance, std::string new_i
   node.key() = new_id;
   members_.insert(std::move(node));
   found->second = std::move(new_id);
+  count(member);
   return member;
 }
 
@@ -122,6 +134,12 @@ void ClassicGroup::update(ClassicMember& member, std::vector<ClassicMember::Prot
   count_protocols(member, 1);
   member.rebalance_timeout_ms = rebalance_timeout_ms;
   member.session_timeout_ms = session_timeout_ms;
+  count(member);
+}
+
+void ClassicGroup::set_assignment(ClassicMember& member, Buffer assignment) {
+  member.assignment = std::move(assignment);
+  count(member);
 }
 
 void ClassicGroup::set_join_ticket(ClassicMember& member, std::optional<uint64_t> ticket) {
@@ -207,6 +225,11 @@ StoredGroup ClassicGroup::stored() const {
   return out;
 }
 
+void ClassicGroup::count(ClassicMember& member) {
+  member.held.join(held);
+  member.held.set(member.bytes());
+}
+
 void ClassicGroup::count_protocols(const ClassicMember& member, int by) {
   for (const ClassicMember::Protocol& protocol : member.protocols) {
     const auto found = supported_.try_emplace(protocol.name, 0).first;
@@ -217,6 +240,8 @@ void ClassicGroup::count_protocols(const ClassicMember& member, int by) {
 
 void ClassicGroup::refresh_subscription() {
   subscribed_.reset();
+  subscribed_held_.join(held);
+  subscribed_held_.set(0);
   if (!uses_consumer_protocol()) return;
   if (!members_.empty() && !protocol) return;
   std::set<std::string, std::less<>> topics;
@@ -226,6 +251,7 @@ void ClassicGroup::refresh_subscription() {
     topics.insert(wanted->begin(), wanted->end());
   }
   subscribed_ = std::move(topics);
+  subscribed_held_.set(static_cast<int64_t>(names_bytes(*subscribed_)));
 }
 
 }  // namespace millrace::coordinator

@@ -41,8 +41,10 @@ struct ClassicMember {
   std::optional<uint64_t> join_ticket;
   std::optional<uint64_t> sync_ticket;
   Deadline session;
-  ByteCount held;  // by what its joins brought
+  ByteCount held;  // by what it sent, and its assignment
 
+  // What it holds, roughly.
+  int64_t bytes() const;
   bool is_static() const { return instance.has_value(); }
   bool matches(const std::vector<JoinGroup::Protocol>& requested) const;
   // Empty when the member doesn't have the protocol.
@@ -64,7 +66,8 @@ class ClassicGroup {
   // The group as its last generation left it (all members stable and none waiting).
   explicit ClassicGroup(const StoredGroup& stored);
 
-  ByteCount held;  // before the members, which are part of it
+  ByteCount held;     // before the members, which are part of it
+  ByteCount storing;  // the assignment that is on its way to the log
   GroupState state = GroupState::kEmpty;
   GroupState previous_state = GroupState::kEmpty;
   int64_t state_timestamp_ms = -1;
@@ -97,6 +100,7 @@ class ClassicGroup {
   ClassicMember& rename(std::string_view instance, std::string new_id);
   void update(ClassicMember& member, std::vector<ClassicMember::Protocol> protocols,
               int32_t rebalance_timeout_ms, int32_t session_timeout_ms);
+  void set_assignment(ClassicMember& member, Buffer assignment);
   // A join request of the member waits from now on, or no longer.
   void set_join_ticket(ClassicMember& member, std::optional<uint64_t> ticket);
 
@@ -126,6 +130,7 @@ class ClassicGroup {
   StoredGroup stored() const;
 
  private:
+  void count(ClassicMember& member);
   void count_protocols(const ClassicMember& member, int by);
   void refresh_subscription();
 
@@ -134,6 +139,7 @@ class ClassicGroup {
   std::map<std::string, size_t, std::less<>> supported_;            // protocol -> members that support it
   size_t awaiting_join_ = 0;
   std::optional<std::set<std::string, std::less<>>> subscribed_;
+  ByteCount subscribed_held_;
 };
 
 }  // namespace millrace::coordinator

@@ -91,15 +91,19 @@ void GroupCoordinator::join_consumer_group(uint64_t ticket, const JoinGroup& req
   } else {
     replaces ? change.take_over(*known, id) : change.rejoin(*known);
   }
-  if (!change.update(updated(change.metadata(), request, *subscription)))
-    return refuse(ErrorCode::kUnknownServerError);
+  MemberMetadata metadata = updated(change.metadata(), request, *subscription);
+  const int64_t more = bytes_of(id, metadata) - (known == nullptr ? 0 : known->held.bytes());
+  const ErrorCode room = check_room(&group, group.id, more, now_ms);
+  if (room != ErrorCode::kNone) return refuse(room);
+  if (!change.update(std::move(metadata))) return refuse(ErrorCode::kUnknownServerError);
   JoinGroupResult result;
   result.member = id;
   result.protocol_type = std::string(ConsumerGroup::kProtocolType);
   result.protocol = protocol_of(change.metadata());
   if (downgrades) {
     result.generation = consumer.epoch();
-    GroupDowngraded then{group.id, {}, change.subscription_changed(), SendAnswer{ticket, std::move(result)}};
+    GroupDowngraded then{
+        group.id, {}, {}, change.subscription_changed(), SendAnswer{ticket, std::move(result)}};
     return downgrade(group, {known},
                      Replacement{known, change.member(), change.metadata(), change.assignment()},
                      std::move(then), now_ms);

@@ -3,7 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/coordinator/group_memory.h"
+
 namespace millrace::coordinator {
+
+int64_t bytes_of(std::string_view id, const MemberMetadata& metadata) {
+  size_t bytes = sizeof(ConsumerMember) + kNodeBytes + 2 * text_bytes(id) + text_bytes(metadata.client_id) +
+                 text_bytes(metadata.client_host) + text_bytes(metadata.regex) +
+                 text_bytes(metadata.rack_id.value_or("")) + names_bytes(metadata.topics);
+  if (metadata.instance_id) bytes += kNodeBytes + 2 * text_bytes(*metadata.instance_id) + text_bytes(id);
+  if (!metadata.regex.empty()) bytes += kNodeBytes + text_bytes(metadata.regex);
+  if (!metadata.classic) return static_cast<int64_t>(bytes);
+  for (const ClassicMembership::Protocol& protocol : metadata.classic->protocols)
+    bytes += sizeof(protocol) + text_bytes(protocol.name) + protocol.metadata.size();
+  return static_cast<int64_t>(bytes);
+}
 
 ConsumerMember* ConsumerGroup::find(std::string_view id) const {
   const auto found = members_.find(id);
@@ -69,8 +83,14 @@ ConsumerMember& ConsumerGroup::find_or_add(std::string_view id) {
     auto member = std::make_unique<ConsumerMember>();
     member->id = std::string(id);
     found = members_.emplace(member->id, std::move(member)).first;
+    count(*found->second);
   }
   return *found->second;
+}
+
+void ConsumerGroup::count(ConsumerMember& member) {
+  member.held.join(held);
+  member.held.set(bytes_of(member.id, member.metadata));
 }
 
 void ConsumerGroup::disown(const ConsumerMember& member) {
@@ -113,6 +133,7 @@ ConsumerMember* ConsumerGroup::apply(std::string_view id, const std::optional<Me
   if (former && former != value->instance_id) static_members_.erase(*former);
   if (value->instance_id) static_members_[*value->instance_id] = member.id;
   member.metadata = *value;
+  count(member);
   member.is_described = true;
   return &member;
 }

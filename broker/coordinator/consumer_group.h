@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "broker/coordinator/byte_count.h"
 #include "broker/coordinator/deadline_queue.h"
 #include "broker/coordinator/group_record.h"
 
@@ -29,6 +30,7 @@ struct ConsumerMember {
   MemberMetadata metadata;
   MemberAssignment assignment;
   Assignment target;
+  ByteCount held;             // by what it says about itself
   bool is_described = false;  // there is a record of its metadata: during a replay others may come first
 
   Deadline session;
@@ -36,6 +38,8 @@ struct ConsumerMember {
   // Of members that speak the classic protocol: to join again, and to sync after that.
   Deadline join;
   Deadline sync;
+  // After this it is tried again to take it out of the group; 0 unless that has failed.
+  int64_t retry_ms = 0;
 
   bool is_classic() const { return metadata.classic.has_value(); }
   bool has_reached(int32_t target_epoch) const {
@@ -43,8 +47,13 @@ struct ConsumerMember {
   }
 };
 
+// What a member of this id holds by what it says about itself, roughly.
+int64_t bytes_of(std::string_view id, const MemberMetadata& metadata);
+
 class ConsumerGroup {
  public:
+  ByteCount held;  // before the members, which are part of it
+
   using Members = std::map<std::string, std::unique_ptr<ConsumerMember>, std::less<>>;
   using Regexes = std::map<std::string, ResolvedRegex, std::less<>>;
 
@@ -90,6 +99,7 @@ class ConsumerGroup {
   bool regexes_stale = true;
 
  private:
+  void count(ConsumerMember& member);
   ConsumerMember& find_or_add(std::string_view id);
   void disown(const ConsumerMember& member);
 

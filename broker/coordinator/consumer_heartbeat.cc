@@ -157,8 +157,21 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
                                                       .heartbeat_interval_ms = heartbeat_interval_ms(
                                                           request.group, *joined->group, now_ms)});
   }
-  if (auto valid = change.update(updated(change.metadata(), request)); !valid)
-    return refuse(std::move(valid.error()));
+  MemberMetadata metadata = updated(change.metadata(), request);
+  const ConsumerMember* before = known;
+  if (before == nullptr && request.instance) before = joined->group->find_static(*request.instance);
+  int64_t more = bytes_of(change.member(), metadata) - (before == nullptr ? 0 : before->held.bytes());
+  // A classic group that becomes one of this protocol has its subscriptions as names.
+  if (joined->made && group != nullptr) more += joined->made->held.bytes() - group->classic()->held.bytes();
+  if (const ErrorCode room = check_room(group, request.group, more, now_ms); room != ErrorCode::kNone) {
+    return refuse(
+        {room, room == ErrorCode::kGroupMaxSizeReached
+                   ? fmt::format("What the members of group {} sent takes all of the {} bytes that a "
+                                 "group may have; subscribe to fewer topics, or by a pattern.",
+                                 request.group, settings_.max_group_bytes)
+                   : "The coordinator has no memory for more members for now."});
+  }
+  if (auto valid = change.update(std::move(metadata)); !valid) return refuse(std::move(valid.error()));
   if (auto advanced = change.advance(request.owned ? &*request.owned : nullptr); !advanced)
     return refuse(std::move(advanced.error()));
   finish_heartbeat(ticket, request, std::move(*joined), change, now_ms);

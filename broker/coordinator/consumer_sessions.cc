@@ -7,8 +7,9 @@
 namespace millrace::coordinator {
 namespace {
 
-// A member whose removal could not be written is tried again after this.
-constexpr int64_t kRetryMs = 1'000;
+// A member whose removal could not be written is tried again after this, then after twice as long, and so on.
+constexpr int64_t kFirstRetryMs = 1'000;
+constexpr int64_t kLastRetryMs = 60'000;
 
 }  // namespace
 
@@ -28,7 +29,7 @@ void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_
   if (is_tombstone && (group == nullptr || group->consumer() == nullptr)) return;
   if (group == nullptr) group = &create(id, now_ms);
   // The last word counts: a classic group has been upgraded.
-  if (group->consumer() == nullptr) group->kind.emplace<ConsumerGroup>();
+  if (group->consumer() == nullptr) group->become<ConsumerGroup>();
   group->last_offset = offset;
   ConsumerGroup& consumer = *group->consumer();
   const bool live = now_ms >= 0;  // else a replay: deadlines are set when all of it is read
@@ -36,7 +37,7 @@ void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_
   if (const auto* epoch = std::get_if<ConsumerGroupEpochRecord>(&record)) {
     consumer.apply(epoch->value);
     if (epoch->value) return;
-    group->offsets.empty() ? erase(id) : static_cast<void>(group->kind.emplace<ClassicGroup>(now_ms));
+    group->offsets.empty() ? erase(id) : static_cast<void>(group->become<ClassicGroup>(now_ms));
   } else if (const auto* target_epoch = std::get_if<TargetEpochRecord>(&record)) {
     consumer.apply(target_epoch->value);
   } else if (const auto* metadata = std::get_if<ConsumerMemberRecord>(&record)) {
@@ -62,6 +63,7 @@ metadata::GroupConfig GroupCoordinator::config_of(std::string_view group) const 
 void GroupCoordinator::start_session(Group& group, ConsumerMember& member, int64_t now_ms) {
   const int32_t timeout_ms = member.is_classic() ? member.metadata.classic->session_timeout_ms
                                                  : config_of(group.id).consumer_session_timeout_ms;
+  member.retry_ms = 0;
   member.session.arm(deadlines_, now_ms + timeout_ms,
                      {DeadlineTarget::Kind::kConsumerSession, &group, &member});
 }
@@ -82,7 +84,8 @@ void GroupCoordinator::fire_consumer(const DeadlineTarget& due, int64_t now_ms) 
   if (due.kind == DeadlineTarget::Kind::kConsumerRevocation) timer = &member.revocation;
   if (due.kind == DeadlineTarget::Kind::kConsumerJoin) timer = &member.join;
   if (due.kind == DeadlineTarget::Kind::kConsumerSync) timer = &member.sync;
-  timer->arm(deadlines_, now_ms + kRetryMs, due);
+  member.retry_ms = std::clamp(2 * member.retry_ms, kFirstRetryMs, kLastRetryMs);
+  timer->arm(deadlines_, now_ms + member.retry_ms, due);
   fence(group, {&member}, {}, now_ms);
 }
 
@@ -90,13 +93,35 @@ void GroupCoordinator::fence(Group& group, const std::vector<const ConsumerMembe
                              Continuation then, int64_t now_ms) {
   const ConsumerGroup& consumer = *group.consumer();
   if (can_downgrade(consumer, members, consumer.members().size() - members.size())) {
-    GroupDowngraded downgrade{.group = group.id, .members = {}, .rebalance = true, .answer = {}};
+    GroupDowngraded downgrade{
+        .group = group.id, .leaving = {}, .members = {}, .rebalance = true, .answer = {}};
+    for (const ConsumerMember* member : members) downgrade.leaving.push_back(member->id);
     if (auto* answer = std::get_if<SendAnswer>(&then)) downgrade.answer = std::move(*answer);
     return this->downgrade(group, members, std::nullopt, std::move(downgrade), now_ms);
   }
   ConsumerGroupChange change(group.id, consumer, *topics_, settings_, now_ms);
   change.remove(members);
   write(change.take_records(), true, std::move(then));
+}
+
+// What the group would be as a classic one doesn't fit into one record: its members go all the same, and
+// those that are left stay in a consumer group. Whether that is possible.
+bool GroupCoordinator::stay_consumer_group(GroupDowngraded& failed, int64_t now_ms) {
+  const Group* group = find(failed.group);
+  const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
+  if (consumer == nullptr || failed.leaving.empty()) return false;
+  std::vector<const ConsumerMember*> members;
+  for (const std::string& id : failed.leaving) {
+    const ConsumerMember* member = consumer->find(id);
+    if (member == nullptr) return false;
+    members.push_back(member);
+  }
+  ConsumerGroupChange change(group->id, *consumer, *topics_, settings_, now_ms);
+  change.remove(members);
+  Continuation then;
+  if (failed.answer) then = std::move(*failed.answer);
+  write(change.take_records(), true, std::move(then));
+  return true;
 }
 
 void GroupCoordinator::topics_changed(TopicDirectoryPtr topics,

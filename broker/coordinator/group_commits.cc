@@ -1,4 +1,6 @@
 // OffsetCommit v2-10, OffsetFetch v1-10, OffsetDelete v0.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -35,8 +37,43 @@ ErrorCode GroupCoordinator::check_commit(const OffsetCommit& request, Group* gro
   return ErrorCode::kNone;
 }
 
+// Whether there is memory for the positions; there always is for those that are there already.
+bool GroupCoordinator::has_room(const OffsetCommit& request, const Group* group, int64_t now_ms) {
+  const int64_t held = memory_->positions.bytes();
+  const auto bytes = [&](bool only_new) {
+    size_t more = group == nullptr ? static_cast<size_t>(Group::bytes_of(request.group)) : 0;
+    for (const OffsetCommit::Topic& topic : request.topics) {
+      bool is_new = true;
+      for (const OffsetCommit::Partition& partition : topic.partitions) {
+        const size_t metadata = partition.metadata.value_or("").size();
+        const auto known = only_new && group != nullptr ? group->offsets.find(topic.name, partition.partition)
+                                                        : std::nullopt;
+        is_new &= !known;
+        if (!known || known->metadata.size() < metadata) more += GroupOffsets::bytes_of_position(metadata);
+      }
+      if (is_new) more += GroupOffsets::bytes_of_topic(topic.name);
+    }
+    return static_cast<int64_t>(more);
+  };
+  const auto fits = [&](int64_t more) {
+    return more == 0 || more <= (settings_.max_positions_bytes - held) / 4;
+  };
+  if (fits(bytes(false)) || fits(bytes(true))) return true;
+  expire_soon(now_ms);
+  effects_.warning = fmt::format(
+      "Commits of new positions are refused for now (COORDINATOR_NOT_AVAILABLE): those of this shard's "
+      "groups "
+      "take {} of at most {} MiB of memory. Delete groups that nobody uses any more (millrace group delete), "
+      "have clients commit less metadata, or lower offsets.retention.minutes",
+      held >> 20, settings_.max_positions_bytes >> 20);
+  return false;
+}
+
 void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& request, int64_t now_ms) {
-  const ErrorCode error = check_commit(request, find(request.group), now_ms);
+  Group* group = find(request.group);
+  ErrorCode error = check_commit(request, group, now_ms);
+  if (error == ErrorCode::kNone && !has_room(request, group, now_ms))
+    error = ErrorCode::kCoordinatorNotAvailable;
   if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
   OffsetCommitResult result;
   std::vector<GroupRecord> records;

@@ -1,13 +1,23 @@
 #include "broker/coordinator/group_coordinator.h"
 
+#include <fmt/format.h>
+
 #include <cassert>
 #include <utility>
+
+#include "broker/coordinator/member_id.h"
 
 namespace millrace::coordinator {
 namespace {
 
+bool is_too_large(ErrorCode error) {
+  return error == ErrorCode::kMessageTooLarge || error == ErrorCode::kRecordListTooLarge ||
+         error == ErrorCode::kInvalidFetchSize;
+}
+
 // What a failure of the log means to a client of the group.
 ErrorCode to_group_error(ErrorCode error, ErrorCode too_large) {
+  if (is_too_large(error)) return too_large;
   switch (error) {
     case ErrorCode::kUnknownTopicOrPartition:
     case ErrorCode::kNotEnoughReplicas:
@@ -16,10 +26,6 @@ ErrorCode to_group_error(ErrorCode error, ErrorCode too_large) {
     case ErrorCode::kNotLeaderOrFollower:
     case ErrorCode::kKafkaStorageError:
       return ErrorCode::kNotCoordinator;
-    case ErrorCode::kMessageTooLarge:
-    case ErrorCode::kRecordListTooLarge:
-    case ErrorCode::kInvalidFetchSize:
-      return too_large;
     default:
       return error;
   }
@@ -50,6 +56,8 @@ void set_error(GroupResponse& response, ErrorCode error) {
   }
 }
 
+int64_t mib(int64_t bytes) { return bytes >> 20; }
+
 // A cluster without topics.
 class NoTopics final : public TopicDirectory {
  public:
@@ -67,10 +75,10 @@ class NoConfigs final : public GroupConfigs {
 }  // namespace
 
 GroupCoordinator::GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid,
-                                   std::shared_ptr<ByteCount> join_bytes)
+                                   std::shared_ptr<GroupMemory> memory)
     : settings_(settings),
       random_uuid_(std::move(random_uuid)),
-      join_bytes_(std::move(join_bytes)),
+      memory_(std::move(memory)),
       topics_(std::make_shared<NoTopics>()),
       configs_(std::make_shared<NoConfigs>()) {}
 
@@ -80,7 +88,7 @@ GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
 }
 
 GroupCoordinator::Group& GroupCoordinator::create(std::string_view id, int64_t now_ms) {
-  auto group = std::make_unique<Group>(std::string(id), now_ms);
+  auto group = std::make_unique<Group>(std::string(id), now_ms, *memory_);
   group->number = next_group_++;
   in_order_.emplace(group->number, group.get());
   return *groups_.emplace(group->id, std::move(group)).first->second;
@@ -104,7 +112,9 @@ void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t 
       if (group == nullptr) group = &create(commit->group, now_ms);
       group->offsets.put(commit->topic, commit->partition, *commit->value);
     }
-    if (group != nullptr) group->last_offset = offset;
+    if (group == nullptr) return;
+    group->last_offset = offset;
+    group->count();
     return;
   }
   const auto* stored = std::get_if<GroupMetadataRecord>(&record);
@@ -112,12 +122,12 @@ void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t 
   Group* group = find(stored->group);
   if (stored->value) {
     if (group == nullptr) group = &create(stored->group, now_ms);
-    group->kind.emplace<ClassicGroup>(*stored->value);
+    group->become<ClassicGroup>(*stored->value);
   } else if (group != nullptr && group->classic() != nullptr) {
     if (group->offsets.empty()) {
       erase(stored->group);
     } else {
-      group->kind.emplace<ClassicGroup>(now_ms);
+      group->become<ClassicGroup>(now_ms);
     }
   }
 }
@@ -251,6 +261,10 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
   assert(!found.empty());
   Continuation& then = found.mapped();
   const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
+  if (auto* downgrade = std::get_if<GroupDowngraded>(&then);
+      downgrade != nullptr && is_too_large(error) && stay_consumer_group(*downgrade, now_ms)) {
+    return take_effects();
+  }
   if (SendAnswer* send = answer_in(then)) {
     const bool commit = std::holds_alternative<OffsetCommitResult>(send->response);
     set_error(send->response,
@@ -262,7 +276,7 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
       auto& classic = *group->classic();
       for (const auto& [id, member] : classic.members())
         answer_join(classic, *member, {.error = group_error});
-      created->former ? static_cast<void>(group->kind.emplace<ConsumerGroup>(std::move(*created->former)))
+      created->former ? static_cast<void>(group->become<ConsumerGroup>(std::move(*created->former)))
                       : erase(created->group);
     }
   } else if (auto* stored = std::get_if<AssignmentStored>(&then)) {
@@ -271,6 +285,35 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
     static_member_failed(*replaced, group_error, now_ms);
   }
   return take_effects();
+}
+
+// Whether there is memory for this much more of members and what they sent. Group: null if it isn't there
+// yet. What is refused with COORDINATOR_NOT_AVAILABLE may come again: whoever vanished is forgotten when its
+// session ends.
+ErrorCode GroupCoordinator::check_room(const Group* group, std::string_view id, int64_t more,
+                                       int64_t now_ms) {
+  if (more <= 0) return ErrorCode::kNone;
+  const int64_t held = group == nullptr ? 0 : group->held.bytes();
+  if (held + more > settings_.max_group_bytes) {
+    effects_.warning = fmt::format(
+        "Group {} has no room for {} bytes more: what its members sent takes {} of at most {} MiB of memory. "
+        "They are refused with GROUP_MAX_SIZE_REACHED. Have them subscribe to fewer topics, or by a pattern, "
+        "and send less user data, or make several groups of it",
+        loggable(id), more, mib(held), mib(settings_.max_group_bytes));
+    return ErrorCode::kGroupMaxSizeReached;
+  }
+  if (group == nullptr) more += Group::bytes_of(id);
+  // Nobody takes more than a quarter of what is left, so that the usual, small members still find room where
+  // large ones no longer do.
+  if (more <= (settings_.max_members_bytes - memory_->members.bytes()) / 4) return ErrorCode::kNone;
+  expire_soon(now_ms);
+  effects_.warning = fmt::format(
+      "Group {} has no room for {} bytes more for now: what the members of all groups of this shard sent "
+      "takes {} of at most {} MiB of memory. They are told to try again (COORDINATOR_NOT_AVAILABLE). Find "
+      "who joins with very long subscriptions, assignments or ids, or leaves empty groups behind (millrace "
+      "group list)",
+      loggable(id), more, mib(memory_->members.bytes()), mib(settings_.max_members_bytes));
+  return ErrorCode::kCoordinatorNotAvailable;
 }
 
 Effects GroupCoordinator::unload(ErrorCode error) {

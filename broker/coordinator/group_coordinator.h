@@ -14,12 +14,12 @@
 // Behaves as Apache Kafka 4.3's classic protocol (KIP-62, 134, 345, 394, 559, 800, 814) and its consumer
 // protocol (KIP-848, 1082, 1099, 1251). On purpose differently: a refused first join leaves no empty group
 // behind; a request that a retry of the same member replaces is answered REBALANCE_IN_PROGRESS instead of
-// never; at most max_pending_members ids are outstanding per group, and what members send with their joins
-// is bounded (max_group_join_bytes, max_join_bytes); a static member may join again under its own id before
-// its session ends (Kafka says UNRELEASED_INSTANCE_ID, also to a client that never got its first answer); a
-// consumer group's target assignment and regular expressions are worked out within the heartbeat that asks
-// for them, not some time after it; and while a group changes, its members are asked to heartbeat more often,
-// so that a rebalance doesn't take several regular intervals.
+// never; at most max_pending_members ids are outstanding per group, and what groups keep in memory of what
+// clients sent is bounded (max_group_bytes, max_members_bytes, max_positions_bytes); a static member may join
+// again under its own id before its session ends (Kafka says UNRELEASED_INSTANCE_ID, also to a client that
+// never got its first answer); a consumer group's target assignment and regular expressions are worked out
+// within the heartbeat that asks for them, not some time after it; and while a group changes, its members are
+// asked to heartbeat more often, so that a rebalance doesn't take several regular intervals.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,7 @@
 #include "broker/coordinator/consumer_group_change.h"
 #include "broker/coordinator/deadline_queue.h"
 #include "broker/coordinator/group_configs.h"
+#include "broker/coordinator/group_memory.h"
 #include "broker/coordinator/group_messages.h"
 #include "broker/coordinator/group_offsets.h"
 #include "broker/coordinator/group_progress.h"
@@ -66,14 +67,16 @@ struct Answer {
 struct Effects {
   std::vector<Write> writes;
   std::vector<Answer> answers;
+  // For the log, and whoever reads it: something was refused, why, and what to do.
+  std::optional<std::string> warning;
 };
 
 class GroupCoordinator {
  public:
-  // `random_uuid` makes the member ids. `join_bytes` counts what joins brought, for all coordinators that
-  // share it: max_join_bytes is their bound together.
+  // `random_uuid` makes the member ids. `memory` counts what groups hold, for all coordinators that share it:
+  // the bounds are for all of them together.
   GroupCoordinator(const GroupSettings& settings, std::function<Uuid()> random_uuid,
-                   std::shared_ptr<ByteCount> join_bytes = std::make_shared<ByteCount>());
+                   std::shared_ptr<GroupMemory> memory = std::make_shared<GroupMemory>());
   GroupCoordinator(const GroupCoordinator&) = delete;
   GroupCoordinator& operator=(const GroupCoordinator&) = delete;
 
@@ -132,10 +135,37 @@ class GroupCoordinator {
  private:
   // A group is a variant by its type; positions are kept the same way for all types.
   struct Group {
-    explicit Group(std::string name, int64_t now_ms)
-        : id(std::move(name)), kind(std::in_place_type<ClassicGroup>, now_ms) {}
+    Group(std::string name, int64_t now_ms, GroupMemory& memory)
+        : id(std::move(name)), kind(std::in_place_type<ClassicGroup>, now_ms) {
+      held.join(memory.members);
+      itself.join(held);
+      stored.join(memory.positions);
+      classic()->held.join(held);
+      count();
+    }
+    // What a group takes that has no members and no positions, roughly.
+    static int64_t bytes_of(std::string_view id) {
+      return static_cast<int64_t>(sizeof(Group) + 3 * kNodeBytes + 2 * text_bytes(id));
+    }
+    // To be called when its positions have changed.
+    void count() {
+      itself.set(offsets.empty() ? bytes_of(id) : 0);
+      stored.set(offsets.empty() ? 0 : bytes_of(id) + static_cast<int64_t>(offsets.bytes()));
+    }
+    // The group is of this kind from now on.
+    template <class Kind, class... Args>
+    Kind& become(Args&&... args) {
+      Kind& made = kind.template emplace<Kind>(std::forward<Args>(args)...);
+      made.held.join(held);
+      return made;
+    }
+
     std::string id;
     uint64_t number = 0;  // in the order of their creation
+    // What it holds: itself while it has no positions, and its members; itself with its positions.
+    ByteCount held;
+    ByteCount itself;
+    ByteCount stored;
     GroupOffsets offsets;
     int64_t last_offset = -1;  // of the last record about its positions, or about a consumer group
     std::variant<ClassicGroup, ConsumerGroup> kind;
@@ -185,6 +215,7 @@ class GroupCoordinator {
   // The group is a classic one again, once the records are appended; then its members rejoin if need be.
   struct GroupDowngraded {
     std::string group;
+    std::vector<std::string> leaving;  // the members that went, whose going was the reason
     std::map<std::string, ClassicMembership> members;
     bool rebalance = false;
     std::optional<SendAnswer> answer;
@@ -211,6 +242,8 @@ class GroupCoordinator {
   void write_group(Group& group, Continuation then);
   // In as many batches as it takes; `then` belongs to the last.
   void write_removals(std::vector<GroupRecord> records, Continuation then);
+  ErrorCode check_room(const Group* group, std::string_view id, int64_t more, int64_t now_ms);
+  bool has_room(const OffsetCommit& request, const Group* group, int64_t now_ms);
   Effects take_effects() { return std::exchange(effects_, {}); }
   void fire(const DeadlineTarget& due, int64_t now_ms);
   void load(Group& group, int64_t now_ms);
@@ -237,8 +270,7 @@ class GroupCoordinator {
   void replace_static_member(uint64_t ticket, const JoinGroup& request, Group& group, ClassicMember& member,
                              std::string new_id, int64_t now_ms);
   bool accepts(const ClassicGroup& group, std::string_view member_id) const;
-  ErrorCode check_room(const ClassicGroup* group, const JoinGroup& request) const;
-  void hold(ClassicGroup& group, ClassicMember& member);
+  ErrorCode check_room(const Group* group, const JoinGroup& request, int64_t now_ms);
   void refuse_join(uint64_t ticket, std::string_view member, ErrorCode error);
   void static_member_stored(StaticMemberReplaced& replaced, int64_t now_ms);
   void static_member_failed(StaticMemberReplaced& replaced, ErrorCode error, int64_t now_ms);
@@ -264,7 +296,8 @@ class GroupCoordinator {
   void handle_request(uint64_t ticket, const Heartbeat& request, int64_t now_ms);
   void handle_request(uint64_t ticket, const LeaveGroup& request, int64_t now_ms);
   ErrorCode leave(Group& group, const LeaveGroup::Member& member);
-  void sync_completing(uint64_t ticket, const SyncGroup& request, Group& group, ClassicMember& member);
+  void sync_completing(uint64_t ticket, const SyncGroup& request, Group& group, ClassicMember& member,
+                       int64_t now_ms);
   void synced(ClassicGroup& group, std::string_view member);
   void assignment_stored(AssignmentStored& stored, int64_t now_ms);
   void assignment_failed(AssignmentStored& stored, ErrorCode error, int64_t now_ms);
@@ -299,6 +332,7 @@ class GroupCoordinator {
   void sweep(int64_t now_ms);
   bool sweep_group(Sweep& sweep, const Group& group, SweepTurn& turn) const;
   void expire_offsets(int64_t now_ms);
+  void expire_soon(int64_t now_ms);
   bool expired(const Group& group, const CommittedOffset& offset, int64_t now_ms) const;
   static bool may_expire(const Group& group, std::string_view topic);
   static bool is_unused(const Group& group);
@@ -354,6 +388,7 @@ class GroupCoordinator {
   void downgrade(Group& group, const std::vector<const ConsumerMember*>& without,
                  const std::optional<Replacement>& replacement, GroupDowngraded then, int64_t now_ms);
   void downgraded(GroupDowngraded& then, int64_t now_ms);
+  bool stay_consumer_group(GroupDowngraded& failed, int64_t now_ms);
 
   // classic_members.cc
   void join_consumer_group(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms);
@@ -373,7 +408,8 @@ class GroupCoordinator {
   DeadlineQueue deadlines_;  // before the groups, whose timers are in it
   Deadline expiry_timer_;
   Deadline sweep_timer_;
-  const std::shared_ptr<ByteCount> join_bytes_;  // before the groups, which are part of it
+  int64_t last_expiry_ms_ = INT64_MIN / 2;
+  const std::shared_ptr<GroupMemory> memory_;  // before the groups, which are part of it
   TopicDirectoryPtr topics_;
   GroupConfigsPtr configs_;
   std::unordered_map<std::string, std::unique_ptr<Group>, StringHash, std::equal_to<>> groups_;

@@ -20,21 +20,16 @@ std::vector<ClassicMember::Protocol> owned(const std::vector<JoinGroup::Protocol
   return out;
 }
 
-// What a member keeps of its request, roughly.
-int64_t size_of(const JoinGroup& request) {
-  size_t size = sizeof(ClassicMember) + 2 * request.client_id.size() + request.client_host.size();
-  if (request.instance) size += 3 * request.instance->size();
+// What a new member would hold by its request, roughly.
+int64_t bytes_of(const JoinGroup& request) {
+  ClassicMember member;
+  const size_t id_size = request.member.empty() ? request.instance.value_or(request.client_id).size() + 37
+                                                : request.member.size();
+  size_t bytes = 4 * text_bytes(id_size) + text_bytes(request.client_id) + text_bytes(request.client_host);
+  if (request.instance) bytes += kNodeBytes + 2 * text_bytes(*request.instance);
   for (const JoinGroup::Protocol& protocol : request.protocols)
-    size += sizeof(ClassicMember::Protocol) + protocol.name.size() + protocol.metadata.size();
-  return static_cast<int64_t>(size);
-}
-
-int64_t size_of(const ClassicMember& member) {
-  size_t size = sizeof(member) + 2 * member.id.size() + member.client_id.size() + member.client_host.size();
-  if (member.instance) size += 2 * member.instance->size();
-  for (const ClassicMember::Protocol& protocol : member.protocols)
-    size += sizeof(protocol) + protocol.name.size() + protocol.metadata.size();
-  return static_cast<int64_t>(size);
+    bytes += sizeof(ClassicMember::Protocol) + 2 * text_bytes(protocol.name) + protocol.metadata.size();
+  return member.bytes() + static_cast<int64_t>(bytes);
 }
 
 }  // namespace
@@ -57,7 +52,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const JoinGroup& request,
   const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
   if (consumer != nullptr && !consumer->members().empty())
     return join_consumer_group(ticket, request, *group, now_ms);
-  const ErrorCode room = check_room(group == nullptr ? nullptr : group->classic(), request);
+  const ErrorCode room = check_room(group, request, now_ms);
   if (room != ErrorCode::kNone) return refuse_join(ticket, request.member, room);
   if (group == nullptr || consumer != nullptr) {
     if (!request.member.empty()) return refuse_join(ticket, request.member, ErrorCode::kUnknownMemberId);
@@ -91,7 +86,7 @@ GroupCoordinator::Group& GroupCoordinator::make_classic(Group& group, int64_t no
   std::vector<GroupRecord> records;
   ConsumerGroupChange::erase_group(group.id, *group.consumer(), records);
   GroupCreated then{group.id, std::make_unique<ConsumerGroup>(std::move(*group.consumer()))};
-  const auto& classic = group.kind.emplace<ClassicGroup>(now_ms);
+  const auto& classic = group.become<ClassicGroup>(now_ms);
   records.push_back(GroupMetadataRecord{group.id, classic.stored()});
   write(std::move(records), false, std::move(then));
   return group;
@@ -114,30 +109,17 @@ bool GroupCoordinator::accepts(const ClassicGroup& group, std::string_view membe
   return false;
 }
 
-// Whether there is memory for the member. One that is in may always say what it said before. The group: null
-// if it isn't there yet.
-ErrorCode GroupCoordinator::check_room(const ClassicGroup* group, const JoinGroup& request) const {
+// Whether there is memory for the member. One that is in may always say what it said before.
+ErrorCode GroupCoordinator::check_room(const Group* group, const JoinGroup& request, int64_t now_ms) {
+  const ClassicGroup* classic = group == nullptr ? nullptr : group->classic();
   const ClassicMember* member = nullptr;
-  if (group != nullptr) {
+  if (classic != nullptr) {
     const bool by_instance = request.member.empty() && request.instance;
-    member = by_instance ? group->find_static(*request.instance) : group->find(request.member);
+    member = by_instance ? classic->find_static(*request.instance) : classic->find(request.member);
   }
-  const int64_t after = size_of(request);
-  if (member != nullptr && after <= size_of(*member)) return ErrorCode::kNone;
-  const int64_t more = after - (member == nullptr ? 0 : member->held.bytes());
-  if (more + (group == nullptr ? 0 : group->held.bytes()) > settings_.max_group_join_bytes)
-    return ErrorCode::kGroupMaxSizeReached;
-  // Temporary: whoever vanished is forgotten when its session ends. Nobody takes more than a quarter of what
-  // is left, so that the usual, small members still find room where large ones no longer do.
-  if (more > (settings_.max_join_bytes - join_bytes_->bytes()) / 4)
-    return ErrorCode::kCoordinatorNotAvailable;
-  return ErrorCode::kNone;
-}
-
-void GroupCoordinator::hold(ClassicGroup& group, ClassicMember& member) {
-  group.held.join(*join_bytes_);
-  member.held.join(group.held);
-  member.held.set(size_of(member));
+  int64_t more = bytes_of(request);
+  if (member != nullptr) more += static_cast<int64_t>(member->assignment.size()) - member->held.bytes();
+  return check_room(group, request.group, more, now_ms);
 }
 
 void GroupCoordinator::join_unknown(uint64_t ticket, const JoinGroup& request, Group& group, int64_t now_ms) {
@@ -155,9 +137,8 @@ void GroupCoordinator::join_unknown(uint64_t ticket, const JoinGroup& request, G
   }
   PendingMember& pending = classic.pending[id];
   pending.id = id;
-  classic.held.join(*join_bytes_);
   pending.held.join(classic.held);
-  pending.held.set(static_cast<int64_t>(sizeof(pending) + 2 * id.size()));
+  pending.held.set(static_cast<int64_t>(sizeof(pending) + kNodeBytes + 2 * text_bytes(id)));
   pending.session.arm(deadlines_, now_ms + request.session_timeout_ms,
                       {DeadlineTarget::Kind::kPendingMember, &group, &pending});
   refuse_join(ticket, id, ErrorCode::kMemberIdRequired);
@@ -214,7 +195,6 @@ void GroupCoordinator::add_member(uint64_t ticket, const JoinGroup& request, Gro
   if (initial) classic.member_added = true;
   if (classic.members().empty()) classic.protocol_type = std::string(request.protocol_type);
   ClassicMember& added = classic.add(std::move(member));
-  hold(classic, added);
   // It has no id to heartbeat with while it waits, and its connection tells us nothing: a join that was given
   // up and repeated would leave a dead member behind each time.
   start_session(group, added, settings_.new_member_join_timeout_ms, now_ms);
@@ -225,7 +205,6 @@ void GroupCoordinator::update_member(uint64_t ticket, const JoinGroup& request, 
                                      ClassicMember& member, int64_t now_ms) {
   auto& classic = std::get<ClassicGroup>(group.kind);
   classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
-  hold(classic, member);
   answer_join(classic, member, {.error = ErrorCode::kRebalanceInProgress, .member = member.id});
   classic.set_join_ticket(member, ticket);
   rebalance_or_complete_join(group, now_ms);
@@ -248,7 +227,6 @@ void GroupCoordinator::replace_static_member(uint64_t ticket, const JoinGroup& r
                                 request.can_skip_assignment};
   classic.rename(*request.instance, std::move(new_id));
   classic.update(member, owned(request.protocols), request.rebalance_timeout_ms, request.session_timeout_ms);
-  hold(classic, member);
   classic.set_join_ticket(member, ticket);
   start_session(group, member, member.session_timeout_ms, now_ms);
   if (classic.state == GroupState::kCompletingRebalance) return prepare_rebalance(group, now_ms);
@@ -287,7 +265,6 @@ void GroupCoordinator::static_member_failed(StaticMemberReplaced& replaced, Erro
   classic.update(*member, std::move(replaced.old_protocols), replaced.old_rebalance_timeout_ms,
                  replaced.old_session_timeout_ms);
   classic.rename(replaced.instance, std::move(replaced.old_id));
-  hold(classic, *member);
   start_session(*group, *member, member->session_timeout_ms, now_ms);
 }
 

@@ -44,7 +44,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const SyncGroup& request,
     case GroupState::kPreparingRebalance:
       return refuse(ErrorCode::kRebalanceInProgress);
     case GroupState::kCompletingRebalance:
-      return sync_completing(ticket, request, *group, member);
+      return sync_completing(ticket, request, *group, member, now_ms);
     case GroupState::kStable:
       synced(classic, request.member);
       return answer(ticket, SyncGroupResult{ErrorCode::kNone, classic.protocol_type, classic.protocol,
@@ -53,7 +53,7 @@ void GroupCoordinator::handle_request(uint64_t ticket, const SyncGroup& request,
 }
 
 void GroupCoordinator::sync_completing(uint64_t ticket, const SyncGroup& request, Group& group,
-                                       ClassicMember& member) {
+                                       ClassicMember& member, int64_t now_ms) {
   auto& classic = std::get<ClassicGroup>(group.kind);
   answer_sync(member, {.error = ErrorCode::kRebalanceInProgress});
   member.sync_ticket = ticket;
@@ -68,6 +68,14 @@ void GroupCoordinator::sync_completing(uint64_t ticket, const SyncGroup& request
     stored.assignments.insert_or_assign(std::string(one.member),
                                         Buffer(one.assignment.begin(), one.assignment.end()));
   }
+  int64_t bytes = 0;
+  for (const auto& [id, assignment] : stored.assignments) bytes += static_cast<int64_t>(assignment.size());
+  int64_t former = 0;
+  for (const auto& [id, one] : classic.members()) former += static_cast<int64_t>(one->assignment.size());
+  const ErrorCode room = check_room(&group, group.id, bytes - former, now_ms);
+  if (room != ErrorCode::kNone) return assignment_failed(stored, room, now_ms);
+  classic.storing.join(classic.held);
+  classic.storing.set(bytes);
   StoredGroup record = classic.stored();
   for (StoredMember& one : record.members) {
     const auto found = stored.assignments.find(one.member_id);
@@ -89,11 +97,12 @@ void GroupCoordinator::assignment_stored(AssignmentStored& stored, int64_t now_m
   Group* group = find(stored.group);
   if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
+  if (classic.storing_generation == stored.generation) classic.storing.set(0);
   // Another rebalance may have begun while the record was on its way.
   if (classic.state != GroupState::kCompletingRebalance || classic.generation != stored.generation) return;
   for (const auto& [id, member] : classic.members()) {
     const auto found = stored.assignments.find(id);
-    member->assignment = found == stored.assignments.end() ? Buffer() : std::move(found->second);
+    classic.set_assignment(*member, found == stored.assignments.end() ? Buffer() : std::move(found->second));
   }
   propagate_assignment(*group, ErrorCode::kNone, now_ms);
   classic.transition(GroupState::kStable, now_ms);
@@ -104,7 +113,8 @@ void GroupCoordinator::assignment_failed(AssignmentStored& stored, ErrorCode err
   if (group == nullptr || group->classic() == nullptr) return;
   auto& classic = std::get<ClassicGroup>(group->kind);
   if (classic.state != GroupState::kCompletingRebalance || classic.generation != stored.generation) return;
-  for (const auto& [id, member] : classic.members()) member->assignment.clear();
+  classic.storing.set(0);
+  for (const auto& [id, member] : classic.members()) classic.set_assignment(*member, {});
   propagate_assignment(*group, error, now_ms);
   prepare_rebalance(*group, now_ms);
 }

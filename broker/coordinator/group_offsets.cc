@@ -8,6 +8,11 @@ namespace {
 constexpr int64_t kMaxTimestampMs = (int64_t{1} << 47) - 1;
 constexpr size_t kMaxTopicIds = size_t{1} << 15;
 
+// Of a position that is among the others, besides its place.
+size_t other_bytes(size_t metadata_size) {
+  return kNodeBytes + sizeof(CommittedOffset) + text_bytes(metadata_size);
+}
+
 template <class P>
 auto place(P& positions, int32_t partition) {
   return std::ranges::lower_bound(positions, partition, {},
@@ -30,6 +35,10 @@ GroupOffsets::Topics::const_iterator GroupOffsets::lower_bound(std::string_view 
 GroupOffsets::Topics::const_iterator GroupOffsets::find_topic(std::string_view name) const {
   const auto found = lower_bound(name);
   return found != topics_.end() && found->name == name ? found : topics_.end();
+}
+
+size_t GroupOffsets::bytes_of_position(size_t metadata_size) {
+  return sizeof(Position) + (metadata_size == 0 ? 0 : other_bytes(metadata_size));
 }
 
 CommittedOffset GroupOffsets::value(const Topic& topic, const Position& position) {
@@ -73,15 +82,19 @@ std::optional<GroupOffsets::Position> GroupOffsets::pack(Topic& topic, int32_t p
 void GroupOffsets::put(std::string_view name, int32_t partition, const CommittedOffset& offset) {
   auto topic = std::ranges::lower_bound(topics_, name, {},
                                         [](const Topic& one) { return std::string_view(one.name); });
-  if (topic == topics_.end() || topic->name != name)
+  if (topic == topics_.end() || topic->name != name) {
     topic = topics_.insert(topic, Topic{std::string(name), {}, {}, nullptr});
+    bytes_ += bytes_of_topic(name);
+  }
   auto at = place(topic->positions, partition);
   if (at == topic->positions.end() || at->partition != partition) {
     const auto index = at - topic->positions.begin();
     grow(topic->positions);
     at = topic->positions.insert(topic->positions.begin() + index, Position{.partition = partition});
+    bytes_ += sizeof(Position);
   }
   const auto packed = pack(*topic, partition, offset);
+  if (at->is_other) bytes_ -= other_bytes(topic->others->at(partition).metadata.size());
   if (at->is_other && packed) topic->others->erase(partition);
   if (packed) {
     *at = *packed;
@@ -90,6 +103,7 @@ void GroupOffsets::put(std::string_view name, int32_t partition, const Committed
   at->is_other = 1;
   if (!topic->others) topic->others = std::make_unique<std::map<int32_t, CommittedOffset>>();
   topic->others->insert_or_assign(partition, offset);
+  bytes_ += other_bytes(offset.metadata.size());
 }
 
 void GroupOffsets::erase(std::string_view name, int32_t partition) {
@@ -98,9 +112,15 @@ void GroupOffsets::erase(std::string_view name, int32_t partition) {
   Topic& topic = topics_[static_cast<size_t>(found - topics_.begin())];
   const auto at = place(topic.positions, partition);
   if (at == topic.positions.end() || at->partition != partition) return;
-  if (at->is_other) topic.others->erase(partition);
+  if (at->is_other) {
+    bytes_ -= other_bytes(topic.others->at(partition).metadata.size());
+    topic.others->erase(partition);
+  }
   topic.positions.erase(at);
-  if (topic.positions.empty()) topics_.erase(found);
+  bytes_ -= sizeof(Position);
+  if (!topic.positions.empty()) return;
+  bytes_ -= bytes_of_topic(topic.name);
+  topics_.erase(found);
 }
 
 void GroupOffsets::shrink() {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/coordinator/group_memory.h"
 #include "broker/coordinator/group_record.h"
 
 namespace millrace::coordinator {
@@ -23,6 +24,11 @@ class GroupOffsets {
   void erase(std::string_view topic, int32_t partition);
 
   bool empty() const { return topics_.empty(); }
+  // What it takes, roughly.
+  size_t bytes() const { return bytes_; }
+  // What one more position may take, with so much metadata.
+  static size_t bytes_of_position(size_t metadata_size);
+  static size_t bytes_of_topic(std::string_view name) { return sizeof(Topic) + text_bytes(name); }
 
   // fn(topic, partition, committed offset) in the order of topics and partitions. It must not change anything
   // here.
@@ -86,6 +92,7 @@ class GroupOffsets {
       fn(std::string_view(topic.name), position.partition, value(topic, position));
   }
 
+  size_t bytes_ = 0;
   Topics topics_;  // in the order of names, each with a position at least
 };
 

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "broker/coordinator/group_record_codec.h"
+#include "broker/coordinator/member_id.h"
 #include "broker/runtime/logging.h"
+#include "broker/runtime/rate_limited_log.h"
 #include "protocol/batch_builder.h"
 #include "protocol/record_batch.h"
 
@@ -20,6 +22,20 @@ constexpr size_t kMaxBatchBytes = size_t{100} << 20;
 constexpr size_t kMaxHeldBytes = 256 << 10;
 constexpr size_t kRecordOverheadBytes = 80;
 constexpr size_t kFirstRecordsBytes = 1024;
+
+// One line a second: clients try again and again.
+runtime::RateLimitedLog refusals_log(runtime::LogLevel::kWarning, 1);
+runtime::RateLimitedLog append_log(runtime::LogLevel::kError, 1);
+
+std::string_view what_to_do(ErrorCode error) {
+  if (error != ErrorCode::kMessageTooLarge && error != ErrorCode::kRecordListTooLarge) return "";
+  return ". It holds more than one batch may: have the group's members subscribe to fewer topics and send "
+         "less user data, or raise max.message.bytes of __consumer_offsets";
+}
+
+std::string_view group_of(const Write& write) {
+  return std::visit([](const auto& one) -> std::string_view { return one.group; }, write.records.front());
+}
 
 size_t estimated_bytes(const Write& write) {
   size_t bytes = 0;
@@ -50,14 +66,14 @@ struct GroupPartition::Waiter {
 };
 
 GroupPartition::GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
-                               std::unique_ptr<CoordinatorLog> log, std::shared_ptr<ByteCount> join_bytes)
+                               std::unique_ptr<CoordinatorLog> log, std::shared_ptr<GroupMemory> memory)
     : shard_(shard),
       name_(std::move(name)),
       log_(std::move(log)),
       start_ms_(shard.clock().now_ms()),
       start_ns_(shard.clock().monotonic_ns()),
       machine_(
-          settings, [&shard] { return shard.random().uuid(); }, std::move(join_bytes)) {}
+          settings, [&shard] { return shard.random().uuid(); }, std::move(memory)) {}
 
 int64_t GroupPartition::now_ms() const {
   return start_ms_ + (shard_.clock().monotonic_ns() - start_ns_) / runtime::kNanosPerMs;
@@ -183,6 +199,7 @@ runtime::Task<> GroupPartition::deadline_loop() {
 }
 
 void GroupPartition::process(Effects effects) {
+  if (effects.warning) refusals_log.write(shard_.clock(), "{}: {}", name_, *effects.warning);
   for (Write& write : effects.writes) append({&write, 1});
   for (Answer& answer : effects.answers) {
     const auto found = waiters_.find(answer.ticket);
@@ -224,8 +241,9 @@ void GroupPartition::append(std::span<Write> writes) {
   if (!base) {
     // Of what the disk refuses the log below has told already, once for all.
     if (base.error().code != ErrorCode::kKafkaStorageError) {
-      runtime::log_error("{}: can't append: {} {}", name_, error_name(base.error().code),
-                         base.error().message);
+      append_log.write(shard_.clock(), "{}: can't append {} records of group {}: {} {}{}", name_,
+                       writes.front().records.size(), loggable(group_of(writes.front())),
+                       error_name(base.error().code), base.error().message, what_to_do(base.error().code));
     }
     return process(machine_.failed(writes.front(), base.error().code, now));
   }

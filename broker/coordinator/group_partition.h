@@ -25,7 +25,7 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
  public:
   GroupPartition(runtime::Shard& shard, std::string name, const GroupSettings& settings,
                  std::unique_ptr<CoordinatorLog> log,
-                 std::shared_ptr<ByteCount> join_bytes = std::make_shared<ByteCount>());
+                 std::shared_ptr<GroupMemory> memory = std::make_shared<GroupMemory>());
 
   // Reads the log, then coordinates until stop() or until the log fails. Once, on the shard; keeps the object
   // alive.

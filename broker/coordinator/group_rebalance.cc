@@ -17,7 +17,7 @@ void GroupCoordinator::rebalance_or_complete_join(Group& group, int64_t now_ms) 
 void GroupCoordinator::prepare_rebalance(Group& group, int64_t now_ms) {
   auto& classic = std::get<ClassicGroup>(group.kind);
   if (classic.state == GroupState::kCompletingRebalance) {
-    for (const auto& [id, member] : classic.members()) member->assignment.clear();
+    for (const auto& [id, member] : classic.members()) classic.set_assignment(*member, {});
     propagate_assignment(group, ErrorCode::kRebalanceInProgress, now_ms);
   }
   classic.pending_sync.clear();

@@ -34,11 +34,13 @@ struct GroupSettings {
   // Members of one group that were given an id and have not joined with it yet. A client that asks for ids
   // without ever using one can't fill the memory; Kafka has no such limit.
   int32_t max_pending_members = 10'000;
-  // Bytes that one group's classic members hold by what they sent with their joins: a group with more could
-  // not be stored. And those of all groups of one shard, so that members which join and vanish can't fill the
-  // memory. Kafka has no such limits. What was read from the log doesn't count until it is sent again.
-  int64_t max_group_join_bytes = 16LL << 20;
-  int64_t max_join_bytes = 64LL << 20;
+  // Bytes that one group's members hold by what they sent, of either protocol, with their assignments; and
+  // those of all groups of one shard, with groups that have committed nothing: members that join and vanish
+  // can't fill the memory. Kafka has no such limits. What was read from the log counts, and is never refused.
+  int64_t max_group_bytes = 16LL << 20;
+  int64_t max_members_bytes = 64LL << 20;
+  // Bytes that committed positions take on one shard, with their groups: some millions.
+  int64_t max_positions_bytes = 512LL << 20;
 };
 
 }  // namespace millrace::coordinator

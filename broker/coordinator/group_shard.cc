@@ -53,7 +53,7 @@ void GroupShard::reconcile(const metadata::TopicImage& topic) {
       if (!log) continue;
       auto partition =
           std::make_shared<GroupPartition>(shard_, std::string(kOffsetsTopic) + "-" + std::to_string(number),
-                                           options_.settings, std::move(log), join_bytes_);
+                                           options_.settings, std::move(log), memory_);
       partition->topics_changed(topics_, std::nullopt);
       partition->configs_changed(configs_);
       partition->start();

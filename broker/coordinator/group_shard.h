@@ -51,8 +51,8 @@ class GroupShard final : public metadata::ImageListener {
   Uuid topic_id_;
   TopicDirectoryPtr topics_;
   GroupConfigsPtr configs_;
-  // What members of all its groups sent with their joins.
-  const std::shared_ptr<ByteCount> join_bytes_ = std::make_shared<ByteCount>();
+  // Of all its groups.
+  const std::shared_ptr<GroupMemory> memory_ = std::make_shared<GroupMemory>();
   std::map<int32_t, std::shared_ptr<GroupPartition>> partitions_;
   bool stopped_ = false;
 };

@@ -13,6 +13,7 @@ constexpr size_t kTurnBytes = 64 * 1024;
 constexpr size_t kTurnLooks = 20'000;
 constexpr size_t kLooksPerGroup = 10;
 constexpr size_t kRecordOverheadBytes = 64;
+constexpr int64_t kExpireAgainMs = 10'000;
 // Between two turns.
 constexpr int64_t kPauseMs = 1;
 
@@ -111,7 +112,14 @@ Effects GroupCoordinator::topic_deleted(std::string_view topic, const Uuid& topi
   return take_effects();
 }
 
+// There is no room: what can go goes now, but not over and over.
+void GroupCoordinator::expire_soon(int64_t now_ms) {
+  if (now_ms - last_expiry_ms_ < kExpireAgainMs) return;
+  expiry_timer_.arm(deadlines_, now_ms, {DeadlineTarget::Kind::kOffsetExpiry, nullptr, nullptr});
+}
+
 void GroupCoordinator::expire_offsets(int64_t now_ms) {
+  last_expiry_ms_ = now_ms;
   const auto expires = [](const Sweep& sweep) { return sweep.kind == Sweep::Kind::kExpiry; };
   if (std::ranges::none_of(sweeps_, expires)) start_sweep({.kind = Sweep::Kind::kExpiry}, now_ms);
   expiry_timer_.arm(deadlines_, now_ms + std::max<int64_t>(settings_.offsets_retention_check_interval_ms, 1),

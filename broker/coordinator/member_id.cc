@@ -1,9 +1,16 @@
 #include "broker/coordinator/member_id.h"
 
+#include "protocol/utf8.h"
+
 namespace millrace::coordinator {
 
 bool has_room_for_member_id(const JoinGroup& join) {
   return !join.member.empty() || join.instance.value_or(join.client_id).size() <= kMaxMemberIdPrefix;
+}
+
+std::string loggable(std::string_view id) {
+  constexpr size_t kMost = 100;
+  return protocol::printable(id.substr(0, kMost)) + (id.size() > kMost ? "..." : "");
 }
 
 std::string member_id(std::string_view prefix, const Uuid& uuid) {

@@ -18,6 +18,9 @@ inline constexpr size_t kMaxMemberIdPrefix = INT16_MAX - 37;
 // Whether an id can be made for who joins so, if it has none: of its instance id or its client id.
 bool has_room_for_member_id(const JoinGroup& join);
 
+// An id as a line of the log shows it: of any bytes, and not all of a long one.
+std::string loggable(std::string_view id);
+
 // "prefix-UUID", in the form of Java's UUID, as Kafka's member ids have it.
 std::string member_id(std::string_view prefix, const Uuid& uuid);
 

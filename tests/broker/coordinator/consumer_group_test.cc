@@ -384,6 +384,49 @@ TEST_CASE("a member whose removal can't be written is tried again") {
   CHECK(state(driver) == "Empty");
 }
 
+TEST_CASE("a member whose removal doesn't fit into the log is tried again less and less often") {
+  GroupDriver driver;
+  driver.set_topic("t", 1);
+  Member a{driver, "a"};
+  a.join();
+  driver.append_error = ErrorCode::kMessageTooLarge;
+  const size_t before = driver.writes;
+  driver.advance(45'000 + 600'000);
+  CHECK(state(driver) == "Stable");
+  CHECK(driver.writes - before < 20);
+  CHECK(driver.writes - before > 10);
+  driver.append_error.reset();
+  driver.advance(60'000);
+  CHECK(state(driver) == "Empty");
+}
+
+TEST_CASE("a group that is too large to be a classic one stays a consumer group, and who goes goes") {
+  GroupDriver driver;
+  const Uuid topic = driver.set_topic("t", 4);
+  Member a{driver, "a"};
+  a.join();
+  Buffer subscription(2);  // version 0
+  for (const char c : {'\0', '\0', '\0', '\1', '\0', '\1', 't', '\0', '\0', '\0', '\0'})
+    subscription.push_back(static_cast<std::byte>(c));
+  JoinGroup request;
+  request.group = "g";
+  request.protocol_type = "consumer";
+  request.protocols = {{"range", subscription}};
+  request.session_timeout_ms = 600'000;
+  request.rebalance_timeout_ms = 600'000;
+  const auto joined = driver.call<JoinGroupResult>(request);
+  REQUIRE(joined.error == ErrorCode::kNone);
+  driver.classic_error = ErrorCode::kMessageTooLarge;
+  SECTION("it leaves") { CHECK(a.leave() == ErrorCode::kNone); }
+  SECTION("its session ends") { driver.advance(46'000); }
+  const auto group = driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"g"});
+  REQUIRE(group.members.size() == 1);
+  CHECK(group.members[0].member == joined.member);
+  REQUIRE(group.members[0].target.size() == 1);
+  CHECK(group.members[0].target[0].id == topic);
+  CHECK(group.members[0].target[0].partitions.size() == 4);
+}
+
 TEST_CASE("each protocol's API says that the group is of the other") {
   GroupDriver driver;
   driver.set_topic("t", 1);

@@ -34,9 +34,13 @@ class GroupDriver {
   GroupCoordinator& machine() { return *machine_; }
   const std::vector<GroupRecord>& log() const { return log_; }
   int64_t now_ms = 1'000'000;
-  bool auto_commit = true;                // otherwise commit() has to be called
-  std::optional<ErrorCode> append_error;  // what the log says to all appends
+  bool auto_commit = true;                 // otherwise commit() has to be called
+  std::optional<ErrorCode> append_error;   // what the log says to all appends
+  std::optional<ErrorCode> classic_error;  // what it says to the state of a classic group
   uint64_t tickets = 0;
+  size_t writes = 0;  // so far, refused ones too
+  const std::shared_ptr<GroupMemory> memory = std::make_shared<GroupMemory>();
+  std::string warning;  // the last one
 
   uint64_t send(const GroupRequest& request) {
     const uint64_t ticket = ++tickets;
@@ -102,10 +106,15 @@ class GroupDriver {
       INFO("ticket " << answer.ticket << " is answered twice");
       REQUIRE(answers_.emplace(answer.ticket, std::move(answer.response)).second);
     }
+    if (effects.warning) warning = *effects.warning;
     for (Write& write : effects.writes) {
       REQUIRE_FALSE(write.records.empty());
-      if (append_error) {
-        take(machine_->failed(write, *append_error, now_ms));
+      ++writes;
+      const auto* classic = std::get_if<GroupMetadataRecord>(&write.records.back());
+      const bool refuses = classic_error && classic != nullptr && classic->value;
+      if (append_error || refuses) {
+        take(
+            machine_->failed(write, append_error.value_or(classic_error.value_or(ErrorCode::kNone)), now_ms));
         continue;
       }
       const auto base = static_cast<int64_t>(log_.size());
@@ -117,8 +126,8 @@ class GroupDriver {
 
  private:
   void start() {
-    machine_ =
-        std::make_unique<GroupCoordinator>(settings_, [this] { return Uuid::from_random(++uuids_, 0); });
+    machine_ = std::make_unique<GroupCoordinator>(
+        settings_, [this] { return Uuid::from_random(++uuids_, 0); }, memory);
     machine_->topics_changed(std::make_shared<TestTopics>(topics_, topics_version_), std::nullopt);
     machine_->configs_changed(std::make_shared<TestGroupConfigs>(configs_));
     for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));

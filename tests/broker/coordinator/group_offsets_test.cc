@@ -5,6 +5,7 @@
 #include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace millrace::coordinator {
 namespace {
@@ -93,6 +94,30 @@ TEST_CASE("more ids of a topic than have a place are kept all the same", "[group
     offsets.put("t", p, {.offset = p, .topic_id = Uuid::from_random(static_cast<uint64_t>(p), 7)});
   for (const int32_t p : {0, 1, kCount - 11, kCount - 10, kCount - 1})
     CHECK(offsets.find("t", p)->topic_id == Uuid::from_random(static_cast<uint64_t>(p), 7));
+}
+
+TEST_CASE("what positions take is counted, and given back", "[group_offsets]") {
+  GroupOffsets offsets;
+  RandomOffsets random(7);
+  const std::vector<std::string> topics = {"a", "b", "a topic whose name is longer than others"};
+  for (int i = 0; i < 5'000; ++i) {
+    const std::string& topic = topics[random.below(topics.size())];
+    const auto partition = static_cast<int32_t>(random.below(20));
+    random.below(3) == 0 ? offsets.erase(topic, partition) : offsets.put(topic, partition, random.next());
+    CHECK((offsets.bytes() == 0) == offsets.empty());
+  }
+  const size_t before = offsets.bytes();
+  CommittedOffset large = random.next();
+  large.metadata = std::string(4'000, 'm');
+  offsets.put("a", 100, large);
+  CHECK(offsets.bytes() - before > 4'000);
+  large.metadata.clear();
+  large.expire_timestamp_ms = -1;
+  large.commit_timestamp_ms = 1;
+  offsets.put("a", 100, large);
+  CHECK(offsets.bytes() - before < 200);
+  for (const auto& [place, offset] : contents(offsets)) offsets.erase(place.first, place.second);
+  CHECK(offsets.bytes() == 0);
 }
 
 }  // namespace millrace::coordinator

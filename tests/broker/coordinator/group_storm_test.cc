@@ -191,7 +191,7 @@ TEST_CASE("a full group refuses newcomers of either protocol, and goes on") {
 }
 
 TEST_CASE("what joins bring is bounded for one group, and only that group notices") {
-  GroupDriver driver({.max_group_join_bytes = 100'000, .max_join_bytes = 1'000'000});
+  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 1'000'000});
   Bystanders bystanders(driver);
   const std::string large(10'000, 'x');
   JoinGroup request = join("greedy");
@@ -213,7 +213,7 @@ TEST_CASE("what joins bring is bounded for one group, and only that group notice
 }
 
 TEST_CASE("what joins bring is bounded for a coordinator, and who is in stays in") {
-  GroupDriver driver({.max_group_join_bytes = 100'000, .max_join_bytes = 500'000});
+  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 500'000});
   Bystanders bystanders(driver);
   const std::string large(50'000, 'x');
   int refused = 0;
@@ -238,6 +238,171 @@ TEST_CASE("what joins bring is bounded for a coordinator, and who is in stays in
   CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"bystander"}).state != "Empty");
   driver.advance(2 * kQuietMs);
   CHECK_FALSE(driver.answered(driver.send(join("late"))));
+}
+
+namespace {
+
+// A consumer's subscription to the topic "t", and more that it says about itself.
+std::string subscription(size_t user_data) {
+  const std::string four(4, '\0');
+  std::string text = std::string(2, '\0') + std::string("\0\0\0\1\0\1t", 7);
+  for (int shift = 24; shift >= 0; shift -= 8) text += static_cast<char>(user_data >> shift);
+  return text + std::string(user_data, 'u');
+}
+
+}  // namespace
+
+TEST_CASE("classic members of a consumer group are bounded like others, and count when it is a classic one") {
+  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 1'000'000});
+  Bystanders bystanders(driver);
+  REQUIRE(driver.call<ConsumerHeartbeatResult>(beat("greedy", "m", kJoiningEpoch)).error.code == Code::kNone);
+  const std::string small = subscription(0);
+  const std::string large(10'000, 'x');
+  JoinGroup request = join("greedy");
+  request.protocols = {{"range", bytes(small)}, {"pad", bytes(large)}};
+  request.session_timeout_ms = request.rebalance_timeout_ms = 1'800'000;
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto error = driver.call<JoinGroupResult>(request).error;
+    if (error == Code::kNone) continue;
+    CHECK(error == Code::kGroupMaxSizeReached);
+    ++refused;
+  }
+  CHECK(refused == 91);
+  CHECK(driver.warning.find("Group greedy has no room") == 0);
+  CHECK(driver.call<ConsumerHeartbeatResult>(beat("greedy", "m", kLeavingEpoch)).error.code == Code::kNone);
+  CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"greedy"}).members.size() == 9);
+  const uint64_t ticket = driver.send(request);
+  REQUIRE(driver.answered(ticket));
+  CHECK(driver.answer<JoinGroupResult>(ticket).error == Code::kGroupMaxSizeReached);
+  // As read from the log it counts, too.
+  driver.restart();
+  CHECK(driver.memory->members.bytes() > 50'000);
+  bystanders.check_untouched();
+}
+
+TEST_CASE("assignments are bounded, for one group and for a coordinator") {
+  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 500'000});
+  Bystanders bystanders(driver);
+  const auto sync = [&](const std::string& group, const std::string& assignment) {
+    JoinGroup joining = join(group);
+    joining.session_timeout_ms = 1'800'000;
+    const uint64_t ticket = driver.send(joining);
+    driver.advance(GroupSettings{}.initial_rebalance_delay_ms);
+    const auto joined = driver.answer<JoinGroupResult>(ticket);
+    REQUIRE(joined.error == Code::kNone);
+    SyncGroup request{.group = group, .member = joined.member, .generation = joined.generation};
+    request.assignments = {{joined.member, bytes(assignment)}};
+    return driver.call<SyncGroupResult>(request).error;
+  };
+  CHECK(sync("greedy", std::string(110'000, 'a')) == Code::kGroupMaxSizeReached);
+  int refused = 0;
+  for (int i = 0; i < 40; ++i) {
+    bystanders.stay();
+    const auto error = sync("greedy-" + std::to_string(i), std::string(40'000, 'a'));
+    if (error == Code::kNone) continue;
+    CHECK(error == Code::kCoordinatorNotAvailable);
+    ++refused;
+  }
+  CHECK(refused > 25);
+  CHECK(refused < 38);
+  CHECK(driver.memory->members.bytes() < 500'000);
+  bystanders.check_untouched();
+}
+
+TEST_CASE("what members of consumer groups say is bounded, for one group and for a coordinator") {
+  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 500'000});
+  Bystanders bystanders(driver);
+  std::vector<std::string> names;
+  for (int i = 0; i < 500; ++i) names.push_back("name-" + std::to_string(i));
+  const auto joins = [&](const std::string& group, const std::string& member) {
+    ConsumerHeartbeat request = beat(group, member, kJoiningEpoch);
+    request.topics->assign(names.begin(), names.end());
+    return driver.call<ConsumerHeartbeatResult>(request).error;
+  };
+  CHECK(joins("one", "a").code == Code::kNone);
+  CHECK(joins("one", "b").code == Code::kNone);
+  const Error third = joins("one", "c");
+  CHECK(third.code == Code::kGroupMaxSizeReached);
+  CHECK(third.message.find("subscribe to fewer topics") != std::string::npos);
+  // Who is in may say again what it said.
+  CHECK(joins("one", "b").code == Code::kNone);
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const Code error = joins("of-" + std::to_string(i), "m").code;
+    if (error == Code::kNone) continue;
+    CHECK(error == Code::kCoordinatorNotAvailable);
+    ++refused;
+  }
+  CHECK(refused > 90);
+  bystanders.pass(kQuietMs);
+  bystanders.check_alone();
+  CHECK(joins("late", "m").code == Code::kNone);
+}
+
+TEST_CASE("names of groups count, and groups that are empty make room soon") {
+  GroupDriver driver({.max_members_bytes = 1'000'000});
+  Bystanders bystanders(driver);
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const std::string id = std::string(30'000, 'G') + std::to_string(i);
+    JoinGroup request = join(id);
+    request.member_id_required = true;
+    const auto joined = driver.call<JoinGroupResult>(request);
+    if (joined.error == Code::kMemberIdRequired) {
+      driver.call<LeaveGroupResult>(LeaveGroup{.group = id, .members = {{.member = joined.member}}});
+      continue;
+    }
+    CHECK(joined.error == Code::kCoordinatorNotAvailable);
+    ++refused;
+  }
+  CHECK(refused > 80);
+  CHECK(driver.memory->members.bytes() < 1'000'000);
+  driver.advance(10);
+  bystanders.check_alone();
+  CHECK(driver.call<OffsetCommitResult>(commit("other", "t", 0, 1)).topics[0].partitions[0].second ==
+        Code::kNone);
+}
+
+TEST_CASE("positions are bounded, and those that are there may always be committed") {
+  GroupDriver driver({.max_positions_bytes = 300'000});
+  Bystanders bystanders(driver);
+  const std::string note(3'000, 'n');
+  const auto commits = [&](int i) {
+    OffsetCommit request = commit("g", "t", i, 5);
+    request.topics[0].partitions[0].metadata = note;
+    return driver.call<OffsetCommitResult>(request).topics[0].partitions[0].second;
+  };
+  int refused = 0;
+  for (int i = 0; i < 200; ++i) refused += commits(i) == Code::kCoordinatorNotAvailable ? 1 : 0;
+  CHECK(refused > 90);
+  CHECK(refused < 120);
+  CHECK(driver.warning.find("Commits of new positions are refused") == 0);
+  for (int i = 0; i < 50; ++i) CHECK(commits(i) == Code::kNone);
+  bystanders.check_untouched();
+  CHECK(driver.call<DeleteGroupResult>(DeleteGroup{"g"}).error == Code::kNone);
+  CHECK(commits(0) == Code::kNone);
+}
+
+TEST_CASE("large users of a coordinator have room") {
+  GroupDriver driver;
+  driver.set_topic("t", 100);
+  std::vector<std::string> names;
+  for (int i = 0; i < 50; ++i) names.push_back("a-topic-with-a-usual-name-" + std::to_string(i));
+  for (int i = 0; i < 1'000; ++i) {
+    ConsumerHeartbeat request = beat("large", "member-" + std::to_string(i), kJoiningEpoch);
+    request.topics->assign(names.begin(), names.end());
+    // One join costs as much as there are members: every fourth is enough to see the memory.
+    if (i % 4 == 0) REQUIRE(driver.call<ConsumerHeartbeatResult>(request).error.code == Code::kNone);
+  }
+  CHECK(driver.memory->members.bytes() < GroupSettings{}.max_group_bytes / 4);
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string group = "group-" + std::to_string(i);
+    OffsetCommit request{.group = group, .topics = {{"t", {}, {}}}};
+    for (int p = 0; p < 100; ++p) request.topics[0].partitions.push_back({p, 1, -1, {}});
+    REQUIRE(driver.call<OffsetCommitResult>(request).topics[0].partitions[0].second == Code::kNone);
+  }
+  CHECK(driver.memory->positions.bytes() < GroupSettings{}.max_positions_bytes / 20);
 }
 
 TEST_CASE("ids of any bytes are kept, stored and found again") {

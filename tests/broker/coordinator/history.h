@@ -83,8 +83,8 @@ class History {
   size_t below(size_t bound) { return random_() % bound; }
 
   void start() {
-    machine_ = std::make_unique<GroupCoordinator>(settings_,
-                                                  [this] { return Uuid::from_random(random_(), random_()); });
+    machine_ = std::make_unique<GroupCoordinator>(
+        settings_, [this] { return Uuid::from_random(random_(), random_()); }, memory_);
     prepare(*machine_);
     for (size_t i = 0; i < log_.size(); ++i) machine_->replay(log_[i], static_cast<int64_t>(i));
     durable_ = log_.size();
@@ -163,7 +163,28 @@ class History {
       if (now_ms_ - open.sent_ms > open.bound_ms)
         throw Violation("a request of kind " + std::to_string(open.kind) + " is not answered in time");
     }
+    check_memory();
     if (machine_->open_tickets() != open_.size()) throw Violation("open requests differ from open tickets");
+  }
+  // What groups hold is counted as it is.
+  void check_memory() const {
+    int64_t held = 0;
+    machine_->for_each_group([&](const std::string&, const GroupOffsets&, const ClassicGroup& group) {
+      held += group.held.bytes();
+      for (const auto& [id, member] : group.members()) {
+        if (member->held.bytes() != member->bytes()) throw Violation("a classic member is counted wrong");
+      }
+    });
+    machine_->for_each_consumer_group(
+        [&](const std::string&, const GroupOffsets&, const ConsumerGroup& group) {
+          int64_t members = 0;
+          for (const auto& [id, member] : group.members()) members += bytes_of(id, member->metadata);
+          if (members != group.held.bytes()) throw Violation("a consumer group is counted wrong");
+          held += members;
+        });
+    if (memory_->members.bytes() < held) throw Violation("members are counted as less than they are");
+    if (machine_->group_count() == 0 && (memory_->members.bytes() != 0 || memory_->positions.bytes() != 0))
+      throw Violation("memory is counted that nobody holds");
   }
   // Once nothing fails any more.
   void check_nothing_open() {
@@ -216,6 +237,7 @@ class History {
   const GroupSettings settings_;
   const Wrongs wrongs_;
   int64_t now_ms_ = 1'000'000;
+  const std::shared_ptr<GroupMemory> memory_ = std::make_shared<GroupMemory>();
   std::unique_ptr<GroupCoordinator> machine_;
   std::vector<GroupRecord> log_;
   std::vector<Write> held_;
