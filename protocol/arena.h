@@ -18,8 +18,10 @@ namespace millrace {
 
 class Arena {
  public:
-  // `limit` in bytes binds what a peer's input asks for (try_make_array); our own needs are never refused.
-  explicit Arena(size_t limit = SIZE_MAX) : limit_(limit) {}
+  // `limit` in bytes and `max_elements`, of all arrays together, bind what a peer's input asks for
+  // (try_make_array); our own needs are never refused.
+  explicit Arena(size_t limit = SIZE_MAX, size_t max_elements = SIZE_MAX)
+      : limit_(limit), elements_left_(max_elements) {}
 
   Arena(Arena&&) = default;
   Arena& operator=(Arena&&) = default;
@@ -28,14 +30,21 @@ class Arena {
   // than a list of empty nullable strings, which are one byte there and 24 here.
   static constexpr size_t limit_for_frame(size_t frame_bytes) { return kFloor + kFactor * frame_bytes; }
 
-  // `count` elements with their default values; nothing when the limit doesn't allow them.
+  // `count` elements with their default values; nothing when the limits don't allow them.
   template <class T>
   std::optional<Array<T>> try_make_array(size_t count) {
-    if (count > (limit_ - std::min(limit_, used_)) / sizeof(T)) return std::nullopt;
+    if (count > elements_left_ || count > (limit_ - std::min(limit_, used_)) / sizeof(T)) {
+      refused_ = true;
+      return std::nullopt;
+    }
+    elements_left_ -= count;
     return make_array<T>(count);
   }
+  // Whether it has refused an array: the message may be well-formed, and too large.
+  bool refused() const { return refused_; }
+  size_t elements_left() const { return elements_left_; }
 
-  // As above, for counts that are our own; counts towards the limit and ignores it.
+  // As above, for counts that are our own; counts towards the limit in bytes and ignores it.
   template <class T>
   Array<T> make_array(size_t count) {
     static_assert(std::is_trivially_destructible_v<T>, "an arena frees memory without running destructors");
@@ -69,6 +78,8 @@ class Arena {
   void* allocate(size_t size, size_t alignment);
 
   size_t limit_;
+  size_t elements_left_;
+  bool refused_ = false;
   size_t used_ = 0;
   size_t next_block_ = kFirstBlock;
   std::byte* at_ = nullptr;

@@ -178,7 +178,7 @@ class Reader {
       return fail("array with more elements than the bytes left can hold");
     }
     auto elements = arena_.try_make_array<T>(static_cast<size_t>(count));
-    if (!elements) return fail("message takes too much memory");
+    if (!elements) return fail("more elements than a message may have here");
     value = *elements;
     for (T& element : value) {
       read(element, false);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/api/context.h"
 #include "broker/runtime/task.h"
 #include "protocol/arena.h"
 #include "protocol/error_code.h"
@@ -29,13 +30,17 @@ class AnswerLimit {
   const size_t before_;
 };
 
+// What is asked of groups at once; then others get a turn.
+inline constexpr size_t kGroupsPerTurn = 100;
+
 // Answers `count` groups in turn: `answer(i)`, a coroutine, while there is room, and then `refuse(i)`. The
 // first always finds room, so whoever asks for the rest again gets further.
 template <class Answer, class Refuse>
-runtime::Task<> answer_within_limit(const Arena& arena, size_t count, const Answer& answer,
+runtime::Task<> answer_within_limit(Context& context, size_t count, const Answer& answer,
                                     const Refuse& refuse) {
-  const AnswerLimit limit(arena);
+  const AnswerLimit limit(context.arena);
   for (size_t i = 0; i < count; ++i) {
+    if (i % kGroupsPerTurn == kGroupsPerTurn - 1) co_await context.give_way();
     if (limit.reached()) {
       refuse(i);
     } else {

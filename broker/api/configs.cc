@@ -143,7 +143,11 @@ void list_config_resources(Context& context, const ListConfigResourcesRequest& r
                            ListConfigResourcesResponse& response) {
   // Version 0 is the former ListClientMetricsResources; there are no client metrics here yet.
   if (context.version == 0) return;
-  std::vector<int8_t> types(request.resource_types.begin(), request.resource_types.end());
+  // Each type once, or a small request that repeats one could have any amount of memory.
+  std::vector<int8_t> types;
+  for (const int8_t type : request.resource_types) {
+    if (std::ranges::find(types, type) == types.end()) types.push_back(type);
+  }
   if (types.empty()) types.assign(std::begin(kResourceTypes), std::end(kResourceTypes));
   const metadata::ImagePtr image = context.image();
   std::vector<ListConfigResourcesResponse::ConfigResource> resources;

@@ -38,6 +38,17 @@ struct Context {
   const metadata::BrokerConfig& config() const { return here().config; }
   int64_t now_ms() const { return request.shard->clock().now_ms(); }
 
+  // In the middle of long work: lets the shard do what else is waiting.
+  runtime::Task<> give_way() const { return shard().sleep_ms(0); }
+
+  // For a handler that waits for long, before it does: gives back the request's frame and what the arena
+  // holds. Neither the decoded request's texts and arrays nor client_id may be looked at any more.
+  void release_request() {
+    client_id.reset();
+    arena = Arena();
+    request.release_frame();
+  }
+
   // The text as the arena's own, for responses.
   std::string_view text(std::string_view text) const { return arena.copy(text); }
   std::optional<std::string_view> nullable(const std::optional<std::string>& text) const {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "broker/api/api_table.h"
+#include "broker/api/request_limits.h"
 #include "broker/api/request_metrics.h"
 #include "protocol/header.h"
 #include "protocol/messages/api_versions.h"
@@ -12,9 +13,6 @@ namespace millrace::api {
 namespace {
 
 using protocol::ApiKey;
-
-// How much of a frame's size its decoded form may take: see Arena::limit_for_frame.
-Arena arena_for(const net::Request& request) { return Arena(Arena::limit_for_frame(request.frame.size())); }
 
 net::Response assemble(protocol::Writer& writer, Context& context) {
   net::Response response;
@@ -69,7 +67,7 @@ runtime::Task<net::Response> Dispatcher::handle(net::Request& request) {
   if (!header) co_return net::Response::closing("bad request header: " + header.error().message);
   if (!served) co_return answer_unsupported_api_versions(header->correlation_id);
 
-  Arena arena = arena_for(request);
+  Arena arena = RequestLimits::arena_for(request.frame.size(), RequestLimits::kFewElements);
   Context context{.services = services_,
                   .request = request,
                   .arena = arena,

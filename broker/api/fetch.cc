@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/api/handlers.h"
+#include "broker/api/request_limits.h"
 #include "broker/replication/fetch_waiter.h"
 #include "broker/replication/look_up.h"
 #include "broker/replication/partition.h"
@@ -361,7 +362,8 @@ runtime::Task<bool> read_again(Context& context, SessionState& session, std::vec
   co_return co_await read_parts(context, parts, to_read, limits, session.watch);
 }
 
-// All that doesn't rest, read; waits until there is enough for an answer, or the deadline.
+// All that doesn't rest, read; waits until there is enough for an answer, or the deadline. The request's
+// texts and arrays are gone afterwards.
 runtime::Task<std::vector<Part>> read_until_ready(Context& context, SessionState& session,
                                                   const Limits& limits) {
   std::vector<Part> parts = resolve(context, std::move(session.wishes));
@@ -378,6 +380,7 @@ runtime::Task<std::vector<Part>> read_until_ready(Context& context, SessionState
   const bool can_move = session.resting > 0 || std::any_of(parts.begin(), parts.end(),
                                                            [](const Part& part) { return part.resolved; });
   while (can_move && !ready && !context.request.connection->client_gone()) {
+    context.release_request();
     const bool signalled = co_await waiter->wait_until(limits.deadline_ns);
     if (!signalled) break;
     waiter->rearm();
@@ -437,9 +440,11 @@ void fill(Context& context, std::vector<Part*>& parts, bool reads_committed, Fet
 }
 
 Limits limits_of(const Context& context, const FetchRequest& request) {
+  int32_t max_wait_ms = std::max(request.max_wait_ms, 0);
+  if (context.request.reserved_bytes > 0) max_wait_ms = std::min(max_wait_ms, RequestLimits::kLargeMaxWaitMs);
   return {.max_bytes = std::min(request.max_bytes, context.config().fetch_max_bytes),
           .min_bytes = std::min(request.min_bytes, context.config().fetch_max_bytes),
-          .deadline_ns = context.shard().clock().deadline_in_ms(std::max(request.max_wait_ms, 0)),
+          .deadline_ns = context.shard().clock().deadline_in_ms(max_wait_ms),
           .replica_id = context.version >= 15 ? request.replica_state.replica_id : request.replica_id,
           .reads_committed = request.isolation_level == 1};
 }

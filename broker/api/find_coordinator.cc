@@ -16,6 +16,8 @@ using Coordinator = FindCoordinatorResponse::Coordinator;
 
 constexpr int8_t kGroupKey = 0;
 constexpr int16_t kFirstBatchedVersion = 4;
+// What is looked up at once; then others get a turn.
+constexpr size_t kKeysPerTurn = 1'000;
 
 void refuse(Coordinator& answer, ErrorCode error, std::string_view message) {
   answer.node_id = metadata::kNoBroker;
@@ -53,6 +55,7 @@ Task<> find_coordinator(Context& context, const FindCoordinatorRequest& request,
   if (context.version >= kFirstBatchedVersion) {
     response.coordinators = context.arena.make_array<Coordinator>(request.coordinator_keys.size());
     for (size_t i = 0; i < request.coordinator_keys.size(); ++i) {
+      if (i % kKeysPerTurn == kKeysPerTurn - 1) co_await context.give_way();
       co_await find_one(context, request.key_type, request.coordinator_keys[i], response.coordinators[i]);
     }
     co_return;

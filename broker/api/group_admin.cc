@@ -1,5 +1,6 @@
 // ListGroups: 4 filters by state (KIP-518), 5 by type (KIP-848). DescribeGroups: 3 says what the client may
 // do, 4 shows static members, 6 says when a group is missing (KIP-1043). DeleteGroups.
+#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ using protocol::ListGroupsRequest;
 using protocol::ListGroupsResponse;
 
 constexpr int16_t kDescribeReportsMissingGroup = 6;
+// So many share a sync, and then others get a turn.
+constexpr size_t kDeletionsPerTurn = 1'000;
 
 void fill(Context& context, const coordinator::DescribeGroupResult& result,
           DescribeGroupsResponse::Group& group) {
@@ -90,18 +93,22 @@ Task<> describe_groups(Context& context, const DescribeGroupsRequest& request,
     if (context.version >= kDescribeReportsMissingGroup)
       response.groups[i].error_message = AnswerLimit::kMessage;
   };
-  co_await answer_within_limit(context.arena, names.size(), answer, refuse);
+  co_await answer_within_limit(context, names.size(), answer, refuse);
 }
 
 Task<> delete_groups(Context& context, const DeleteGroupsRequest& request, DeleteGroupsResponse& response) {
-  std::vector<GroupRequest> asked;
-  for (const std::string_view name : named_once(request.groups_names))
-    asked.emplace_back(coordinator::DeleteGroup{name});
-  const auto answered = co_await context.services.groups->handle_all(asked);
-  response.results = context.arena.make_array<DeleteGroupsResponse::Group>(asked.size());
-  for (size_t i = 0; i < asked.size(); ++i) {
-    response.results[i].group_id = coordinator::group_of(asked[i]);
-    response.results[i].error_code = std::get<coordinator::DeleteGroupResult>(answered[i]).error;
+  const std::vector<std::string_view> names = named_once(request.groups_names);
+  response.results = context.arena.make_array<DeleteGroupsResponse::Group>(names.size());
+  for (size_t first = 0; first < names.size(); first += kDeletionsPerTurn) {
+    if (first > 0) co_await context.give_way();
+    std::vector<GroupRequest> asked;
+    for (size_t i = first; i < std::min(names.size(), first + kDeletionsPerTurn); ++i)
+      asked.emplace_back(coordinator::DeleteGroup{names[i]});
+    const auto answered = co_await context.services.groups->handle_all(asked);
+    for (size_t i = 0; i < asked.size(); ++i) {
+      response.results[first + i].group_id = names[first + i];
+      response.results[first + i].error_code = std::get<coordinator::DeleteGroupResult>(answered[i]).error;
+    }
   }
 }
 

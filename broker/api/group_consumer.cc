@@ -169,7 +169,7 @@ Task<> consumer_group_describe(Context& context, const ConsumerGroupDescribeRequ
     response.groups[i].error_code = AnswerLimit::kError;
     response.groups[i].error_message = AnswerLimit::kMessage;
   };
-  co_await answer_within_limit(context.arena, names.size(), answer, refuse);
+  co_await answer_within_limit(context, names.size(), answer, refuse);
 }
 
 }  // namespace millrace::api

@@ -69,11 +69,16 @@ void log_long_member_id(const Context& context, const JoinGroupRequest& request)
 
 Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupResponse& response) {
   const std::string client_host = "/" + context.request.connection->client_host;  // as Java prints an address
-  const GroupRequest asked = to_join(context, request, client_host);
-  const auto answered = co_await context.services.groups->handle(asked);
+  GroupRequest asked = to_join(context, request, client_host);
+  const bool has_room = coordinator::has_room_for_member_id(std::get<JoinGroup>(asked));
+  const auto release = [&context, &asked] {
+    asked = GroupRequest();
+    context.release_request();
+  };
+  const auto answered = co_await context.services.groups->handle(asked, release);
   const auto& result = std::get<coordinator::JoinGroupResult>(answered);
-  if (result.error != ErrorCode::kNone && !coordinator::has_room_for_member_id(std::get<JoinGroup>(asked)))
-    log_long_member_id(context, request);
+  // Refused at once, so the request is still there.
+  if (result.error != ErrorCode::kNone && !has_room) log_long_member_id(context, request);
   response.error_code = result.error;
   response.generation_id = result.generation;
   response.protocol_type = context.nullable(result.protocol_type);
@@ -103,8 +108,12 @@ Task<> sync_group(Context& context, const SyncGroupRequest& request, SyncGroupRe
                               .protocol = request.protocol_name,
                               .assignments = {}};
   for (const auto& one : request.assignments) sync.assignments.push_back({one.member_id, one.assignment});
-  const GroupRequest asked(std::move(sync));
-  const auto answered = co_await context.services.groups->handle(asked);
+  GroupRequest asked(std::move(sync));
+  const auto release = [&context, &asked] {
+    asked = GroupRequest();
+    context.release_request();
+  };
+  const auto answered = co_await context.services.groups->handle(asked, release);
   const auto& result = std::get<coordinator::SyncGroupResult>(answered);
   response.error_code = result.error;
   response.protocol_type = context.nullable(result.protocol_type);

@@ -298,7 +298,7 @@ Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetF
   };
   const auto refuse = [&](size_t i) { response.groups[i].error_code = AnswerLimit::kError; };
   for (size_t i = 0; i < wanted.size(); ++i) response.groups[i].group_id = wanted[i].first->group_id;
-  co_await answer_within_limit(context.arena, wanted.size(), answer, refuse);
+  co_await answer_within_limit(context, wanted.size(), answer, refuse);
 }
 
 Task<> offset_delete(Context& context, const OffsetDeleteRequest& request, OffsetDeleteResponse& response) {

@@ -3,6 +3,7 @@
 #include "protocol/messages/metadata.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -72,11 +73,17 @@ Task<std::vector<metadata::CreateTopicResult>> create_missing(Context& context,
   co_return co_await context.services.home().call(create);
 }
 
-ErrorCode creation_error(const std::vector<metadata::CreateTopicResult>& created, std::string_view name) {
-  for (const auto& result : created) {
-    if (result.name == name) return result.error.code;
-  }
-  return ErrorCode::kUnknownTopicOrPartition;
+using CreationErrors = std::map<std::string_view, ErrorCode>;
+
+CreationErrors errors_by_name(const std::vector<metadata::CreateTopicResult>& created) {
+  CreationErrors errors;
+  for (const auto& result : created) errors.emplace(result.name, result.error.code);
+  return errors;
+}
+
+ErrorCode creation_error(const CreationErrors& errors, std::string_view name) {
+  const auto found = errors.find(name);
+  return found == errors.end() ? ErrorCode::kUnknownTopicOrPartition : found->second;
 }
 
 // A request that mixes what its version doesn't know is refused topic by topic, as Kafka does.
@@ -86,8 +93,8 @@ bool is_malformed(const MetadataRequest& request, int16_t version) {
                      [](const auto& topic) { return !topic.name || !topic.topic_id.is_zero(); });
 }
 
-void fill_requested(Context& context, const MetadataRequest& request,
-                    const std::vector<metadata::CreateTopicResult>& created, MetadataResponse& response) {
+void fill_requested(Context& context, const MetadataRequest& request, const CreationErrors& created,
+                    MetadataResponse& response) {
   const metadata::ImagePtr image = context.image();
   const bool by_id = std::any_of(request.topics->begin(), request.topics->end(),
                                  [](const auto& topic) { return !topic.topic_id.is_zero(); });
@@ -161,7 +168,7 @@ Task<> metadata(Context& context, const MetadataRequest& request, MetadataRespon
     if (request.allow_auto_topic_creation && context.config().auto_create_topics_enable) {
       created = co_await create_missing(context, request);
     }
-    fill_requested(context, request, created, response);
+    fill_requested(context, request, errors_by_name(created), response);
   }
   fill_cluster(context, request, response);
 }

@@ -291,12 +291,14 @@ void GroupPartition::begin(Waiter& waiter, const GroupRequest& request) {
   process(machine_.handle(waiter.ticket, request, now_ms()));
 }
 
-runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request) {
+runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request,
+                                                    std::function<void()> begun) {
   const auto self = shared_from_this();
   if (auto refused = refusal(request)) co_return std::move(*refused);
   Waiter waiter(*this, next_ticket_++);
   begin(waiter, request);
   if (!waiter.response) {
+    if (begun) begun();
     waiter.suspension.emplace();
     co_await waiter.suspension->wait();
   }

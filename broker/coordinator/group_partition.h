@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,9 +38,10 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
 
   // Answers when the state machine does. COORDINATOR_LOAD_IN_PROGRESS while the log is read (but a heartbeat
   // is answered well: the member is probably still in), NOT_COORDINATOR when stopped,
-  // COORDINATOR_NOT_AVAILABLE when the log could not be read. `request` outlives the task; a task that is
-  // cancelled leaves the request's effects behind.
-  runtime::Task<GroupResponse> handle(const GroupRequest& request);
+  // COORDINATOR_NOT_AVAILABLE when the log could not be read. `request` outlives the task, or, where `begun`
+  // is given, that call of it, which comes before the answer is waited for. A task that is cancelled leaves
+  // the request's effects behind.
+  runtime::Task<GroupResponse> handle(const GroupRequest& request, std::function<void()> begun = {});
   // The same for several at once, which are appended before the first is waited for. In their order.
   runtime::Task<std::vector<GroupResponse>> handle_all(const std::vector<const GroupRequest*>& requests);
 

@@ -31,19 +31,33 @@ GroupService::GroupService(runtime::ShardGroup& shards, metadata::MetadataCache&
       config_(config),
       by_shard_(std::move(by_shard)) {}
 
-runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request) {
+runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request, std::function<void()> taken) {
   if (const auto* listing = std::get_if<ListGroups>(&request)) co_return co_await list(*listing);
   const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
   if (!topic) co_return error_response(request, ErrorCode::kNotCoordinator);
   const int32_t number =
       partition_of_group(group_of(request), static_cast<int32_t>(topic->partitions.size()));
   const size_t shard = shards_.index_of({topic->id, number});
-  auto ask = [this, shard, number, &request]() -> runtime::Task<GroupResponse> {
-    const auto partition = by_shard_[shard]->find(number);
-    if (!partition) co_return error_response(request, ErrorCode::kNotCoordinator);
-    co_return co_await partition->handle(request);
+  // Owned here, on the calling shard: a caller that is gone isn't told.
+  const auto tell = std::make_shared<const std::function<void()>>(std::move(taken));
+  auto begun = [home = runtime::Shard::current(), weak = std::weak_ptr(tell)] {
+    auto run = [weak] {
+      if (const auto told = weak.lock()) (*told)();
+    };
+    home->is_current() ? run() : home->post(run);
+  };
+  auto ask = [this, shard, number, &request, begun, tells = *tell != nullptr] {
+    return handle_on_shard(shard, number, request, tells ? begun : std::function<void()>());
   };
   co_return co_await shards_[shard].call(ask);
+}
+
+runtime::Task<GroupResponse> GroupService::handle_on_shard(size_t shard, int32_t number,
+                                                           const GroupRequest& request,
+                                                           std::function<void()> begun) {
+  const auto partition = by_shard_[shard]->find(number);
+  if (!partition) co_return error_response(request, ErrorCode::kNotCoordinator);
+  co_return co_await partition->handle(request, std::move(begun));
 }
 
 runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
@@ -62,7 +76,7 @@ runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
   for (size_t shard = 0; shard < by_shard.size(); ++shard) {
     if (by_shard[shard].empty()) continue;
     auto ask = [this, shard, &by_shard, &requests] {
-      return handle_on_shard(shard, by_shard[shard], requests);
+      return handle_all_on_shard(shard, by_shard[shard], requests);
     };
     std::vector<Numbered> answered = co_await shards_[shard].call(ask);
     for (Numbered& one : answered) responses[one.index] = std::move(one.response);
@@ -70,7 +84,7 @@ runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
   co_return responses;
 }
 
-runtime::Task<std::vector<GroupService::Numbered>> GroupService::handle_on_shard(
+runtime::Task<std::vector<GroupService::Numbered>> GroupService::handle_all_on_shard(
     size_t shard, const ByPartition& places, const std::vector<GroupRequest>& requests) {
   std::vector<Numbered> answered;
   for (const auto& [number, indices] : places) {

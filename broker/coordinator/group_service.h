@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string_view>
@@ -29,7 +30,9 @@ class GroupService {
 
   // Answers a request of one group, or ListGroups for all groups of this broker. From any shard.
   // NOT_COORDINATOR if another broker coordinates the group or the topic doesn't exist.
-  runtime::Task<GroupResponse> handle(const GroupRequest& request);
+  // `taken`, if given, is called on the calling shard when the answer has to be waited for: `request` isn't
+  // looked at any more then.
+  runtime::Task<GroupResponse> handle(const GroupRequest& request, std::function<void()> taken = {});
 
   // Answers several requests of one group each, in their order. What they write is awaited together.
   runtime::Task<std::vector<GroupResponse>> handle_all(const std::vector<GroupRequest>& requests);
@@ -60,13 +63,15 @@ class GroupService {
  private:
   runtime::Task<GroupResponse> list(const ListGroups& request);
   runtime::Task<Result<>> create_topic();
+  runtime::Task<GroupResponse> handle_on_shard(size_t shard, int32_t number, const GroupRequest& request,
+                                               std::function<void()> begun);
   struct Numbered {
     size_t index = 0;
     GroupResponse response;
   };
   using ByPartition = std::map<int32_t, std::vector<size_t>>;  // places in the requests
-  runtime::Task<std::vector<Numbered>> handle_on_shard(size_t shard, const ByPartition& places,
-                                                       const std::vector<GroupRequest>& requests);
+  runtime::Task<std::vector<Numbered>> handle_all_on_shard(size_t shard, const ByPartition& places,
+                                                           const std::vector<GroupRequest>& requests);
 
   runtime::ShardGroup& shards_;
   metadata::MetadataCache& metadata_;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -289,6 +290,7 @@ void Connection::enqueue(std::unique_ptr<Exchange> exchange) {
   request.api_version = read_int16(request.frame.subspan(2, 2));
   request.connection = info_.get();
   request.shard = &shard_;
+  request.budget = &group_.budget(shard_);
   request.received_ms = shard_.clock().now_ms();
   request.received_ns = shard_.clock().monotonic_ns();
   exchange->frame_size = request.frame.size();
@@ -403,6 +405,11 @@ void Connection::arm_watchdog() {
   if (!closed_ && (!armed() || next_ns < deadline_ns())) shard_.timers().arm(*this, next_ns);
 }
 
+bool Connection::has_unread() {
+  int bytes = 0;
+  return ::ioctl(socket_.native_handle(), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 void Connection::expired() {
   // The last owner may let go meanwhile.
   const std::shared_ptr<Connection> self = shared_from_this();
@@ -415,6 +422,9 @@ void Connection::expired() {
     written_at_last_check_ = writer_.bytes_written();
     write_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
   }
+  // What has come already and isn't read yet is no silence of the client's.
+  if (stall_deadline_ns_ <= now_ns && has_unread())
+    stall_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().frame_stall_ms);
   if (frame_deadline_ns_ <= now_ns || stall_deadline_ns_ <= now_ns) {
     if (frame_deadline_ns_ <= now_ns) {
       log_refusal("it began a request and didn't complete it in time");

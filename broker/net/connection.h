@@ -49,6 +49,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void expect_frame_by(int64_t deadline_ns);
   void expect_no_frame();
   bool has_room() const;
+  bool has_unread();
 
   void enqueue(std::unique_ptr<Exchange> exchange);
   void start_requests();

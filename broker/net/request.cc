@@ -7,4 +7,24 @@ std::string ConnectionInfo::client() const {
   return (is_v6 ? '[' + client_host + ']' : client_host) + ':' + std::to_string(client_port);
 }
 
+runtime::Task<> Request::reserve(int64_t bytes) {
+  // To the frame's lease: two that each waited for what the other holds would wait for ever.
+  if (budget != nullptr) co_await budget->acquire(memory.lease, bytes, runtime::MemoryBudget::Use::kBulk);
+  reserved_bytes += bytes;
+}
+
+void Request::shrink_reserved(int64_t bytes) {
+  if (bytes >= reserved_bytes) return;
+  memory.lease.shrink_to(memory.lease.size() - (reserved_bytes - bytes));
+  reserved_bytes = bytes;
+}
+
+void Request::release_frame() {
+  runtime::MemoryLease lease = std::move(memory.lease);
+  memory = FrameBuffer();
+  frame = {};
+  lease.shrink_to(reserved_bytes);
+  memory.lease = std::move(lease);
+}
+
 }  // namespace millrace::net

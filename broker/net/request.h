@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "broker/net/frame_buffer.h"
+#include "broker/runtime/memory_budget.h"
 #include "broker/runtime/shard.h"
+#include "broker/runtime/task.h"
 #include "protocol/bytes.h"
 
 namespace millrace::net {
@@ -80,6 +82,18 @@ struct Request {
 
   // The memory behind `frame`, charged to the shard's budget.
   FrameBuffer memory;
+  // That budget, for what the handler makes of the request; null: there is none.
+  runtime::MemoryBudget* budget = nullptr;
+  // Charged beside the frame.
+  int64_t reserved_bytes = 0;
+
+  // Has `bytes` reserved beside the frame; waits while the budget has fewer left.
+  runtime::Task<> reserve(int64_t bytes);
+  // Gives back of it what is above `bytes`.
+  void shrink_reserved(int64_t bytes);
+  // For a handler that waits for long and has copied what it needs: a client that pads its request would
+  // have others wait for the memory. Nothing may look at the frame any more.
+  void release_frame();
 };
 
 }  // namespace millrace::net
