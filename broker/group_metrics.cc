@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/string.hpp>
 #include <charconv>
@@ -69,6 +70,57 @@ void emit_group(MetricsWriter& out, const GroupReport& group) {
     out.sample("millrace_consumergroup_useful_members", labels, *group.useful_members);
 }
 
+// What a line on a group takes, roughly. A byte of a name may take five: "\\xNN".
+size_t line_bytes(std::string_view group) {
+  constexpr size_t kRestBytes = 100;
+  const bool plain = protocol::is_utf8(group);
+  size_t bytes = kRestBytes;
+  for (const char c : group) bytes += plain && c >= ' ' && c != '\\' ? 1 : 5;
+  return bytes;
+}
+
+// What all of them take.
+size_t text_bytes(const coordinator::GroupProgress& group, size_t positions) {
+  constexpr size_t kLinesOfGroup = 4;
+  constexpr size_t kLinesOfTopic = 4;
+  constexpr size_t kLinesOfPosition = 3;
+  size_t topic_bytes = 0;
+  for (const auto& topic : group.topics) topic_bytes = std::max(topic_bytes, topic.name.size());
+  for (const std::string& topic : group.subscribed) topic_bytes = std::max(topic_bytes, topic.size());
+  const size_t line = line_bytes(group.name);
+  const size_t topics = group.topics.size() + group.subscribed.size();
+  return line * kLinesOfGroup +
+         (line + topic_bytes) * (kLinesOfTopic * topics + kLinesOfPosition * positions);
+}
+
+// What a scrape may still say.
+struct Allowance {
+  size_t positions = GroupMonitor::kMostPositions;
+  size_t bytes = GroupMonitor::kMostBytes;
+  int64_t left_out = 0;
+
+  // Whether all of the group fits. If not, its members are counted where there is room for that line.
+  bool take(MetricsWriter& out, const coordinator::GroupProgress& group, size_t count) {
+    const size_t all = text_bytes(group, count);
+    const size_t line = line_bytes(group.name);
+    if (count <= positions && all <= bytes) {
+      positions -= count;
+      bytes -= all;
+      return true;
+    }
+    ++left_out;
+    // Smaller groups after it aren't preferred.
+    positions = 0;
+    if (all > bytes) bytes = std::min(bytes, line);
+    if (line <= bytes) {
+      out.sample("kafka_consumergroup_members", {{"consumergroup", group.name}},
+                 static_cast<int64_t>(group.members));
+      bytes -= line;
+    }
+    return false;
+  }
+};
+
 std::string number(const std::optional<double>& value) {
   return value ? fmt::format("{}", std::round(*value * 1000) / 1000) : "null";
 }
@@ -91,35 +143,22 @@ Task<> GroupMonitor::emit(MetricsWriter& out) {
   describe(out);
   const auto all = co_await services_.groups->names();
   int64_t count = 0;
-  int64_t left_out = 0;
-  size_t positions_left = kMostPositions;
+  Allowance allowance;
   size_t timestamps_left = kMostTimestamps;
   for (const auto& names : all) {
     count += static_cast<int64_t>(names.groups.size());
     for (size_t first = 0; first < names.groups.size();) {
       co_await services_.home().sleep_ms(0);
       auto groups = co_await services_.groups->progress_of(names, first, kBatch);
-      for (coordinator::GroupProgress& group : groups) {
-        const size_t positions = position_count(group);
-        if (positions > positions_left) {
-          ++left_out;
-          group.topics.clear();
-          group.subscribed.clear();
-          out.sample("kafka_consumergroup_members", {{"consumergroup", group.name}},
-                     static_cast<int64_t>(group.members));
-          group.name.clear();
-          // Smaller groups after it aren't preferred.
-          positions_left = 0;
-        }
-        positions_left -= std::min(positions_left, positions);
-      }
-      std::erase_if(groups, [](const coordinator::GroupProgress& group) { return group.name.empty(); });
+      std::erase_if(groups, [&](const coordinator::GroupProgress& group) {
+        return !allowance.take(out, group, position_count(group));
+      });
       const std::vector<GroupReport> reports = co_await report(std::move(groups), timestamps_left);
       for (const GroupReport& report : reports) emit_group(out, report);
     }
   }
   out.sample("millrace_consumergroups", {}, count);
-  out.sample("millrace_consumergroups_left_out", {}, left_out);
+  out.sample("millrace_consumergroups_left_out", {}, allowance.left_out);
 }
 
 void add_group_metrics(runtime::MetricsRegistry& registry, GroupMonitor& monitor) {

@@ -65,6 +65,9 @@ class GroupMonitor {
   // Positions that one scrape looks at; the groups beyond, in the order of coordinators and names, have their
   // members counted only, and millrace_consumergroups_left_out says how many these are.
   static constexpr size_t kMostPositions = 50'000;
+  // What one scrape says of groups, roughly: ids may be 32 KiB, and stand in every line. The groups beyond
+  // are left out altogether.
+  static constexpr size_t kMostBytes = size_t{64} << 20;
   // Positions of one visit to a shard, and between two pauses.
   static constexpr size_t kBatch = 250;
   // Logs that are asked for a timestamp in one scrape, and in one visit. What is known of a position that

@@ -17,14 +17,24 @@ namespace {
 
 constexpr size_t kPartBytes = 64 * 1024;
 
+// Control characters, of both blocks, would move the cursor of whoever looks, and some readers refuse them:
+// "\xNN", as for bytes that aren't UTF-8.
 void append_escaped(std::string& out, std::string_view text, bool quote) {
-  for (const char c : text) {
+  const auto append_hex = [&](char c) { out += fmt::format("\\\\x{:02x}", static_cast<unsigned char>(c)); };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto byte = static_cast<unsigned char>(c);
     if (c == '\\') {
       out += "\\\\";
     } else if (c == '\n') {
       out += "\\n";
     } else if (c == '"' && quote) {
       out += "\\\"";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      append_hex(c);
+    } else if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      append_hex(c);
+      append_hex(text[++i]);
     } else {
       out += c;
     }

@@ -285,8 +285,38 @@ def test_ten_thousand_groups(watched):
     assert watched.group(f"group-{groups - 1}")["lag"] == 3 * partitions
 
 
+def test_groups_with_huge_ids(watched):
+    """Ids of 32 kB stand in every line: what a scrape says is bounded, and it says how many groups it leaves out."""
+    millrace, groups = watched.millrace, 1_000
+    millrace("topic", "create", "orders")
+    millrace("group", "seek", "group-0", "--to", "start", "-t", "orders")  # all coordinators are there after that
+    commit_for(watched.broker.port, [f"{n:032000}" for n in range(groups)], "orders", {0: 0})
+    status, text = watched.get("/metrics")
+    assert (status, len(text) < MOST_BYTES + (8 << 20)) == (200, True)
+    (left_out,) = re.findall(r"^millrace_consumergroups_left_out (\d+)$", text, re.MULTILINE)
+    told = len(re.findall("^kafka_consumergroup_current_offset{", text, re.MULTILINE))
+    assert 100 < told == groups + 1 - int(left_out) < groups
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"\xff\xfe", r"\xff\xfe"), (b"\xed\xa0\x80", r"\xed\xa0\x80"), (b"a\x00\x1b[31m", "a\0\x1b[31m")],
+)
+def test_an_id_of_any_bytes_is_told_apart(watched, name, shown):
+    millrace = watched.millrace
+    millrace("topic", "create", "orders")
+    millrace("group", "seek", "group-0", "--to", "start", "-t", "orders")  # all coordinators are there after that
+    commit = wire.offset_commit(1, "?" * len(name), "orders", {0: 0}).replace(b"?" * len(name), name)
+    with wire.Connection(watched.broker.port) as connection:
+        connection.send(commit)
+        assert wire.commit_errors(connection.read_reply()) == {0}
+    assert {group["name"] for group in millrace.json("group", "list")} == {"group-0", shown}
+    in_metrics = shown.replace("\0", r"\x00").replace("\x1b", r"\x1b")
+    assert series("kafka_consumergroup_members", in_metrics) in watched.samples()
+
+
 # As broker/group_monitor.h has them.
-MOST_POSITIONS, MOST_TIMESTAMPS = 50_000, 2_000
+MOST_POSITIONS, MOST_TIMESTAMPS, MOST_BYTES = 50_000, 2_000, 64 << 20
 
 
 def count(samples: dict[tuple, float], name: str) -> int:

@@ -25,6 +25,14 @@ TEST_CASE("a name of any bytes keeps to its cell") {
         "\\xff\xc3\xbc\\x7f\\xc2\\x9b    2\n");
 }
 
+TEST_CASE("a huge name pads its own line only") {
+  const std::string huge(32'000, 'g');
+  Table table({"GROUP", ">LAG"});
+  table.add({huge, "1"});
+  table.add({"small", "2"});
+  CHECK(table.render(false) == "GROUP  LAG\n" + huge + "    1\n" + "small    2\n");
+}
+
 TEST_CASE("colour only when asked for") {
   Table table({"A"});
   table.add({"b"});

@@ -17,6 +17,8 @@ TEST_CASE("metrics read as Prometheus' text", "[metrics]") {
   Counter& produce = registry.counter("requests_total", "Requests", {{"api", "Produce"}});
   registry.counter("requests_total", "Requests", {{"api", "a \"b\"\\\n"}}).add(2);
   CHECK(&produce == &registry.counter("requests_total", "Requests", {{"api", "Produce"}}));
+  const std::string control("\0\x1b[31m\xc2\x9b\x7f\xff\xc3\xbc", 12);
+  registry.counter("requests_total", "Requests", {{"api", control}}).add(3);
   registry.gauge("temperature", "Now").set(-3);
   Histogram& latency = registry.histogram("latency_seconds", "Time", {0.5, 1}, {{"x", "y"}});
   for (const double seconds : {0.25, 0.5, 0.75, 4.0}) latency.observe(seconds);
@@ -42,6 +44,7 @@ TEST_CASE("metrics read as Prometheus' text", "[metrics]") {
         "latency_seconds_sum{x=\"y\"} 5.5\n"
         "latency_seconds_count{x=\"y\"} 4\n"
         "# HELP requests_total Requests\n# TYPE requests_total counter\n"
+        "requests_total{api=\"\\\\x00\\\\x1b[31m\\\\xc2\\\\x9b\\\\x7f\\\\xff\xc3\xbc\"} 3\n"
         "requests_total{api=\"Produce\"} 42\n"
         "requests_total{api=\"a \\\"b\\\"\\\\\\n\"} 2\n"
         "# HELP shard Where it ran\n# TYPE shard gauge\n"
