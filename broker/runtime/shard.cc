@@ -73,6 +73,7 @@ void Shard::run_loop() {
   pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   const Scope scope(*this);
   context_.run();
+  FrameMemory::release();
 }
 
 void Shard::stop() {

@@ -10,11 +10,29 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <type_traits>
 
+#include "broker/runtime/frame_memory.h"
+
 namespace millrace::runtime {
 
 namespace asio = boost::asio;
 
 using Executor = asio::io_context::executor_type;
+
+}  // namespace millrace::runtime
+
+// Where the frames of Task get their memory, in place of Asio's own way, which keeps two frames.
+template <>
+inline void* boost::asio::detail::awaitable_frame_base<millrace::runtime::Executor>::operator new(
+    size_t bytes) {
+  return millrace::runtime::FrameMemory::allocate(bytes);
+}
+template <>
+inline void boost::asio::detail::awaitable_frame_base<millrace::runtime::Executor>::operator delete(
+    void* frame, size_t bytes) {
+  millrace::runtime::FrameMemory::free(frame, bytes);
+}
+
+namespace millrace::runtime {
 
 template <class T = void>
 using Task = asio::awaitable<T, Executor>;
