@@ -25,7 +25,11 @@ class Notifier {
     waiters_.push_back(suspension);
     co_return co_await suspension.wait(deadline_ns) == Suspension::Wake::kNotified;
   }
-  Task<> wait() { co_await wait_until(kNever); }
+  Task<> wait() {
+    Suspension suspension;
+    waiters_.push_back(suspension);
+    co_await suspension.wait();
+  }
 
   // Wakes all who wait now; they run after the caller, from the shard's loop.
   void notify_all() {

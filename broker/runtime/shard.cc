@@ -24,22 +24,20 @@ Suspension::~Suspension() {
   if (slot_.is_connected()) slot_.clear();
 }
 
+// No coroutine itself: a wait takes one frame, that of async_initiate.
 Task<Suspension::Wake> Suspension::wait(int64_t deadline_ns) {
-  if (pending()) {
-    shard_.timers().arm(*this, deadline_ns);
-    auto suspend = [this](ResumeHandler handler) {
-      slot_ = asio::get_associated_cancellation_slot(handler);
-      if (slot_.is_connected()) slot_.assign([this](asio::cancellation_type) { wake(Wake::kCancelled); });
-      handler_.emplace(std::move(handler));
-      shard_.suspended_.push_back(*this);
-    };
-    co_await asio::async_initiate<const UseTask, void()>(suspend, kUseTask);
-    slot_ = {};
-  }
-  if (wake_ == Wake::kCancelled) {
-    throw boost::system::system_error(asio::error::operation_aborted, "the task was cancelled");
-  }
-  co_return wake_;
+  auto suspend = [this, deadline_ns](Handler handler) {
+    slot_ = asio::get_associated_cancellation_slot(handler);
+    if (slot_.is_connected()) slot_.assign([this](asio::cancellation_type) { wake(Wake::kCancelled); });
+    handler_.emplace(std::move(handler));
+    shard_.suspended_.push_back(*this);
+    if (pending()) {
+      shard_.timers().arm(*this, deadline_ns);
+    } else {
+      shard_.make_ready(*this);
+    }
+  };
+  return asio::async_initiate<const UseTask, void(boost::system::error_code, Wake)>(suspend, kUseTask);
 }
 
 void Suspension::wake(Wake wake) {
@@ -90,7 +88,8 @@ bool Shard::drain() {
   work_.reset();
   while (!suspended_.empty()) {
     // Destroying the handler destroys the coroutine's frame, and the suspension with it.
-    const std::optional<ResumeHandler> handler = std::exchange(suspended_.front().handler_, std::nullopt);
+    const std::optional<Suspension::Handler> handler =
+        std::exchange(suspended_.front().handler_, std::nullopt);
     suspended_.front().suspended_hook_.unlink();
   }
   context_.shutdown();
@@ -124,9 +123,14 @@ void Shard::resume_ready() {
       Suspension& suspension = batch.front();
       batch.pop_front();
       suspension.suspended_hook_.unlink();
-      ResumeHandler handler = std::move(*suspension.handler_);
+      // Whose cancellation slot empties itself when it is called, and whose coroutine ends the suspension.
+      Suspension::Handler handler = std::move(*suspension.handler_);
       suspension.handler_.reset();
-      std::move(handler)();
+      suspension.slot_ = {};
+      const Suspension::Wake wake = suspension.wake_;
+      boost::system::error_code error;
+      if (wake == Suspension::Wake::kCancelled) error = asio::error::operation_aborted;
+      std::move(handler)(error, wake);
     }
   }
   // The others wait for the next turn: no coroutine keeps the loop from its sockets.

@@ -7,6 +7,7 @@
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/intrusive/list.hpp>
+#include <boost/system/error_code.hpp>
 #include <cstdint>
 #include <optional>
 
@@ -28,8 +29,9 @@ class Suspension final : private Timer {
   Suspension();
   ~Suspension() override;
 
-  // Suspends until woken; returns at once if that happened already. May be awaited once. Returns kNotified or
-  // kTimedOut; throws boost::system::system_error (operation_aborted) when the task was cancelled.
+  // Suspends until woken; until the shard's next turn if that happened already. May be awaited once. Returns
+  // kNotified or kTimedOut; throws boost::system::system_error (operation_aborted) when the task was
+  // cancelled.
   Task<Wake> wait(int64_t deadline_ns = kNever);
 
   // Wakes the coroutine; only the first call counts. From the owning shard's thread only.
@@ -41,10 +43,12 @@ class Suspension final : private Timer {
 
  private:
   friend class Shard;
+  // Resumes the coroutine, as ResumeHandler does: with kNotified or kTimedOut, or with an error to be thrown.
+  using Handler = asio::async_result<UseTask, void(boost::system::error_code, Wake)>::handler_type;
   void expired() override { wake(Wake::kTimedOut); }
 
   Shard& shard_;
-  std::optional<ResumeHandler> handler_;
+  std::optional<Handler> handler_;
   asio::cancellation_slot slot_;
   Wake wake_ = Wake::kPending;
   Hook suspended_hook_;
