@@ -58,6 +58,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
 
   runtime::Task<> write_responses();
   std::vector<std::unique_ptr<Exchange>> take_ready();
+  bool write_at_once(const std::vector<std::unique_ptr<Exchange>>& ready);
   runtime::Task<bool> write_ready(const std::vector<std::unique_ptr<Exchange>>& ready);
   runtime::Task<Result<void>> send(const std::vector<std::unique_ptr<Exchange>>& ready);
 
@@ -86,6 +87,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   int16_t running_api_ = 0;
   size_t frame_bytes_ = 0;      // of requests in the pipeline that haven't finished
   size_t unsent_bytes_ = 0;     // of finished responses in the pipeline
+  Buffer framed_;               // small responses as they go out, empty in between
   runtime::Notifier room_;      // something left the pipeline or finished
   runtime::Notifier answered_;  // the front may have finished
 

@@ -59,6 +59,12 @@ runtime::Task<Result<void>> ResponseWriter::write_framed(Bytes framed) {
   co_return co_await send_memory(no_prefix, framed, false);
 }
 
+size_t ResponseWriter::write_at_once(Bytes framed) {
+  if (!socket_.is_open()) return 0;
+  const Bytes no_prefix;
+  return static_cast<size_t>(std::max<ssize_t>(send_now(no_prefix, framed, false), 0));
+}
+
 runtime::Task<Result<void>> ResponseWriter::write(const Response& response) {
   const uint64_t size = wire_size(response);
   if (size > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) {
@@ -89,18 +95,26 @@ runtime::Task<Result<void>> ResponseWriter::write(const Response& response) {
   co_return co_await send_memory(prefix, rest, false);
 }
 
+// As sendmsg returns it.
+ssize_t ResponseWriter::send_now(Bytes first, Bytes second, bool more) {
+  std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(first.data()), first.size()},
+                             iovec{const_cast<std::byte*>(second.data()), second.size()}};
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+  const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, flags);
+  if (sent > 0) {
+    bytes_written_ += static_cast<uint64_t>(sent);
+    bytes_this_turn_ += static_cast<uint64_t>(sent);
+  }
+  return sent;
+}
+
 runtime::Task<Result<void>> ResponseWriter::send_memory(Bytes first, Bytes second, bool more) {
   while (!first.empty() || !second.empty()) {
-    std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(first.data()), first.size()},
-                               iovec{const_cast<std::byte*>(second.data()), second.size()}};
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-    const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, flags);
+    const ssize_t sent = send_now(first, second, more);
     if (sent >= 0) {
-      bytes_written_ += static_cast<uint64_t>(sent);
-      bytes_this_turn_ += static_cast<uint64_t>(sent);
       const size_t of_first = std::min(first.size(), static_cast<size_t>(sent));
       first = first.subspan(of_first);
       second = second.subspan(static_cast<size_t>(sent) - of_first);

@@ -2,6 +2,9 @@
 // slices is one system call.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstddef>
 #include <cstdint>
 
 #include "broker/net/response.h"
@@ -27,10 +30,15 @@ class ResponseWriter {
   // The same for bytes that are whole responses already (append_framed).
   runtime::Task<Result<void>> write_framed(Bytes framed);
 
+  // The same as far as the socket takes it now; returns how many bytes that were. Whatever stopped it,
+  // write_framed() of the rest tells.
+  size_t write_at_once(Bytes framed);
+
   // What went out so far: grows while the peer reads.
   uint64_t bytes_written() const { return bytes_written_; }
 
  private:
+  ssize_t send_now(Bytes first, Bytes second, bool more);
   runtime::Task<Result<void>> send_memory(Bytes first, Bytes second, bool more);
   runtime::Task<Result<void>> send_file(const storage::FileSlice& slice);
   runtime::Task<bool> wait_writable();

@@ -76,6 +76,29 @@ TEST_CASE("requests that come in any pieces are all handled, and their answers a
   CHECK(right == kRequests);
 }
 
+TEST_CASE("small responses that the client takes late arrive whole and in order", "[connection]") {
+  Network network(echo_task);
+  Client client(network.port(), 4096);
+  constexpr int kRequests = 6000;  // more than the sockets' buffers hold
+  const auto body = [](int i) {
+    return std::string(2000 + static_cast<size_t>(i % 500), static_cast<char>('a' + i % 26));
+  };
+  std::thread sender([&] {
+    for (int i = 0; i < kRequests; ++i) {
+      if (!client.send(request_bytes(static_cast<int16_t>(i / 100 % 2), i, body(i)))) return;
+    }
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  int right = 0;
+  for (int i = 0; i < kRequests; ++i) {
+    const auto response = client.receive_response();
+    if (!response || get_uint32(*response, 0) != static_cast<uint32_t>(i)) break;
+    right += response->substr(4) == body(i);
+  }
+  sender.join();
+  CHECK(right == kRequests);
+}
+
 TEST_CASE("responses go out in request order, whatever finishes first", "[connection]") {
   constexpr int kRequests = 40;
   std::atomic<int> running = 0, most = 0;
