@@ -6,12 +6,17 @@
 #include <utility>
 
 #include "broker/coordinator/group_partitioning.h"
+#include "broker/runtime/fan_out.h"
 #include "broker/runtime/logging.h"
 
 namespace millrace::coordinator {
 namespace {
 
 constexpr int64_t kMsPerMinute = 60'000;
+
+runtime::Task<GroupResponse> refuse(const GroupRequest& request, ErrorCode error) {
+  co_return error_response(request, error);
+}
 
 MigrationPolicy migration_policy(std::string_view name) {
   if (name == "disabled") return MigrationPolicy::kDisabled;
@@ -38,26 +43,34 @@ runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request, s
   const int32_t number =
       partition_of_group(group_of(request), static_cast<int32_t>(topic->partitions.size()));
   const size_t shard = shards_.index_of({topic->id, number});
+  // Without a call, which would be one more coroutine.
+  if (shards_[shard].is_current())
+    co_return co_await handle_on_shard(shard, number, request, std::move(taken));
   // Owned here, on the calling shard: a caller that is gone isn't told.
-  const auto tell = std::make_shared<const std::function<void()>>(std::move(taken));
-  auto begun = [home = runtime::Shard::current(), weak = std::weak_ptr(tell)] {
-    auto run = [weak] {
-      if (const auto told = weak.lock()) (*told)();
+  std::shared_ptr<const std::function<void()>> tell;
+  std::function<void()> begun;
+  if (taken) {
+    tell = std::make_shared<const std::function<void()>>(std::move(taken));
+    begun = [home = runtime::Shard::current(), weak = std::weak_ptr(tell)] {
+      auto run = [weak] {
+        if (const auto told = weak.lock()) (*told)();
+      };
+      home->post(run);
     };
-    home->is_current() ? run() : home->post(run);
-  };
-  auto ask = [this, shard, number, &request, begun, tells = *tell != nullptr] {
-    return handle_on_shard(shard, number, request, tells ? begun : std::function<void()>());
+  }
+  auto ask = [this, shard, number, &request, begun] {
+    return handle_on_shard(shard, number, request, begun);
   };
   co_return co_await shards_[shard].call(ask);
 }
 
+// The partition's own task, which keeps it alive from its start on.
 runtime::Task<GroupResponse> GroupService::handle_on_shard(size_t shard, int32_t number,
                                                            const GroupRequest& request,
                                                            std::function<void()> begun) {
   const auto partition = by_shard_[shard]->find(number);
-  if (!partition) co_return error_response(request, ErrorCode::kNotCoordinator);
-  co_return co_await partition->handle(request, std::move(begun));
+  return partition ? partition->handle(request, std::move(begun))
+                   : refuse(request, ErrorCode::kNotCoordinator);
 }
 
 runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
@@ -67,35 +80,33 @@ runtime::Task<std::vector<GroupResponse>> GroupService::handle_all(
     responses.push_back(error_response(request, ErrorCode::kNotCoordinator));
   const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
   if (!topic) co_return responses;
-  std::vector<ByPartition> by_shard(by_shard_.size());
+  std::map<int32_t, std::vector<size_t>> by_partition;
   for (size_t i = 0; i < requests.size(); ++i) {
-    const int32_t number =
-        partition_of_group(group_of(requests[i]), static_cast<int32_t>(topic->partitions.size()));
-    by_shard[shards_.index_of({topic->id, number})][number].push_back(i);
+    by_partition[partition_of_group(group_of(requests[i]), static_cast<int32_t>(topic->partitions.size()))]
+        .push_back(i);
   }
-  for (size_t shard = 0; shard < by_shard.size(); ++shard) {
-    if (by_shard[shard].empty()) continue;
-    auto ask = [this, shard, &by_shard, &requests] {
-      return handle_all_on_shard(shard, by_shard[shard], requests);
-    };
-    std::vector<Numbered> answered = co_await shards_[shard].call(ask);
-    for (Numbered& one : answered) responses[one.index] = std::move(one.response);
+  std::vector<Part> parts;
+  std::vector<runtime::Shard*> shards;
+  for (auto& [number, places] : by_partition) {
+    parts.push_back({shards_.index_of({topic->id, number}), number, std::move(places)});
+    shards.push_back(&shards_[parts.back().shard]);
   }
+  auto ask = [this, &parts, &requests, &responses](size_t i) {
+    return handle_part(parts[i], requests, responses);
+  };
+  co_await runtime::fan_out(shards, ask);
   co_return responses;
 }
 
-runtime::Task<std::vector<GroupService::Numbered>> GroupService::handle_all_on_shard(
-    size_t shard, const ByPartition& places, const std::vector<GroupRequest>& requests) {
-  std::vector<Numbered> answered;
-  for (const auto& [number, indices] : places) {
-    const auto partition = by_shard_[shard]->find(number);
-    if (!partition) continue;
-    std::vector<const GroupRequest*> asked;
-    for (const size_t index : indices) asked.push_back(&requests[index]);
-    std::vector<GroupResponse> responses = co_await partition->handle_all(asked);
-    for (size_t i = 0; i < indices.size(); ++i) answered.push_back({indices[i], std::move(responses[i])});
-  }
-  co_return answered;
+// On the shard of the part, whose responses no other part touches.
+runtime::Task<> GroupService::handle_part(const Part& part, const std::vector<GroupRequest>& requests,
+                                          std::vector<GroupResponse>& responses) {
+  const auto partition = by_shard_[part.shard]->find(part.partition);
+  if (!partition) co_return;
+  std::vector<const GroupRequest*> asked;
+  for (const size_t place : part.places) asked.push_back(&requests[place]);
+  std::vector<GroupResponse> answered = co_await partition->handle_all(asked);
+  for (size_t i = 0; i < answered.size(); ++i) responses[part.places[i]] = std::move(answered[i]);
 }
 
 runtime::Task<GroupResponse> GroupService::list(const ListGroups& request) {

@@ -34,7 +34,8 @@ class GroupService {
   // looked at any more then.
   runtime::Task<GroupResponse> handle(const GroupRequest& request, std::function<void()> taken = {});
 
-  // Answers several requests of one group each, in their order. What they write is awaited together.
+  // Answers several requests of one group each, those of one group in their order. What they write is awaited
+  // together.
   runtime::Task<std::vector<GroupResponse>> handle_all(const std::vector<GroupRequest>& requests);
 
   // The broker that coordinates the group; makes the topic if it isn't there. Errors:
@@ -65,13 +66,14 @@ class GroupService {
   runtime::Task<Result<>> create_topic();
   runtime::Task<GroupResponse> handle_on_shard(size_t shard, int32_t number, const GroupRequest& request,
                                                std::function<void()> begun);
-  struct Numbered {
-    size_t index = 0;
-    GroupResponse response;
+  // Of several requests those to one partition.
+  struct Part {
+    size_t shard = 0;
+    int32_t partition = 0;
+    std::vector<size_t> places;  // in the requests
   };
-  using ByPartition = std::map<int32_t, std::vector<size_t>>;  // places in the requests
-  runtime::Task<std::vector<Numbered>> handle_all_on_shard(size_t shard, const ByPartition& places,
-                                                           const std::vector<GroupRequest>& requests);
+  runtime::Task<> handle_part(const Part& part, const std::vector<GroupRequest>& requests,
+                              std::vector<GroupResponse>& responses);
 
   runtime::ShardGroup& shards_;
   metadata::MetadataCache& metadata_;
