@@ -419,6 +419,8 @@ TEST_CASE("a group that is too large to be a classic one stays a consumer group,
   driver.classic_error = ErrorCode::kMessageTooLarge;
   SECTION("it leaves") { CHECK(a.leave() == ErrorCode::kNone); }
   SECTION("its session ends") { driver.advance(46'000); }
+  request.member = joined.member;
+  CHECK(driver.call<JoinGroupResult>(request).error == ErrorCode::kNone);
   const auto group = driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"g"});
   REQUIRE(group.members.size() == 1);
   CHECK(group.members[0].member == joined.member);
