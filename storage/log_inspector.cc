@@ -225,12 +225,12 @@ std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
     return Damage{path, 0, -1,
                   fmt::format("version {} of the format, which isn't known here", used->version)};
   if (used->version == 1) return std::nullopt;
-  if (static_cast<int64_t>(content.size()) < JournalDirectory::kFileBytes)
-    return Damage{path, static_cast<int64_t>(content.size()), -1, told_as_short()};
   if (!is_blank && !peek_journal_file_start(content))
     return Damage{path, 0, -1, "the header's checksum is wrong; the copy in the last block is used"};
   const size_t last = content.size() - std::min(content.size(), kJournalBlockBytes);
-  if (!peek_journal_file_header(content.subspan(last))) {
+  if (last == 0 || !peek_journal_file_header(content.subspan(last))) {
+    if (static_cast<int64_t>(content.size()) < JournalDirectory::kFileBytes)
+      return Damage{path, static_cast<int64_t>(content.size()), -1, told_as_short()};
     return Damage{path, static_cast<int64_t>(last), -1,
                   "the checksum of the header's copy is wrong; the one in the first block is used"};
   }

@@ -267,10 +267,19 @@ Result<RetentionReport> Log::delete_expired(int64_t now_ms, int64_t high_waterma
     if (auto settled = settle_swap(now_ms); !settled) return std::unexpected(settled.error());
   }
   for (size_t i = 0; i < report->count(); ++i) {
-    if (auto dropped = drop_file(segments_.take_oldest(), now_ms); !dropped) {
-      go_offline(dropped.error().message);
-      return std::unexpected(dropped.error());
+    if (auto renamed = mark_deleted(segments_.oldest().path(), now_ms); !renamed) {
+      // The new name may need a block of the directory that a full disk has no room for: the rest waits for
+      // the next check.
+      if (!is_full_disk(renamed.error())) {
+        go_offline(renamed.error().message);
+      } else if (i > 0) {
+        move_start(segments_.oldest().base_offset());
+      }
+      return std::unexpected(renamed.error());
     }
+    const auto segment = segments_.take_oldest();
+    segment->forget_batches();
+    segment->release_file();
   }
   if (segments_.oldest().base_offset() > log_start_offset_) {
     move_start(segments_.oldest().base_offset());

@@ -247,3 +247,32 @@ TEST_CASE("More partitions than descriptors can all be written to") {
   }
   CHECK(written == kPartitions);
 }
+
+TEST_CASE("Retention that has no room for another name waits for the next check") {
+  Tables tables;
+  const PartitionPtr partition = one_record_in(tables, "orders");
+  const int64_t now_ms = runtime::SystemClock::instance().now_ms();
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(tables.at(*partition, [&] { return partition->log().roll(now_ms); }));
+    REQUIRE(append(tables, *partition) == ErrorCode::kNone);
+  }
+  const auto delete_expired = [&] {
+    return tables.at(*partition, [&] {
+      storage::LogConfig config = partition->log().config();
+      config.retention_ms = 1;
+      partition->log().set_config(config);
+      return partition->log().delete_expired(now_ms + 100'000, 2).has_value();
+    });
+  };
+  const auto start = [&] {
+    return tables.at(*partition, [&] { return partition->log().log_start_offset(); });
+  };
+  tables.files().refused_suffix = "1.log";
+  tables.files().refusal = "No space left on device; free disk space or lower the topics' retention";
+  CHECK_FALSE(delete_expired());
+  CHECK(start() == 1);
+  CHECK(append(tables, *partition) == ErrorCode::kNone);
+  tables.files().refused_suffix.clear();
+  CHECK(delete_expired());
+  CHECK(start() == 2);
+}

@@ -24,6 +24,7 @@ class RefusingFileSystem final : public storage::PosixFileSystem {
  public:
   // By how their former name ends; empty: none. Set while nothing runs.
   std::string refused_suffix;
+  std::string refusal = "refused";
   std::atomic<int> refusals = 0;
   std::function<void(const std::string& from)> before_rename;
 
@@ -32,7 +33,7 @@ class RefusingFileSystem final : public storage::PosixFileSystem {
     if (refused_suffix.empty() || !from.ends_with(refused_suffix))
       return storage::PosixFileSystem::rename(from, to);
     ++refusals;
-    return fail(ErrorCode::kKafkaStorageError, "can't rename " + from + ": refused");
+    return fail(ErrorCode::kKafkaStorageError, "can't rename " + from + ": " + refusal);
   }
 };
 
