@@ -32,6 +32,11 @@ std::optional<uint64_t> number_of(std::string_view name) {
   return number;
 }
 
+// Of what is free only the last file is removed: a number that is missing tells a start that a file is.
+bool is_last(const std::string& path, uint64_t last_file) {
+  return number_of(path.substr(path.rfind('/') + 1)) == last_file;
+}
+
 // Writes zeros from `size` on. Past the page cache (`file` is open for durable writes), where they would cost
 // as much CPU as records do, and durable piece by piece: a sync of the whole file would keep the groups that
 // are written meanwhile waiting for as long.
@@ -63,7 +68,9 @@ struct WholeFile {
 // Past the page cache: nobody reads it again, and a copy of this much costs as much time as the disk does.
 // Only whole blocks, as such reads need it; in less there is no group.
 Result<WholeFile> read_whole(FileSystem& files, const std::string& path) {
-  const auto file = files.open(path, OpenMode::kDurable);
+  auto file = files.open(path, OpenMode::kDurable);
+  // Who may only read can't write either, as `log verify` on a copy.
+  if (!file) file = files.open(path, OpenMode::kRead);
   if (!file) return std::unexpected(file.error());
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
@@ -188,12 +195,8 @@ Result<bool> JournalDirectory::look_at(const std::string& path, bool read, Found
 
 // Without a header nothing tells the journal's groups from what clients have sent.
 Result<bool> JournalDirectory::refuse_headless(const std::string& path, bool read, bool is_blank) {
-  if (is_blank) return true;
-  if (!read) {
-    // Nobody needs what is in it.
-    (void)files_.remove(path);
-    return false;
-  }
+  // Without `read` nobody needs what is in it.
+  if (is_blank || !read) return true;
   damages_.push_back(fmt::format(
       "{} is damaged at byte 0 and in its last block, where its header should stand: what it holds can't be "
       "told from what clients have sent, and isn't used. It is left alone: restore it and start again, or "
@@ -393,9 +396,9 @@ void JournalDirectory::release_unneeded() {
   for (std::string& path : std::exchange(unreleased_, {})) {
     if (is_needed(path)) {
       needed.push_back(std::move(path));
-    } else if (free_paths_.size() + free_.size() >= kMaxFree) {
+    } else if (free_paths_.size() + free_.size() >= kMaxFree && is_last(path, last_file_)) {
       // One that can't be removed isn't used any more.
-      (void)files_.remove(path);
+      if (files_.remove(path)) --last_file_;
     } else {
       free_paths_.push_back(std::move(path));
     }
@@ -477,7 +480,10 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
 
 void JournalDirectory::give_back(std::shared_ptr<File> file) {
   const std::lock_guard lock(mutex_);
-  if (free_paths_.size() + free_.size() >= kMaxFree) return (void)files_.remove(file->path());
+  if (free_paths_.size() + free_.size() >= kMaxFree && is_last(file->path(), last_file_)) {
+    if (files_.remove(file->path())) --last_file_;
+    return;
+  }
   free_.push_back(std::move(file));
 }
 

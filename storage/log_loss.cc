@@ -17,6 +17,10 @@ bool has_deleted_below(const LogTraces& traces, int64_t offset) {
 bool is_start_lost(const LogTraces& traces) {
   if (!traces.checkpoint || !traces.checkpoint->is_start_exact || traces.found.empty()) return false;
   const int64_t first = traces.found.front().base_offset;
+  // After a clean stop the index knows: a broker of before this checkpoint deletes segments and leaves it be.
+  const auto is_below = [&](const SegmentSummary& summary) { return summary.base_offset < first; };
+  if (traces.clean_shutdown && !traces.summaries.empty() && std::ranges::none_of(traces.summaries, is_below))
+    return false;
   return first > traces.log_start_offset() && !has_deleted_below(traces, first);
 }
 

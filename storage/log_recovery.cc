@@ -15,6 +15,15 @@ constexpr std::string_view kTemporarySuffix = ".tmp";
 constexpr std::string_view kCutSuffix = ".cut";
 constexpr size_t kCopyChunkBytes = 1 << 20;
 
+// The space first: on a full disk what follows needs it. Their names stay, see Log::remove_deleted.
+void empty_deleted(FileSystem& files, const LogTraces& traces) {
+  for (const int64_t base_offset : traces.deleted) {
+    const auto file =
+        files.open(traces.path_of(base_offset) + std::string(Segment::kDeletedSuffix), OpenMode::kReadWrite);
+    if (file) (void)(*file)->truncate(0);
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Log>> Log::open(FileSystem& files, OffsetIndex& index, LogOptions options,
@@ -49,6 +58,7 @@ Result<> Log::load(RecoveryReport& report) {
   traces.clean_shutdown = options_.clean_shutdown;
   if (auto found = find_segments(traces, report); !found) return found;
   if (auto checked = check_segments(traces); !checked) return checked;
+  empty_deleted(files_, traces);
   load_cleaner_checkpoint(report);
   if (auto loaded = load_segments(traces, report); !loaded) return loaded;
   if (auto forgotten = forget_stale_summaries(traces.summaries, traces.found); !forgotten) return forgotten;

@@ -144,8 +144,9 @@ Result<RecordDeletion> Log::begin_delete_records(int64_t before_offset) {
 Result<int64_t> Log::finish_delete_records(const RecordDeletion& deletion, const Result<>& stored) {
   if (!deletion.file) return log_start_offset_;
   if (!stored) {
-    // Unless it has moved on meanwhile.
-    if (log_start_offset_ == deletion.checkpoint.log_start_offset) log_start_offset_ = deletion.former_start;
+    // Unless it has moved on meanwhile; nor before what retention has left, which went by the new start.
+    if (log_start_offset_ == deletion.checkpoint.log_start_offset)
+      log_start_offset_ = std::max(deletion.former_start, segments_.oldest().base_offset());
     return std::unexpected(stored.error());
   }
   checkpointed_recovery_point_ = std::max(checkpointed_recovery_point_, deletion.checkpoint.recovery_point);

@@ -73,6 +73,7 @@ Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupRe
   const bool has_room = coordinator::has_room_for_member_id(std::get<JoinGroup>(asked));
   const auto release = [&context, &asked] {
     asked = GroupRequest();
+    context.request.shrink_reserved(0);
     context.release_request();
   };
   const auto answered = co_await context.services.groups->handle(asked, release);
@@ -111,6 +112,7 @@ Task<> sync_group(Context& context, const SyncGroupRequest& request, SyncGroupRe
   GroupRequest asked(std::move(sync));
   const auto release = [&context, &asked] {
     asked = GroupRequest();
+    context.request.shrink_reserved(0);
     context.release_request();
   };
   const auto answered = co_await context.services.groups->handle(asked, release);

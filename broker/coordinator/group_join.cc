@@ -1,5 +1,7 @@
 // JoinGroup v0-9.
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "broker/coordinator/group_coordinator.h"
@@ -11,10 +13,9 @@ namespace {
 // A protocol named twice counts once, as first named.
 std::vector<ClassicMember::Protocol> owned(const std::vector<JoinGroup::Protocol>& protocols) {
   std::vector<ClassicMember::Protocol> out;
-  out.reserve(protocols.size());
+  std::set<std::string_view> seen;
   for (const JoinGroup::Protocol& protocol : protocols) {
-    const auto same_name = [&](const auto& known) { return known.name == protocol.name; };
-    if (std::ranges::any_of(out, same_name)) continue;
+    if (!seen.insert(protocol.name).second) continue;
     out.push_back({std::string(protocol.name), Buffer(protocol.metadata.begin(), protocol.metadata.end())});
   }
   return out;

@@ -276,3 +276,24 @@ TEST_CASE("Retention that has no room for another name waits for the next check"
   CHECK(delete_expired());
   CHECK(start() == 2);
 }
+
+TEST_CASE("A deletion of records that fails doesn't go back before what retention has left") {
+  Tables tables;
+  const PartitionPtr partition = one_record_in(tables, "orders");
+  const int64_t now_ms = runtime::SystemClock::instance().now_ms();
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(tables.at(*partition, [&] { return partition->log().roll(now_ms); }));
+    REQUIRE(append(tables, *partition) == ErrorCode::kNone);
+  }
+  const int64_t start = tables.at(*partition, [&] {
+    storage::Log& log = partition->log();
+    const auto deletion = log.begin_delete_records(2);
+    REQUIRE(deletion);
+    const auto expired = log.delete_expired(now_ms, 4);
+    REQUIRE(expired);
+    CHECK(expired->by_start_offset == 2);
+    CHECK_FALSE(log.finish_delete_records(*deletion, fail(ErrorCode::kKafkaStorageError, "full")));
+    return log.log_start_offset();
+  });
+  CHECK(start == 2);
+}
