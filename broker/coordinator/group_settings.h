@@ -37,8 +37,8 @@ struct GroupSettings {
   // Bytes that one group's members hold by what they sent, of either protocol, with their assignments; and
   // those of all groups of one shard, with groups that have committed nothing: members that join and vanish
   // can't fill the memory. Kafka has no such limits. What was read from the log counts, and is never refused.
-  int64_t max_group_bytes = 64LL << 20;
-  int64_t max_members_bytes = 256LL << 20;
+  int64_t max_group_bytes = 32LL << 20;
+  int64_t max_members_bytes = 128LL << 20;
   // Bytes that committed positions take on one shard, with their groups: some millions.
   int64_t max_positions_bytes = 512LL << 20;
 };
