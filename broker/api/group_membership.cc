@@ -65,17 +65,20 @@ void log_long_member_id(const Context& context, const JoinGroupRequest& request)
             coordinator::kMaxMemberIdPrefix);
 }
 
+// Once the coordinator has taken what a request asked: nothing of it is needed while it waits.
+void give_back(Context& context, GroupRequest& asked) {
+  asked = GroupRequest();
+  context.request.shrink_reserved(0);
+  context.release_request();
+}
+
 }  // namespace
 
 Task<> join_group(Context& context, const JoinGroupRequest& request, JoinGroupResponse& response) {
   const std::string client_host = "/" + context.request.connection->client_host;  // as Java prints an address
   GroupRequest asked = to_join(context, request, client_host);
   const bool has_room = coordinator::has_room_for_member_id(std::get<JoinGroup>(asked));
-  const auto release = [&context, &asked] {
-    asked = GroupRequest();
-    context.request.shrink_reserved(0);
-    context.release_request();
-  };
+  const auto release = [&context, &asked] { give_back(context, asked); };
   const auto answered = co_await context.services.groups->handle(asked, release);
   const auto& result = std::get<coordinator::JoinGroupResult>(answered);
   // Refused at once, so the request is still there.
@@ -110,11 +113,7 @@ Task<> sync_group(Context& context, const SyncGroupRequest& request, SyncGroupRe
                               .assignments = {}};
   for (const auto& one : request.assignments) sync.assignments.push_back({one.member_id, one.assignment});
   GroupRequest asked(std::move(sync));
-  const auto release = [&context, &asked] {
-    asked = GroupRequest();
-    context.request.shrink_reserved(0);
-    context.release_request();
-  };
+  const auto release = [&context, &asked] { give_back(context, asked); };
   const auto answered = co_await context.services.groups->handle(asked, release);
   const auto& result = std::get<coordinator::SyncGroupResult>(answered);
   response.error_code = result.error;

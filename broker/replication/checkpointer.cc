@@ -1,5 +1,6 @@
 #include "broker/replication/checkpointer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "broker/replication/partition.h"
@@ -52,7 +53,8 @@ void Checkpointer::appended(Partition& partition, size_t bytes) {
       wakeup_.notify_one();
     }
   }
-  if ((bytes_ >= kMaxBytes && bytes_ - bytes < kMaxBytes) || files_are_due()) wakeup_.notify_one();
+  if ((bytes_ >= kMaxBytes && bytes_ - bytes < kMaxBytes) || storage::descriptors_are_scarce())
+    wakeup_.notify_one();
 }
 
 void Checkpointer::hurry() {
@@ -75,7 +77,9 @@ runtime::Task<> Checkpointer::run() {
     if (is_due()) {
       co_await checkpoint();
     } else {
-      co_await wakeup_.wait_until(deadline_ns_);
+      // Where descriptors are short, appends fail, and nobody comes to tell.
+      const bool is_scarce = storage::descriptors_are_scarce() && !changed_.empty();
+      co_await wakeup_.wait_until(is_scarce ? std::min(deadline_ns_, next_scarce_ns_) : deadline_ns_);
     }
   }
   running_ = false;

@@ -8,8 +8,6 @@
 #include "protocol/messages/consumer_group_heartbeat.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
-#include "protocol/messages/find_coordinator.h"
-#include "protocol/messages/heartbeat.h"
 #include "protocol/messages/join_group.h"
 #include "protocol/messages/offset_commit.h"
 #include "protocol/messages/offset_fetch.h"
@@ -24,20 +22,6 @@ namespace {
 
 const TestBroker::Settings kNoDelay = {{"group.initial.rebalance.delay.ms", "0"},
                                        {"offsets.topic.num.partitions", "3"}};
-
-// Until its coordinator has read its log.
-void find(TestClient& client, std::string_view group) {
-  FindCoordinatorRequest request;
-  request.key = group;
-  REQUIRE(client.call<FindCoordinatorResponse>(request, 3).error_code == ErrorCode::kNone);
-  HeartbeatRequest heartbeat;
-  heartbeat.group_id = group;
-  heartbeat.member_id = "nobody";
-  for (int i = 0; i < 1000; ++i) {
-    if (client.call<HeartbeatResponse>(heartbeat, 4).error_code == ErrorCode::kUnknownMemberId) return;
-  }
-  FAIL("the coordinator of " << group << " doesn't load");
-}
 
 JoinGroupRequest join_request(std::string_view group, std::vector<JoinGroupRequest::Protocol>& protocols) {
   JoinGroupRequest request;

@@ -10,7 +10,6 @@
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
 #include "protocol/messages/fetch.h"
-#include "protocol/messages/find_coordinator.h"
 #include "protocol/messages/heartbeat.h"
 #include "protocol/messages/join_group.h"
 #include "protocol/messages/leave_group.h"
@@ -28,20 +27,6 @@ const TestBroker::Settings kLittleMemory = {{"socket.request.max.bytes", "419430
                                             {"group.initial.rebalance.delay.ms", "0"},
                                             {"offsets.topic.num.partitions", "3"}};
 constexpr int32_t kLongMs = 1'800'000;
-
-// Until its coordinator has read its log.
-void find(TestClient& client, std::string_view group) {
-  FindCoordinatorRequest request;
-  request.key = group;
-  REQUIRE(client.call<FindCoordinatorResponse>(request, 3).error_code == ErrorCode::kNone);
-  HeartbeatRequest heartbeat;
-  heartbeat.group_id = group;
-  heartbeat.member_id = "nobody";
-  for (int i = 0; i < 1000; ++i) {
-    if (client.call<HeartbeatResponse>(heartbeat, 4).error_code == ErrorCode::kUnknownMemberId) return;
-  }
-  FAIL("the coordinator of " << group << " doesn't load");
-}
 
 // The request with an unknown tagged field of so many bytes at its end.
 template <class Request>

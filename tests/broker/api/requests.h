@@ -1,4 +1,4 @@
-// What the tests of every API need first: a topic, and records in it.
+// What the tests of every API need first: a topic, records in it, a group's coordinator.
 #pragma once
 
 #include <string>
@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "protocol/messages/create_topics.h"
+#include "protocol/messages/find_coordinator.h"
+#include "protocol/messages/heartbeat.h"
 #include "protocol/messages/produce.h"
 #include "tests/broker/api/test_broker.h"
 
@@ -57,6 +59,21 @@ inline Buffer batch_at(const std::vector<int64_t>& timestamps_ms) {
   auto batch = builder.build();
   REQUIRE(batch);
   return std::move(*batch);
+}
+
+// Until its coordinator has read its log.
+inline void find(TestClient& client, std::string_view group) {
+  protocol::FindCoordinatorRequest request;
+  request.key = group;
+  REQUIRE(client.call<protocol::FindCoordinatorResponse>(request, 3).error_code == ErrorCode::kNone);
+  protocol::HeartbeatRequest heartbeat;
+  heartbeat.group_id = group;
+  heartbeat.member_id = "nobody";
+  for (int i = 0; i < 1000; ++i) {
+    if (client.call<protocol::HeartbeatResponse>(heartbeat, 4).error_code == ErrorCode::kUnknownMemberId)
+      return;
+  }
+  FAIL("the coordinator of " << group << " doesn't load");
 }
 
 }  // namespace millrace::api

@@ -49,6 +49,16 @@ PartitionPtr one_record_in(Tables& tables, const std::string& topic) {
   return partition;
 }
 
+// With a record each.
+PartitionPtr four_segments_in(Tables& tables, const std::string& topic, int64_t now_ms) {
+  PartitionPtr partition = one_record_in(tables, topic);
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(tables.at(*partition, [&] { return partition->log().roll(now_ms); }));
+    REQUIRE(append(tables, *partition) == ErrorCode::kNone);
+  }
+  return partition;
+}
+
 ErrorCode remove_topic(Tables& tables, const std::string& topic) {
   return tables.cluster().remove({{.name = topic}})[0].error.code;
 }
@@ -250,12 +260,8 @@ TEST_CASE("More partitions than descriptors can all be written to") {
 
 TEST_CASE("Retention that has no room for another name waits for the next check") {
   Tables tables;
-  const PartitionPtr partition = one_record_in(tables, "orders");
   const int64_t now_ms = runtime::SystemClock::instance().now_ms();
-  for (int i = 0; i < 3; ++i) {
-    REQUIRE(tables.at(*partition, [&] { return partition->log().roll(now_ms); }));
-    REQUIRE(append(tables, *partition) == ErrorCode::kNone);
-  }
+  const PartitionPtr partition = four_segments_in(tables, "orders", now_ms);
   const auto delete_expired = [&] {
     return tables.at(*partition, [&] {
       storage::LogConfig config = partition->log().config();
@@ -279,12 +285,8 @@ TEST_CASE("Retention that has no room for another name waits for the next check"
 
 TEST_CASE("A deletion of records that fails doesn't go back before what retention has left") {
   Tables tables;
-  const PartitionPtr partition = one_record_in(tables, "orders");
   const int64_t now_ms = runtime::SystemClock::instance().now_ms();
-  for (int i = 0; i < 3; ++i) {
-    REQUIRE(tables.at(*partition, [&] { return partition->log().roll(now_ms); }));
-    REQUIRE(append(tables, *partition) == ErrorCode::kNone);
-  }
+  const PartitionPtr partition = four_segments_in(tables, "orders", now_ms);
   const int64_t start = tables.at(*partition, [&] {
     storage::Log& log = partition->log();
     const auto deletion = log.begin_delete_records(2);
