@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <future>
 #include <optional>
 #include <random>
 #include <thread>
@@ -250,17 +251,21 @@ std::string Server::Impl::why_not_ready() const {
 }
 
 Result<> Server::Impl::open_storage() {
-  auto log_directory = storage::LogDirectory::open(files_, config_.log_dirs);
+  std::future<Result<std::unique_ptr<metadata::EmbeddedStore>>> opening;
+  auto open_store = [&] {
+    return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_, end_after_failed_sync);
+  };
+  auto begin_opening = [&] {
+    opening = std::async(std::launch::async, [&] { return shards_[0].run(open_store); });
+  };
+  auto log_directory = storage::LogDirectory::open(files_, config_.log_dirs, begin_opening);
   if (!log_directory) return std::unexpected(log_directory.error());
   log_directory_ = std::move(*log_directory);
   if (!log_directory_->index().rebuilt_because().empty()) {
     runtime::log_warning("The offset index was begun anew and is rebuilt from the segments: {}",
                          log_directory_->index().rebuilt_because());
   }
-  auto open = [&] {
-    return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_, end_after_failed_sync);
-  };
-  auto store = shards_[0].run(open);
+  auto store = opening.get();
   if (!store) return std::unexpected(store.error());
   store_ = std::move(*store);
   return {};

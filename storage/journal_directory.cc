@@ -1,22 +1,26 @@
 #include "storage/journal_directory.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
+#include <cstring>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+
+#include "protocol/record_batch.h"
+#include "storage/aligned_buffer.h"
 
 namespace millrace::storage {
 namespace {
 
 constexpr size_t kNameDigits = 8;
 constexpr size_t kFillBytes = size_t{1} << 20;
-constexpr size_t kHugePageBytes = size_t{2} << 20;
+constexpr size_t kWindowBytes = size_t{1} << 20;
 
 std::string file_name(uint64_t number) {
   return fmt::format("{:0{}}{}", number, kNameDigits, JournalDirectory::kSuffix);
@@ -52,37 +56,86 @@ Result<> fill(File& file, int64_t size, int64_t file_bytes) {
   return {};
 }
 
-// Which the kernel has to clear one by one before a file is read into them.
-AlignedBuffer huge_pages_for(size_t bytes) {
-  AlignedBuffer memory((bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes, kHugePageBytes);
-  // Where the kernel has none, it's the same with small ones.
-  (void)::madvise(memory.data(), memory.size(), MADV_HUGEPAGE);
-  return memory;
-}
-
-struct WholeFile {
-  AlignedBuffer memory;
-  size_t size = 0;
-};
-
-// Past the page cache: nobody reads it again, and a copy of this much costs as much time as the disk does.
-// Only whole blocks, as such reads need it; in less there is no group.
-Result<WholeFile> read_whole(FileSystem& files, const std::string& path) {
-  auto file = files.open(path, OpenMode::kDurable);
-  // Who may only read can't write either, as `log verify` on a copy.
-  if (!file) file = files.open(path, OpenMode::kRead);
-  if (!file) return std::unexpected(file.error());
-  const auto size = (*file)->size();
-  if (!size) return std::unexpected(size.error());
-  const size_t whole_blocks = static_cast<size_t>(*size) / kJournalBlockBytes * kJournalBlockBytes;
-  WholeFile whole{huge_pages_for(whole_blocks), 0};
-  const auto read = (*file)->read_at(MutableBytes(whole.memory.data(), whole_blocks), 0);
-  if (!read) return std::unexpected(read.error());
-  whole.size = *read;
-  return whole;
-}
-
 }  // namespace
+
+Result<Buffer> read_journaled(const JournaledBatch& batch) {
+  const File& file = *batch.slice.file;
+  Buffer bytes(batch.slice.size);
+  const auto read = file.read_at(bytes, batch.slice.position);
+  if (!read) return std::unexpected(read.error());
+  const auto header = protocol::peek_batch_header(bytes);
+  if (*read < bytes.size() || !header || header->size_bytes() != bytes.size() ||
+      header->last_offset() + 1 != batch.next_offset || !protocol::crc_matches(bytes)) {
+    return fail(
+        ErrorCode::kKafkaStorageError,
+        fmt::format("{} had a sound record batch at byte {} when this start began to read it, and has none "
+                    "there now: either somebody else writes to it, or the disk is failing. Check both, "
+                    "and start again",
+                    file.path(), batch.slice.position));
+  }
+  return bytes;
+}
+
+// The file that is read, a piece at a time and past the page cache: nobody reads it again, and memory that
+// wasn't used before costs a start more time than the disk does. Only whole blocks, as such reads need it; in
+// less there is no group.
+class JournalDirectory::FileWindow final : public JournalFileBytes {
+ public:
+  Result<> open(FileSystem& files, const std::string& path) {
+    auto file = files.open(path, OpenMode::kDurable);
+    // Who may only read can't write either, as `log verify` on a copy.
+    if (!file) file = files.open(path, OpenMode::kRead);
+    if (!file) return std::unexpected(file.error());
+    const auto size = (*file)->size();
+    if (!size) return std::unexpected(size.error());
+    file_ = std::move(*file);
+    size_ = *size / kBlock * kBlock;
+    begin_ = end_ = 0;
+    return {};
+  }
+
+  int64_t size() const override { return size_; }
+
+  Result<Bytes> from(int64_t position, size_t count) override {
+    const auto wanted = std::min(size_ - position, static_cast<int64_t>(count));
+    if (position + wanted > end_) {
+      if (auto read = read_from(position, static_cast<size_t>(wanted)); !read)
+        return std::unexpected(read.error());
+    }
+    return Bytes(memory_.data() + (position - begin_), static_cast<size_t>(end_ - position));
+  }
+
+ private:
+  static constexpr auto kBlock = static_cast<int64_t>(kJournalBlockBytes);
+
+  // Moves what there is from `position` on to the front, and fills the rest.
+  Result<> read_from(int64_t position, size_t wanted) {
+    const size_t kept = position < end_ ? static_cast<size_t>(end_ - position) : 0;
+    const std::byte* const at = memory_.data() + (position - begin_);
+    if (wanted > memory_.size() || memory_.size() == 0) {
+      AlignedBuffer larger(std::bit_ceil(std::max(wanted, kWindowBytes)), kJournalBlockBytes);
+      if (kept > 0) std::memcpy(larger.data(), at, kept);
+      memory_ = std::move(larger);
+    } else if (kept > 0) {
+      std::memmove(memory_.data(), at, kept);
+    }
+    begin_ = position;
+    end_ = position + static_cast<int64_t>(kept);
+    const size_t room = std::min(memory_.size() - kept, static_cast<size_t>(size_ - end_));
+    const auto read = file_->read_at(MutableBytes(memory_.data() + kept, room), end_);
+    if (!read) return std::unexpected(read.error());
+    // A file that got shorter meanwhile.
+    if (*read < room) size_ = end_ + static_cast<int64_t>(*read) / kBlock * kBlock;
+    end_ = std::min(end_ + static_cast<int64_t>(room), size_);
+    return {};
+  }
+
+  std::shared_ptr<File> file_;
+  int64_t size_ = 0;
+  AlignedBuffer memory_;
+  int64_t begin_ = 0;  // of what is in memory
+  int64_t end_ = 0;
+};
 
 Result<std::unique_ptr<JournalDirectory>> JournalDirectory::open(FileSystem& files, std::string path,
                                                                  bool read, int64_t file_bytes) {
@@ -114,7 +167,7 @@ Result<> JournalDirectory::load(bool read) {
   lacks_files_ = paths.size() < last_file_;
   std::vector<FoundFile> found;
   for (std::string& path : std::exchange(paths, {})) {
-    FoundFile file{path, std::nullopt, std::nullopt};
+    FoundFile file{.path = path, .header = std::nullopt, .first = std::nullopt};
     const auto is_ours = look_at(path, read, file);
     if (!is_ours) return std::unexpected(is_ours.error());
     if (!*is_ours) continue;
@@ -146,22 +199,23 @@ Result<bool> JournalDirectory::look_at(const std::string& path, bool read, Found
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
   found.header = peek_journal_file_start(start);
-  if (*size > file_bytes_) {
+  found.whole_bytes = whole_bytes(*size, file_bytes_);
+  if (*size > found.whole_bytes) {
     if (found.header) {
       return fail(
           ErrorCode::kKafkaStorageError,
           fmt::format("{} has {} bytes, and a file of the journal has {}. It may hold acknowledged records: "
                       "restore it as it was; `millrace log verify` shows what is in it",
-                      path, *size, file_bytes_));
+                      path, *size, found.whole_bytes));
     }
     damages_.push_back(fmt::format("{} isn't a file of the journal: left alone; move it elsewhere", path));
     return false;
   }
   const bool is_blank = std::ranges::all_of(Bytes(start).first(std::min(start.size(), kJournalBlockBytes)),
                                             [](std::byte byte) { return byte == std::byte{0}; });
-  if (!found.header && *size == file_bytes_) {
+  if (!found.header && *size == found.whole_bytes) {
     Buffer last(kJournalBlockBytes);
-    const auto got_last = (*file)->read_at(last, file_bytes_ - static_cast<int64_t>(kJournalBlockBytes));
+    const auto got_last = (*file)->read_at(last, *size - static_cast<int64_t>(kJournalBlockBytes));
     if (!got_last) return std::unexpected(got_last.error());
     found.header = peek_journal_file_header(last);
     if (found.header && !is_blank && read) {
@@ -181,12 +235,12 @@ Result<bool> JournalDirectory::look_at(const std::string& path, bool read, Found
                     path, found.header->version, kJournalVersion));
   }
   // Which were written once it had its full size.
-  if (found.header->version > 1 && *size < file_bytes_ && read) {
+  if (found.header->version > 1 && *size < found.whole_bytes && read) {
     damages_.push_back(fmt::format(
         "{} has {} bytes, and a file of the journal has {}: it was cut off, and acknowledged records may be "
         "missing. What is left of it is used. Restore it and start again, or see with `millrace log verify` "
         "whether a partition misses records",
-        path, *size, file_bytes_));
+        path, *size, found.whole_bytes));
   }
   const size_t begin = journal_groups_begin(found.header->version);
   if (start.size() > begin) found.first = peek_journal_header(Bytes(start).subspan(begin), *found.header);
@@ -216,16 +270,14 @@ void JournalDirectory::note_damage(const std::string& path, int64_t position) {
 class JournalDirectory::RunReading {
  public:
   // A file that was read, the latest first.
-  void add(const JournalFileContent& content, Bytes bytes, bool is_whole) {
-    const JournalPosition first = content.groups.front().position;
-    const JournalGroup& last = content.groups.back();
+  void add(const JournalFileContent& content, bool is_whole) {
     if (lowest_ == 0) {
-      needed_from_ = last.needed_from;
-      may_go_on_ = !is_whole || goes_on(content, bytes);
-    } else if (last.position.number + 1 != lowest_) {
+      needed_from_ = content.latest->needed_from;
+      may_go_on_ = !is_whole || goes_on(content);
+    } else if (content.latest->position.number + 1 != lowest_) {
       has_gap_ = true;
     }
-    lowest_ = first.number;
+    lowest_ = content.oldest->position.number;
   }
   // Whether a file from which the run went on with the group `next_number` has needed ones.
   bool needs_file_before(uint64_t next_number) const { return lowest_ == 0 || next_number > needed_from_; }
@@ -235,11 +287,10 @@ class JournalDirectory::RunReading {
 
  private:
   // Whether more groups than the sound ones may have been written to this file, up to its end, or behind it.
-  static bool goes_on(const JournalFileContent& content, Bytes bytes) {
-    const Bytes rest = bytes.subspan(static_cast<size_t>(content.groups_end));
-    if (rest.size() < kJournalMaxGroupBytes + kJournalBlockBytes) return true;
-    const auto header = peek_journal_header(rest, *content.header);
-    return header && header->position > content.groups.back().position;
+  static bool goes_on(const JournalFileContent& content) {
+    constexpr auto kRoom = static_cast<int64_t>(kJournalMaxGroupBytes + kJournalBlockBytes);
+    if (content.size - content.groups_end < kRoom) return true;
+    return content.behind && content.behind->position > content.latest->position;
   }
 
   uint64_t lowest_ = 0;  // of the groups that were read
@@ -259,6 +310,7 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
             [&](const auto& a, const auto& b) { return position_of(a) > position_of(b); });
   std::unordered_map<uint64_t, RunReading> runs;
   std::vector<ReadFile> read;
+  FileWindow window;
   JournalPosition next;  // where the file used after this one begins
   for (const FoundFile& file : found) {
     if (!file.header) continue;  // it isn't believed
@@ -267,17 +319,19 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
     const bool is_needed =
         file.first ? position.run != next.run || run.needs_file_before(next.number) : run.may_have_more();
     if (is_needed) {
-      auto done = read_file_at(file.path, run);
+      auto done = read_file(file, window);
       if (!done) return std::unexpected(done.error());
+      const JournalFileContent& content = done->content;
+      if (content.latest && content.has_sound_start()) run.add(content, content.size == file.whole_bytes);
       read.push_back(std::move(*done));
     }
     next = position;
   }
-  std::vector<JournalFileEnds> ends;
-  for (const ReadFile& file : read) ends.push_back(file.ends);
+  std::vector<JournalFileContent> contents;
+  for (const ReadFile& file : read) contents.push_back(file.content);
   for (ReadFile& file : read) {
-    if (!begins_damaged(file.ends, ends)) continue;
-    note_damage(file.path, file.groups_begin);
+    if (!begins_damaged(file.content, contents)) continue;
+    note_damage(file.path, file.content.damaged_at);
     file.is_damaged = true;
   }
   find_gaps(read, last_run_);
@@ -294,10 +348,10 @@ void JournalDirectory::find_gaps(const std::vector<ReadFile>& read, uint64_t lat
   std::unordered_set<uint64_t> told;
   for (const ReadFile& file : read) {
     groups.insert(groups.end(), file.groups.begin(), file.groups.end());
-    if (!file.ends.latest) continue;
-    const uint64_t run = file.ends.latest->position.run;
-    JournalHeader& header = latest.try_emplace(run, *file.ends.latest).first->second;
-    if (header.position < file.ends.latest->position) header = *file.ends.latest;
+    if (!file.content.latest) continue;
+    const uint64_t run = file.content.latest->position.run;
+    JournalHeader& header = latest.try_emplace(run, *file.content.latest).first->second;
+    if (header.position < file.content.latest->position) header = *file.content.latest;
     if (file.is_damaged) told.insert(run);
   }
   std::ranges::sort(groups);
@@ -331,37 +385,37 @@ void JournalDirectory::note_missing_directory() {
                   path_));
 }
 
-Result<JournalDirectory::ReadFile> JournalDirectory::read_file_at(const std::string& path, RunReading& run) {
-  auto content = read_whole(files_, path);
-  if (!content) return std::unexpected(content.error());
-  const Bytes bytes(content->memory.data(), content->size);
-  contents_.push_back(std::move(content->memory));
-  const JournalFileContent parsed = parse_journal_file(bytes);
-  std::vector<GroupRange> groups;
-  for (const JournalGroup& group : parsed.groups) {
-    last_run_ = std::max(last_run_, group.position.run);
+Result<JournalDirectory::ReadFile> JournalDirectory::read_file(const FoundFile& found, FileWindow& window) {
+  if (auto opened = window.open(files_, found.path); !opened) return std::unexpected(opened.error());
+  const auto batches = files_.open(found.path, OpenMode::kRead);
+  if (!batches) return std::unexpected(batches.error());
+  ReadFile read{.path = found.path, .groups = {}, .content = {}};
+  std::unordered_set<TopicIdPartition>& partitions = partitions_of_[found.path];
+  auto note = [&](const JournalGroup& group) {
     const auto [run, number] = group.position;
-    if (groups.empty() || groups.back().run != run || groups.back().last + 1 != number)
-      groups.push_back({run, number, number});
-    groups.back().last = number;
+    last_run_ = std::max(last_run_, run);
+    if (read.groups.empty() || read.groups.back().run != run || read.groups.back().last + 1 != number)
+      read.groups.push_back({run, number, number});
+    read.groups.back().last = number;
     for (const JournalEntry& entry : group.entries) {
-      recovered_[entry.partition].push_back({group.position, entry.log_end_offset, entry.batch});
-      partitions_of_[path].insert(entry.partition);
+      const auto header = protocol::peek_batch_header(entry.batch);
+      const auto position = group.file_position + static_cast<int64_t>(entry.batch_at);
+      recovered_[entry.partition].push_back({.position = group.position,
+                                             .log_end_offset = entry.log_end_offset,
+                                             .next_offset = header->last_offset() + 1,
+                                             .slice = {*batches, position, entry.batch.size()}});
+      partitions.insert(entry.partition);
     }
-  }
-  ReadFile read{.path = path,
-                .groups = std::move(groups),
-                .is_damaged = content->size < static_cast<size_t>(file_bytes_),
-                .groups_begin = 0,
-                .ends = ends_of(bytes, parsed)};
-  if (parsed.header) read.groups_begin = static_cast<int64_t>(journal_groups_begin(parsed.header->version));
+  };
+  auto content = parse_journal_file(window, *found.header, note);
+  if (!content) return std::unexpected(content.error());
+  read.content = *content;
+  read.is_damaged = content->size < found.whole_bytes;
   // Of those with damage at the start read_needed() decides.
-  if (parsed.damaged_at >= 0 && read.ends.has_sound_start) {
-    note_damage(path, parsed.damaged_at);
+  if (content->damaged_at >= 0 && content->has_sound_start()) {
+    note_damage(found.path, content->damaged_at);
     read.is_damaged = true;
   }
-  if (!parsed.groups.empty() && read.ends.has_sound_start)
-    run.add(parsed, bytes, content->size == static_cast<size_t>(file_bytes_));
   return read;
 }
 
@@ -407,7 +461,6 @@ void JournalDirectory::release_unneeded() {
   if (!unreleased_.empty()) return;
   recovered_.clear();
   partitions_of_.clear();
-  contents_.clear();
 }
 
 JournalRun JournalDirectory::next_run(uint64_t salt) {
@@ -464,13 +517,16 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
   if (!made) return made;
   const auto size = (*made)->size();
   if (!size) return std::unexpected(size.error());
+  if (*size > file_bytes_) {
+    if (auto cut = (*made)->truncate(file_bytes_); !cut) return std::unexpected(cut.error());
+  }
   // One that is there may be so in the page cache only: of a process that was killed here.
   if (*size > 0) {
     if (auto synced = (*made)->sync_data(); !synced) return std::unexpected(synced.error());
   }
   auto file = files_.open(path, OpenMode::kDurable);
   if (!file) return file;
-  if (auto filled = fill(**file, *size, file_bytes_); !filled) {
+  if (auto filled = fill(**file, std::min(*size, file_bytes_), file_bytes_); !filled) {
     (void)files_.remove(path);
     return std::unexpected(filled.error());
   }

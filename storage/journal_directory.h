@@ -19,30 +19,40 @@
 #include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/topic_partition.h"
-#include "storage/aligned_buffer.h"
 #include "storage/file_system.h"
 #include "storage/journal_file.h"
 
 namespace millrace::storage {
 
-// A batch that was journaled.
+// A batch that was journaled. Its bytes stay in the journal's file: after a kill the log has nearly all of
+// them, and memory for them would take longer to get than the file to read.
 struct JournaledBatch {
   JournalPosition position;
   int64_t log_end_offset = 0;  // where the log ended before it
-  Bytes batch;
+  int64_t next_offset = 0;     // and where behind it
+  FileSlice slice;
 };
+// Any thread. Errors: kKafkaStorageError (the file can't be read, or has other bytes there by now).
+Result<Buffer> read_journaled(const JournaledBatch& batch);
 
 class JournalDirectory {
  public:
   static constexpr std::string_view kSuffix = ".journal";
-  // Of a file. A start after a kill reads at most a few of these.
-  static constexpr int64_t kFileBytes = int64_t{16} << 20;
+  // Of a file. A checkpoint begins when one is full, and a start after a kill reads at most a few of these.
+  static constexpr int64_t kFileBytes = int64_t{8} << 20;
+  // Which they had before; the next journal that takes one cuts it to what they have now.
+  static constexpr int64_t kOlderFileBytes = int64_t{16} << 20;
   // Files that are kept though no journal has a use for them now.
-  static constexpr size_t kMaxFree = 8;
+  static constexpr size_t kMaxFree = 16;
 
   // Makes the directory if need be. With `read`, reads what a killed broker left. Errors: kKafkaStorageError.
   static Result<std::unique_ptr<JournalDirectory>> open(FileSystem& files, std::string path, bool read,
                                                         int64_t file_bytes = kFileBytes);
+
+  // How many bytes a file of the journal has that has `size` of them, if nothing is missing.
+  static int64_t whole_bytes(int64_t size, int64_t file_bytes = kFileBytes) {
+    return size > file_bytes ? kOlderFileBytes : file_bytes;
+  }
 
   // What the journal has for a partition, in the order in which it was appended; valid until release. Any
   // thread.
@@ -75,6 +85,7 @@ class JournalDirectory {
     std::string path;
     std::optional<JournalFileHeader> header;
     std::optional<JournalHeader> first;  // where the groups begin
+    int64_t whole_bytes = 0;             // what it has unless it was cut off
   };
 
   // Numbers of groups of a run, the last one included.
@@ -89,14 +100,14 @@ class JournalDirectory {
     std::string path;
     std::vector<GroupRange> groups;
     bool is_damaged = false;  // which was told
-    int64_t groups_begin = 0;
-    JournalFileEnds ends;
+    JournalFileContent content;
   };
   class RunReading;
+  class FileWindow;
 
   Result<> load(bool read);
   Result<> read_needed(std::vector<FoundFile> found);
-  Result<ReadFile> read_file_at(const std::string& path, RunReading& run);
+  Result<ReadFile> read_file(const FoundFile& found, FileWindow& window);
   // Whether the file is one of the journal's that can be used; what isn't is told in damages_, or removed.
   Result<bool> look_at(const std::string& path, bool read, FoundFile& found);
   Result<bool> refuse_headless(const std::string& path, bool read, bool is_blank);
@@ -114,7 +125,6 @@ class JournalDirectory {
   std::vector<std::string> gaps_;
   bool lacks_files_ = false;  // of the numbers up to the highest one
   // Set by load(), then read only until released.
-  std::vector<AlignedBuffer> contents_;
   std::unordered_map<TopicIdPartition, std::vector<JournaledBatch>> recovered_;
 
   mutable std::mutex mutex_;

@@ -4,56 +4,90 @@
 #include <utility>
 
 namespace millrace::storage {
+namespace {
 
-JournalFileContent parse_journal_file(Bytes content) {
-  JournalFileContent found;
-  found.header = find_journal_file_header(content);
-  if (!found.header || found.header->version > kJournalVersion) return found;
-  const JournalFileHeader& file = *found.header;
+class BytesInMemory final : public JournalFileBytes {
+ public:
+  explicit BytesInMemory(Bytes bytes) : bytes_(bytes) {}
+  int64_t size() const override { return static_cast<int64_t>(bytes_.size()); }
+  Result<Bytes> from(int64_t position, size_t) override {
+    return bytes_.subspan(static_cast<size_t>(position));
+  }
+
+ private:
+  Bytes bytes_;
+};
+
+JournalHeader header_of(const JournalGroup& group) {
+  return {group.position, group.needed_from, group.size_bytes};
+}
+
+}  // namespace
+
+Result<JournalFileContent> parse_journal_file(JournalFileBytes& bytes, const JournalFileHeader& file,
+                                              const std::function<void(const JournalGroup&)>& visit) {
+  constexpr auto kBlock = static_cast<int64_t>(kJournalBlockBytes);
+  JournalFileContent content;
+  content.header = file;
+  content.size = bytes.size();
+  if (file.version > kJournalVersion) return content;
+  const auto begin = static_cast<int64_t>(journal_groups_begin(file.version));
+  content.groups_end = begin;
   std::optional<int64_t> hole;
-  for (size_t at = journal_groups_begin(file.version); at + kJournalBlockBytes <= content.size();) {
-    const auto header = peek_journal_header(content.subspan(at), file);
-    const JournalPosition last = found.groups.empty() ? JournalPosition{} : found.groups.back().position;
+  for (int64_t at = begin; at + kBlock <= bytes.size();) {
+    auto piece = bytes.from(at, kJournalBlockBytes);
+    if (!piece) return std::unexpected(piece.error());
+    const auto header = peek_journal_header(*piece, file);
+    if (at == begin) content.start = header;
+    if (at == content.groups_end) content.behind = header;
     // What an earlier use of the file left: groups with lower numbers, or of an earlier run (which only
     // version 1 can tell from a client's bytes). And what an earlier run left isn't reached by a later one
     // that ended before it.
-    const bool is_stale = header && !found.groups.empty() &&
-                          (header->position.run != last.run || header->position.number <= last.number);
-    if (is_stale) break;
-    auto group = header ? parse_journal_group(content.subspan(at), file) : std::nullopt;
+    if (header && content.latest &&
+        (header->position.run != content.latest->position.run ||
+         header->position <= content.latest->position))
+      break;
+    if (header && header->size_bytes > piece->size()) {
+      piece = bytes.from(at, header->size_bytes);
+      if (!piece) return std::unexpected(piece.error());
+    }
+    auto group = header ? parse_journal_group(*piece, file) : std::nullopt;
     if (!group) {
-      if (!hole) hole = static_cast<int64_t>(at);
-      at += kJournalBlockBytes;
+      if (!hole) hole = at;
+      at += kBlock;
       continue;
     }
-    if (hole && found.damaged_at < 0) found.damaged_at = *hole;
-    group->file_position = static_cast<int64_t>(at);
-    at += group->size_bytes;
-    found.groups_end = static_cast<int64_t>(at);
-    found.groups.push_back(std::move(*group));
+    if (hole && content.damaged_at < 0) content.damaged_at = *hole;
+    group->file_position = at;
+    at += static_cast<int64_t>(group->size_bytes);
+    content.groups_end = at;
+    content.latest = header_of(*group);
+    if (!content.oldest) content.oldest = content.latest;
+    content.behind.reset();
+    visit(*group);
   }
-  return found;
+  return content;
 }
 
-JournalFileEnds ends_of(Bytes bytes, const JournalFileContent& content) {
-  JournalFileEnds ends;
-  if (!content.header) return ends;
-  const size_t begin = journal_groups_begin(content.header->version);
-  if (bytes.size() > begin) ends.first = peek_journal_header(bytes.subspan(begin), *content.header);
-  ends.has_sound_start = content.damaged_at != static_cast<int64_t>(begin);
-  if (!content.groups.empty())
-    ends.latest = JournalHeader{content.groups.back().position, content.groups.back().needed_from};
-  return ends;
+WholeJournalFile parse_journal_file(Bytes content) {
+  const auto header = find_journal_file_header(content);
+  if (!header) return {};
+  BytesInMemory bytes(content);
+  WholeJournalFile whole;
+  const auto parsed =
+      parse_journal_file(bytes, *header, [&](const JournalGroup& group) { whole.groups.push_back(group); });
+  static_cast<JournalFileContent&>(whole) = *parsed;
+  return whole;
 }
 
-bool begins_damaged(const JournalFileEnds& file, std::span<const JournalFileEnds> all) {
-  if (file.has_sound_start || !file.latest) return false;
+bool begins_damaged(const JournalFileContent& file, std::span<const JournalFileContent> all) {
+  if (file.has_sound_start() || !file.latest) return false;
   const JournalPosition last = file.latest->position;
-  if (file.first && file.first->position > last) return false;
+  if (file.start && file.start->position > last) return false;
   uint64_t newest_run = 0;
   JournalHeader latest = *file.latest;
-  for (const JournalFileEnds& other : all) {
-    for (const auto& header : {other.first, other.latest}) {
+  for (const JournalFileContent& other : all) {
+    for (const auto& header : {other.start, other.latest}) {
       if (!header) continue;
       newest_run = std::max(newest_run, header->position.run);
       if (header->position.run == last.run && header->position > latest.position) latest = *header;

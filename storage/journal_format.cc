@@ -98,6 +98,11 @@ size_t padded(size_t bytes) {
   return (bytes + kJournalBlockBytes - 1) / kJournalBlockBytes * kJournalBlockBytes;
 }
 
+// With padding.
+size_t size_of(const GroupHeader& header, uint32_t version) {
+  return padded(group_header_bytes(version) + header.body_bytes);
+}
+
 std::optional<GroupHeader> parse_header(Bytes at, const JournalFileHeader& file) {
   const size_t size = group_header_bytes(file.version);
   if (at.size() < size) return std::nullopt;
@@ -122,7 +127,9 @@ std::optional<JournalEntry> parse_entry(Bytes body, uint32_t seed) {
   const auto batch_header = protocol::peek_batch_header(batch);
   if (!batch_header || batch_header->size_bytes() != batch.size() || !protocol::crc_matches(batch))
     return std::nullopt;
-  return JournalEntry{{Uuid{header.topic_id}, header.partition}, header.log_end_offset, batch};
+  return JournalEntry{.partition = {Uuid{header.topic_id}, header.partition},
+                      .log_end_offset = header.log_end_offset,
+                      .batch = batch};
 }
 
 }  // namespace
@@ -238,7 +245,7 @@ std::optional<JournalFileHeader> find_journal_file_header(Bytes content) {
 std::optional<JournalHeader> peek_journal_header(Bytes at, const JournalFileHeader& file) {
   const auto header = parse_header(at, file);
   if (!header) return std::nullopt;
-  return JournalHeader{{header->run, header->number}, header->needed_from};
+  return JournalHeader{{header->run, header->number}, header->needed_from, size_of(*header, file.version)};
 }
 
 std::optional<JournalGroup> parse_journal_group(Bytes at, const JournalFileHeader& file) {
@@ -248,12 +255,13 @@ std::optional<JournalGroup> parse_journal_group(Bytes at, const JournalFileHeade
   JournalGroup group{.position = {header->run, header->number},
                      .needed_from = header->needed_from,
                      .entries = {},
-                     .size_bytes = padded(header_bytes + header->body_bytes)};
+                     .size_bytes = size_of(*header, file.version)};
   const uint32_t seed = entry_seed(file);
   Bytes body = at.subspan(header_bytes, header->body_bytes);
   while (!body.empty()) {
-    const auto entry = parse_entry(body, seed);
+    auto entry = parse_entry(body, seed);
     if (!entry) return std::nullopt;
+    entry->batch_at = static_cast<size_t>(entry->batch.data() - at.data());
     body = body.subspan(sizeof(EntryHeader) + entry->batch.size());
     group.entries.push_back(*entry);
   }

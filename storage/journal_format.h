@@ -73,12 +73,14 @@ struct JournalHeader {
   JournalPosition position;
   // Groups of this run with lower numbers were checkpointed when this one was written: nobody needs them.
   uint64_t needed_from = 0;
+  size_t size_bytes = 0;  // read only: of the group, with header and padding
 };
 
 struct JournalEntry {
   TopicIdPartition partition;
   int64_t log_end_offset = 0;  // where the log ended before the batch
   Bytes batch;
+  size_t batch_at = 0;  // read only: where in the group the batch begins
 };
 
 struct JournalGroup {

@@ -90,12 +90,14 @@ Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path)
   return *topic_id;
 }
 
-Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, const std::string& path) {
+Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, const std::string& path,
+                                                         const std::function<void()>& once_locked) {
   if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
   std::unique_ptr<LogDirectory> directory(new LogDirectory(files, path));
   auto lock = DirectoryLock::take(path);
   if (!lock) return std::unexpected(lock.error());
   directory->lock_ = std::move(*lock);
+  if (once_locked) once_locked();
   // Beside the journal's files: both wait for the disk.
   auto opening = std::async(std::launch::async, [&path] { return OffsetIndex::open(path + "/index"); });
   const auto loaded = directory->load();

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -48,8 +49,10 @@ class LogDirectory {
   static constexpr std::string_view kJournalDirectory = "journal";
 
   // Makes the directory if need be, locks it and opens its index. Errors: kKafkaStorageError (another broker
-  // has it, no permission, a meta.properties that doesn't parse).
-  static Result<std::unique_ptr<LogDirectory>> open(FileSystem& files, const std::string& path);
+  // has it, no permission, a meta.properties that doesn't parse). `once_locked` (may be empty) is called when
+  // no other broker can have it any more: it may begin to open what lies beside, since all wait for the disk.
+  static Result<std::unique_ptr<LogDirectory>> open(FileSystem& files, const std::string& path,
+                                                    const std::function<void()>& once_locked = {});
   // The same without lock and with the index in memory, for tests and simulation.
   static Result<std::unique_ptr<LogDirectory>> open_in_memory(FileSystem& files, const std::string& path);
 

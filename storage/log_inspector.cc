@@ -201,11 +201,11 @@ Result<LogTraces> find_traces(FileSystem& files, const std::string& directory, c
   return traces;
 }
 
-std::string told_as_short() {
+std::string told_as_short(int64_t whole_bytes) {
   return fmt::format(
       "the file ends here, and one of the journal has {} bytes: it was cut off, and groups with acknowledged "
       "records may be missing; restore it",
-      JournalDirectory::kFileBytes);
+      whole_bytes);
 }
 
 // What is wrong with the headers of a journal file, if anything is. A kill may leave the first one blank (in
@@ -229,8 +229,9 @@ std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
     return Damage{path, 0, -1, "the header's checksum is wrong; the copy in the last block is used"};
   const size_t last = content.size() - std::min(content.size(), kJournalBlockBytes);
   if (last == 0 || !peek_journal_file_header(content.subspan(last))) {
-    if (static_cast<int64_t>(content.size()) < JournalDirectory::kFileBytes)
-      return Damage{path, static_cast<int64_t>(content.size()), -1, told_as_short()};
+    const auto size = static_cast<int64_t>(content.size());
+    const int64_t whole = JournalDirectory::whole_bytes(size);
+    if (size < whole) return Damage{path, size, -1, told_as_short(whole)};
     return Damage{path, static_cast<int64_t>(last), -1,
                   "the checksum of the header's copy is wrong; the one in the first block is used"};
   }
@@ -238,16 +239,16 @@ std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
 }
 
 // Of the file at `path` and those beside it.
-Result<std::vector<JournalFileEnds>> ends_of_all(FileSystem& files, const std::string& path) {
+Result<std::vector<JournalFileContent>> all_beside(FileSystem& files, const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash);
   const auto entries = files.list(directory);
   if (!entries) return std::unexpected(entries.error());
-  std::vector<JournalFileEnds> all;
+  std::vector<JournalFileContent> all;
   for (const DirectoryEntry& entry : *entries) {
     if (entry.is_directory || !entry.name.ends_with(JournalDirectory::kSuffix)) continue;
     const auto content = read_file(files, directory + "/" + entry.name, kJournalFileLimit);
-    if (content) all.push_back(ends_of(*content, parse_journal_file(*content)));
+    if (content) all.push_back(parse_journal_file(*content));
   }
   return all;
 }
@@ -325,7 +326,7 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
                                          const InspectionVisitor& visitor) {
   const auto content = read_file(files, path, kJournalFileLimit);
   if (!content) return std::unexpected(content.error());
-  const JournalFileContent journal = parse_journal_file(*content);
+  const WholeJournalFile journal = parse_journal_file(*content);
   InspectionReport report;
   report.bytes = static_cast<int64_t>(content->size());
   if (auto damage = damage_of_headers(path, *content, journal.header)) report.damages.push_back(*damage);
@@ -345,9 +346,9 @@ Result<InspectionReport> inspect_journal(FileSystem& files, const std::string& p
   }
   bool is_damaged = journal.damaged_at > begin;
   if (journal.damaged_at == begin) {
-    const auto all = ends_of_all(files, path);
+    const auto all = all_beside(files, path);
     if (!all) return std::unexpected(all.error());
-    is_damaged = begins_damaged(ends_of(*content, journal), *all);
+    is_damaged = begins_damaged(journal, *all);
   }
   if (is_damaged) {
     report.damages.push_back(

@@ -106,9 +106,7 @@ Result<std::optional<Loss>> lost_before_journal(const LogTraces& traces,
                               "damaged or cut off",
                               end_offset, batch.log_end_offset)};
     }
-    const auto header = protocol::read_batch_header(batch.batch);
-    if (!header) return std::unexpected(header.error());
-    end_offset = header->last_offset() + 1;
+    end_offset = batch.next_offset;
   }
   return std::nullopt;
 }

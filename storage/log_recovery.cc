@@ -144,11 +144,13 @@ Result<> Log::apply_journal(RecoveryReport& report) {
   if (auto joined = check_journal_joins(log_end_offset_); !joined) return joined;
   for (const JournaledBatch& journaled : options_.journaled) {
     if (journaled.position < journal_floor_ || journaled.log_end_offset < log_end_offset_) continue;
-    const auto header = protocol::read_batch_header(journaled.batch);
+    const auto batch = read_journaled(journaled);
+    if (!batch) return std::unexpected(batch.error());
+    const auto header = protocol::read_batch_header(*batch);
     if (!header) return std::unexpected(header.error());
     if (auto assigned = epochs_.assign(header->partition_leader_epoch, header->base_offset); !assigned)
       return assigned;
-    if (auto written = write(*header, journaled.batch, options_.now_ms); !written) return written;
+    if (auto written = write(*header, *batch, options_.now_ms); !written) return written;
     ++report.batches_restored;
   }
   if (report.batches_restored == 0) return {};

@@ -1,4 +1,6 @@
 // Any bytes as a journal file. What is taken for a group must be sound batches, in order, within the file.
+#include <algorithm>
+
 #include "protocol/record_batch.h"
 #include "storage/journal_directory.h"
 #include "storage/journal_format.h"
@@ -10,7 +12,7 @@ using namespace millrace::storage;
 
 namespace {
 
-void check(const JournalFileContent& content, Bytes file) {
+void check(const WholeJournalFile& content, Bytes file) {
   size_t bytes = 0;
   JournalPosition last;
   for (const JournalGroup& group : content.groups) {
@@ -28,6 +30,53 @@ void check(const JournalFileContent& content, Bytes file) {
   }
   FUZZ_CHECK(bytes <= file.size() + kJournalBlockBytes);
   FUZZ_CHECK(content.damaged_at < static_cast<int64_t>(file.size()));
+}
+
+// Gives no byte more than it is asked for, and takes back what it gave before.
+class Pieces final : public JournalFileBytes {
+ public:
+  explicit Pieces(Bytes file) : file_(file) {}
+  int64_t size() const override { return static_cast<int64_t>(file_.size()); }
+  Result<Bytes> from(int64_t position, size_t count) override {
+    FUZZ_CHECK(position % kJournalBlockBytes == 0 && position >= position_);
+    position_ = position;
+    const Bytes rest = file_.subspan(static_cast<size_t>(position));
+    piece_.assign(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(std::min(count, rest.size())));
+    return Bytes(piece_);
+  }
+
+ private:
+  Bytes file_;
+  int64_t position_ = 0;
+  Buffer piece_;
+};
+
+bool are_same(const std::optional<JournalHeader>& one, const std::optional<JournalHeader>& other) {
+  if (!one || !other) return one.has_value() == other.has_value();
+  return one->position == other->position && one->needed_from == other->needed_from &&
+         one->size_bytes == other->size_bytes;
+}
+
+// Piece by piece a file holds the same.
+void check_pieces(const WholeJournalFile& whole, Bytes file) {
+  if (!whole.header) return;
+  Pieces pieces(file);
+  size_t groups = 0;
+  const auto content = parse_journal_file(pieces, *whole.header, [&](const JournalGroup& group) {
+    FUZZ_CHECK(groups < whole.groups.size());
+    const JournalGroup& same = whole.groups[groups++];
+    FUZZ_CHECK(group.position == same.position && group.file_position == same.file_position);
+    FUZZ_CHECK(group.entries.size() == same.entries.size());
+    for (size_t i = 0; i < group.entries.size(); ++i) {
+      FUZZ_CHECK(std::ranges::equal(group.entries[i].batch, same.entries[i].batch));
+      const Bytes at = file.subspan(static_cast<size_t>(group.file_position) + group.entries[i].batch_at);
+      FUZZ_CHECK(at.data() == same.entries[i].batch.data());
+    }
+  });
+  FUZZ_CHECK(content && groups == whole.groups.size());
+  FUZZ_CHECK(are_same(content->start, whole.start) && are_same(content->oldest, whole.oldest));
+  FUZZ_CHECK(are_same(content->latest, whole.latest) && are_same(content->behind, whole.behind));
+  FUZZ_CHECK(content->damaged_at == whole.damaged_at && content->groups_end == whole.groups_end);
 }
 
 constexpr uint64_t kSalt = 7;
@@ -51,7 +100,9 @@ Buffer file_of(uint64_t run, std::vector<uint64_t> numbers) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes input = std::as_bytes(std::span(data, size));
-  check(parse_journal_file(input), input);
+  const WholeJournalFile whole = parse_journal_file(input);
+  check(whole, input);
+  check_pieces(whole, input);
   const auto file = find_journal_file_header(input);
   if (!file || file->version != kJournalVersion) return 0;
   const Bytes groups = input.subspan(std::min(input.size(), kJournalBlockBytes));

@@ -68,7 +68,7 @@ Buffer in_version_1(Buffer group) {
   return group;
 }
 
-std::vector<uint64_t> numbers_of(const JournalFileContent& content) {
+std::vector<uint64_t> numbers_of(const WholeJournalFile& content) {
   std::vector<uint64_t> numbers;
   for (const JournalGroup& group : content.groups) numbers.push_back(group.position.number);
   return numbers;
@@ -238,7 +238,9 @@ struct JournalFixture {
   std::vector<int64_t> recovered(const TopicIdPartition& partition) const {
     std::vector<int64_t> offsets;
     for (const JournaledBatch& batch : directory->recovered(partition)) {
-      offsets.push_back(protocol::read_batch_header(batch.batch)->base_offset);
+      const auto bytes = read_journaled(batch);
+      REQUIRE(bytes);
+      offsets.push_back(protocol::read_batch_header(*bytes)->base_offset);
     }
     return offsets;
   }
@@ -371,7 +373,7 @@ TEST_CASE("Without a file nothing is staged, and full files go round") {
     f.commit();
     ++staged;
   }
-  CHECK(staged == 15);  // of 16 MiB: each has a header
+  CHECK(staged == 7);  // of 8 MiB: each has a header
   CHECK_FALSE(f.journal->has_full());
   f.add_file();
   REQUIRE(f.journal->stage(kOrders, staged, batch));
@@ -388,7 +390,7 @@ TEST_CASE("A file that a checkpoint gives back while another one is made isn't l
   JournalFixture f;
   f.open(false);
   f.add_file();
-  const Buffer batch = batch_at(0, 1, 3 << 20);
+  const Buffer batch = batch_at(0, 1, 3 << 19);
   // Returns where they went; five fill a file.
   const auto commit = [&](int batches) {
     std::string path;
@@ -482,7 +484,7 @@ TEST_CASE("Files that were checkpointed aren't read") {
   JournalFixture f;
   f.open(false);
   f.add_file();
-  const Buffer batch = batch_at(0, 1, 3 << 20);
+  const Buffer batch = batch_at(0, 1, 3 << 19);
   // Five fill a file; the position of each file's first group is 1, 6 and 11.
   JournalPosition needed_from;
   for (int64_t i = 0; i < 12; ++i) {
@@ -501,13 +503,13 @@ TEST_CASE("A file that was taken but can't have been written to isn't read") {
   JournalFixture f;
   f.open(false);
   f.add_file();
-  const Buffer batch = batch_at(0, 1, 3 << 20);
+  const Buffer batch = batch_at(0, 1, 3 << 19);
   const size_t group_bytes = JournalGroupBuilder(kSalt).size_with(batch.size());
   // Five fill a file.
   const auto commit_up_to = [&](int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       if (f.journal->wants_file()) f.add_file();
-      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 20)));
+      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 19)));
       f.commit();
     }
   };
@@ -586,28 +588,28 @@ TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
 
 TEST_CASE("A torn group in a file that was checkpointed is no damage") {
   const Buffer batch = batch_at(7);
-  const auto ends = [](uint64_t of_run, const std::vector<Buffer>& groups) {
-    const Buffer file = file_with(of_run, groups);
-    return ends_of(file, parse_journal_file(file));
+  const auto content_of = [](uint64_t of_run, const std::vector<Buffer>& groups) -> JournalFileContent {
+    return parse_journal_file(file_with(of_run, groups));
   };
   const uint64_t run = uint64_t{5} << kJournalRunBits;
   Buffer torn = group_of({run, 9}, batch);
   for (const size_t at : {20, 100}) {
     torn[at] ^= std::byte{1};
-    const JournalFileEnds reused = ends(run, {torn, group_of({run, 2}, batch), group_of({run, 3}, batch)});
+    const JournalFileContent reused =
+        content_of(run, {torn, group_of({run, 2}, batch), group_of({run, 3}, batch)});
     JournalGroupBuilder builder(kSalt);
     builder.add(kOrders, 7, batch);
-    const JournalFileEnds later = ends(run, {copy(builder.seal({{run, 8}, 4}))});
+    const JournalFileContent later = content_of(run, {copy(builder.seal({{run, 8}, 4}))});
     CHECK_FALSE(begins_damaged(reused, std::vector{reused, later}));
     torn[at] ^= std::byte{1};
   }
   // Of the latest needed groups' file.
   torn = group_of({run, 1}, batch);
   torn[20] ^= std::byte{1};
-  const JournalFileEnds damaged = ends(run, {torn, group_of({run, 2}, batch)});
+  const JournalFileContent damaged = content_of(run, {torn, group_of({run, 2}, batch)});
   CHECK(begins_damaged(damaged, std::vector{damaged}));
   // A later start's groups are there.
-  const JournalFileEnds newer = ends(run << 1, {group_of({run << 1, 1}, batch)});
+  const JournalFileContent newer = content_of(run << 1, {group_of({run << 1, 1}, batch)});
   CHECK_FALSE(begins_damaged(damaged, std::vector{damaged, newer}));
 }
 
@@ -663,7 +665,7 @@ TEST_CASE("Groups that were in a file that is gone are told, if they were needed
   const auto commit_up_to = [&](int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       if (f.journal->wants_file()) f.add_file();
-      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 20)));
+      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 19)));
       f.commit();
     }
   };
@@ -755,6 +757,72 @@ TEST_CASE("A file of version 1 is read once more, and then becomes one of versio
   f.open(true);
   CHECK(f.files.paths().size() == 1);
   CHECK(f.recovered(kOrders) == std::vector<int64_t>{9});
+}
+
+TEST_CASE("A file of the size that they had before is read once more, and then becomes one of today's") {
+  JournalFixture f;
+  f.open(false);
+  REQUIRE(f.files.open("/data/journal/00000001.journal", OpenMode::kCreate));
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  const uint64_t run = uint64_t{9} << kJournalRunBits;
+  std::vector<Buffer> groups;
+  // The last one lies behind today's size.
+  for (uint64_t i = 1; i <= 9; ++i)
+    groups.push_back(group_of({run, i}, batch_at(static_cast<int64_t>(i), 1, 3 << 19)));
+  content = file_with(run, groups);
+  const Buffer header(content.end() - kJournalBlockBytes, content.end());
+  content.resize(JournalDirectory::kOlderFileBytes - static_cast<int64_t>(kJournalBlockBytes));
+  content.insert(content.end(), header.begin(), header.end());
+  f.files.on_disk("/data/journal/00000001.journal") = content;
+  SECTION("whole") {
+    f.open(true);
+    CHECK(f.recovered(kOrders).size() == 9);
+    CHECK(f.directory->damages().empty());
+    f.directory->keep_for({});
+    f.add_file();
+    REQUIRE(f.journal->stage(kOrders, 10, batch_at(10)));
+    f.commit();
+    f.files.crash();
+    CHECK(f.files.content("/data/journal/00000001.journal").size() == JournalDirectory::kFileBytes);
+    f.open(true);
+    CHECK(f.files.paths().size() == 1);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{10});
+    CHECK(f.directory->damages().empty());
+  }
+  SECTION("by the copy of its header") {
+    content[20] ^= std::byte{1};
+    f.open(true);
+    CHECK(f.recovered(kOrders).size() == 9);
+    CHECK(f.directory->damages().size() == 1);
+  }
+  SECTION("cut off") {
+    content.resize(content.size() - kJournalBlockBytes);
+    f.open(true);
+    CHECK(f.recovered(kOrders).size() == 9);
+    REQUIRE(f.directory->damages().size() == 1);
+    CHECK(f.directory->damages()[0].find("a file of the journal has 16777216") != std::string::npos);
+  }
+}
+
+TEST_CASE("A batch that is gone from its file since the start read it is an error, and isn't restored") {
+  JournalFixture f;
+  f.open(false);
+  f.add_file();
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  f.commit();
+  f.open(true);
+  const JournaledBatch batch = f.directory->recovered(kOrders).front();
+  CHECK(batch.log_end_offset == 0);
+  CHECK(batch.next_offset == 1);
+  REQUIRE(read_journaled(batch));
+  CHECK(*read_journaled(batch) == batch_at(0));
+  f.files.content("/data/journal/00000001.journal")[static_cast<size_t>(batch.slice.position) + 61] ^=
+      std::byte{1};
+  const auto read = read_journaled(batch);
+  REQUIRE_FALSE(read);
+  CHECK(read.error().message.find("/data/journal/00000001.journal") == 0);
+  f.files.content("/data/journal/00000001.journal").resize(static_cast<size_t>(batch.slice.position) + 10);
+  CHECK_FALSE(read_journaled(batch));
 }
 
 TEST_CASE("A crash while a journal takes a file leaves it usable, at whichever write") {
