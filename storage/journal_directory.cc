@@ -288,8 +288,9 @@ class JournalDirectory::RunReading {
  private:
   // Whether more groups than the sound ones may have been written to this file, up to its end, or behind it.
   static bool goes_on(const JournalFileContent& content) {
-    constexpr auto kRoom = static_cast<int64_t>(kJournalMaxGroupBytes + kJournalBlockBytes);
-    if (content.size - content.groups_end < kRoom) return true;
+    const size_t largest = content.size > kFileBytes ? kJournalOlderMaxGroupBytes : kJournalMaxGroupBytes;
+    const auto room = static_cast<int64_t>(largest + kJournalBlockBytes);
+    if (content.size - content.groups_end < room) return true;
     return content.behind && content.behind->position > content.latest->position;
   }
 

@@ -41,8 +41,10 @@ namespace millrace::storage {
 inline constexpr size_t kJournalBlockBytes = 4096;
 inline constexpr uint32_t kJournalVersion = 2;
 // Of a group, with header and padding. A start relies on it: where a file has this much room, the file after
-// it wasn't begun.
-inline constexpr size_t kJournalMaxGroupBytes = size_t{4} << 20;
+// it wasn't begun, and needn't be read.
+inline constexpr size_t kJournalMaxGroupBytes = size_t{2} << 20;
+// The same in files of the size that they had before.
+inline constexpr size_t kJournalOlderMaxGroupBytes = size_t{4} << 20;
 // Of a file, those that hold no groups.
 inline constexpr size_t kJournalFrameBytes = 2 * kJournalBlockBytes;
 

@@ -428,7 +428,7 @@ TEST_CASE("A group beyond the limit isn't staged") {
   JournalFixture f;
   f.open(false);
   f.add_file();
-  const Buffer batch = batch_at(0, 1, 1 << 20);
+  const Buffer batch = batch_at(0, 1, 1 << 19);
   int staged = 0;
   while (f.journal->stage(kOrders, staged, batch)) ++staged;
   CHECK(staged == 3);
