@@ -251,23 +251,28 @@ std::string Server::Impl::why_not_ready() const {
 }
 
 Result<> Server::Impl::open_storage() {
-  std::future<Result<std::unique_ptr<metadata::EmbeddedStore>>> opening;
+  std::optional<Result<std::unique_ptr<metadata::EmbeddedStore>>> store;
   auto open_store = [&] {
-    return metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_, end_after_failed_sync);
+    store = metadata::EmbeddedStore::open(config_.log_dirs + "/metadata", disk_pool_, end_after_failed_sync);
   };
-  auto begin_opening = [&] {
-    opening = std::async(std::launch::async, [&] { return shards_[0].run(open_store); });
-  };
+  auto open_store_on_shard = [&] { shards_[0].run(open_store); };
+  std::future<void> opening;
+  auto begin_opening = [&] { opening = std::async(std::launch::async, open_store_on_shard); };
   auto log_directory = storage::LogDirectory::open(files_, config_.log_dirs, begin_opening);
-  if (!log_directory) return std::unexpected(log_directory.error());
+  if (opening.valid()) opening.get();
+  if (!log_directory) {
+    // On its shard, as it is used and destroyed.
+    auto close_store = [&] { store.reset(); };
+    shards_[0].run(close_store);
+    return std::unexpected(log_directory.error());
+  }
   log_directory_ = std::move(*log_directory);
   if (!log_directory_->index().rebuilt_because().empty()) {
     runtime::log_warning("The offset index was begun anew and is rebuilt from the segments: {}",
                          log_directory_->index().rebuilt_because());
   }
-  auto store = opening.get();
-  if (!store) return std::unexpected(store.error());
-  store_ = std::move(*store);
+  if (!*store) return std::unexpected(store->error());
+  store_ = std::move(**store);
   return {};
 }
 

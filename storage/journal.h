@@ -24,7 +24,7 @@ namespace millrace::storage {
 class Journal {
  public:
   // The current one, full ones until their checkpoint, and a spare one.
-  static constexpr size_t kMaxFiles = 4;
+  static constexpr size_t kMaxFiles = 8;
 
   // A group on its way to the disk.
   struct Write {

@@ -65,7 +65,8 @@ Result<Buffer> read_journaled(const JournaledBatch& batch) {
   if (!read) return std::unexpected(read.error());
   const auto header = protocol::peek_batch_header(bytes);
   if (*read < bytes.size() || !header || header->size_bytes() != bytes.size() ||
-      header->last_offset() + 1 != batch.next_offset || !protocol::crc_matches(bytes)) {
+      header->last_offset() + 1 != batch.next_offset || header->crc != batch.crc ||
+      !protocol::crc_matches(bytes)) {
     return fail(
         ErrorCode::kKafkaStorageError,
         fmt::format("{} had a sound record batch at byte {} when this start began to read it, and has none "
@@ -111,7 +112,7 @@ class JournalDirectory::FileWindow final : public JournalFileBytes {
   // Moves what there is from `position` on to the front, and fills the rest.
   Result<> read_from(int64_t position, size_t wanted) {
     const size_t kept = position < end_ ? static_cast<size_t>(end_ - position) : 0;
-    const std::byte* const at = memory_.data() + (position - begin_);
+    const std::byte* const at = kept > 0 ? memory_.data() + (position - begin_) : nullptr;
     if (wanted > memory_.size() || memory_.size() == 0) {
       AlignedBuffer larger(std::bit_ceil(std::max(wanted, kWindowBytes)), kJournalBlockBytes);
       if (kept > 0) std::memcpy(larger.data(), at, kept);
@@ -404,6 +405,7 @@ Result<JournalDirectory::ReadFile> JournalDirectory::read_file(const FoundFile& 
       recovered_[entry.partition].push_back({.position = group.position,
                                              .log_end_offset = entry.log_end_offset,
                                              .next_offset = header->last_offset() + 1,
+                                             .crc = header->crc,
                                              .slice = {*batches, position, entry.batch.size()}});
       partitions.insert(entry.partition);
     }
@@ -459,9 +461,9 @@ void JournalDirectory::release_unneeded() {
     }
   }
   unreleased_ = std::move(needed);
-  if (!unreleased_.empty()) return;
-  recovered_.clear();
-  partitions_of_.clear();
+  // Whoever isn't needed would hold files open that are others' by now, or gone.
+  std::erase_if(recovered_, [&](const auto& entry) { return !needed_by_.contains(entry.first); });
+  if (unreleased_.empty()) partitions_of_.clear();
 }
 
 JournalRun JournalDirectory::next_run(uint64_t salt) {
@@ -512,21 +514,36 @@ Result<> JournalDirectory::write_headers(File& file, const JournalRun& run) cons
   return file.write_at(pieces, 0);
 }
 
+// Makes one of today's size. At each moment its last block has the header that the first one has, or had.
+Result<> JournalDirectory::cut(File& file, int64_t size) const {
+  JournalFileBlock block;
+  for (const int64_t at : {int64_t{0}, size - static_cast<int64_t>(kJournalBlockBytes)}) {
+    const auto read = file.read_at(block.bytes, at);
+    if (!read) return std::unexpected(read.error());
+    if (*read < block.bytes.size() || !peek_journal_file_header(block.bytes)) continue;
+    const Bytes pieces[] = {block.bytes};
+    const auto last = file_bytes_ - static_cast<int64_t>(kJournalBlockBytes);
+    if (auto written = file.write_at(pieces, last); !written) return written;
+    break;
+  }
+  return file.truncate(file_bytes_);
+}
+
 // Every block is written once, so that later writes change no metadata of the file system.
 Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path) {
   const auto made = files_.open(path, OpenMode::kCreate);
   if (!made) return made;
   const auto size = (*made)->size();
   if (!size) return std::unexpected(size.error());
+  auto file = files_.open(path, OpenMode::kDurable);
+  if (!file) return file;
   if (*size > file_bytes_) {
-    if (auto cut = (*made)->truncate(file_bytes_); !cut) return std::unexpected(cut.error());
+    if (auto shortened = cut(**file, *size); !shortened) return std::unexpected(shortened.error());
   }
   // One that is there may be so in the page cache only: of a process that was killed here.
   if (*size > 0) {
     if (auto synced = (*made)->sync_data(); !synced) return std::unexpected(synced.error());
   }
-  auto file = files_.open(path, OpenMode::kDurable);
-  if (!file) return file;
   if (auto filled = fill(**file, std::min(*size, file_bytes_), file_bytes_); !filled) {
     (void)files_.remove(path);
     return std::unexpected(filled.error());

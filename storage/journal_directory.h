@@ -30,6 +30,7 @@ struct JournaledBatch {
   JournalPosition position;
   int64_t log_end_offset = 0;  // where the log ended before it
   int64_t next_offset = 0;     // and where behind it
+  uint32_t crc = 0;            // the batch's own
   FileSlice slice;
 };
 // Any thread. Errors: kKafkaStorageError (the file can't be read, or has other bytes there by now).
@@ -115,6 +116,7 @@ class JournalDirectory {
   void note_gap(std::string line);
   void find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run);
   Result<std::shared_ptr<File>> make_file(const std::string& path);
+  Result<> cut(File& file, int64_t size) const;
   Result<> write_headers(File& file, const JournalRun& run) const;
   void release_unneeded();
 

@@ -97,6 +97,7 @@ Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, cons
   auto lock = DirectoryLock::take(path);
   if (!lock) return std::unexpected(lock.error());
   directory->lock_ = std::move(*lock);
+  if (auto watched = files.watch_for_failures(path); !watched) return std::unexpected(watched.error());
   if (once_locked) once_locked();
   // Beside the journal's files: both wait for the disk.
   auto opening = std::async(std::launch::async, [&path] { return OffsetIndex::open(path + "/index"); });
@@ -114,6 +115,7 @@ Result<std::unique_ptr<LogDirectory>> LogDirectory::open_in_memory(FileSystem& f
                                                                    const std::string& path) {
   if (auto made = files.create_directory(path); !made) return std::unexpected(made.error());
   std::unique_ptr<LogDirectory> directory(new LogDirectory(files, path));
+  if (auto watched = files.watch_for_failures(path); !watched) return std::unexpected(watched.error());
   auto index = OffsetIndex::open_in_memory();
   if (!index) return std::unexpected(index.error());
   directory->index_ = std::move(*index);
@@ -128,7 +130,6 @@ Result<> LogDirectory::load() {
   auto identity = load_identity(files_, path_);
   if (!identity) return std::unexpected(identity.error());
   identity_ = std::move(*identity);
-  if (auto watched = files_.watch_for_failures(path_); !watched) return watched;
   if (auto synced = sync_what_a_kill_left(); !synced) return synced;
   const std::string marker = fmt::format("{}/{}", path_, kCleanShutdownFile);
   const auto clean = files_.exists(marker);

@@ -51,6 +51,7 @@ class LogDirectory {
   // Makes the directory if need be, locks it and opens its index. Errors: kKafkaStorageError (another broker
   // has it, no permission, a meta.properties that doesn't parse). `once_locked` (may be empty) is called when
   // no other broker can have it any more: it may begin to open what lies beside, since all wait for the disk.
+  // What it began has to be ended by the caller where open() fails after it.
   static Result<std::unique_ptr<LogDirectory>> open(FileSystem& files, const std::string& path,
                                                     const std::function<void()>& once_locked = {});
   // The same without lock and with the index in memory, for tests and simulation.

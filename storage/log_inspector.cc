@@ -312,11 +312,8 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
   if (is_told) return report;
   std::optional<Loss> end = lost_end(*traces, due_offset);
   if (!end && id && options.journals != nullptr) {
-    auto before_journal =
-        lost_before_journal(*traces, options.journals->recovered(*id),
-                            traces->checkpoint.value_or(LogCheckpoint{}).journal_floor, due_offset);
-    if (!before_journal) return std::unexpected(before_journal.error());
-    end = std::move(*before_journal);
+    end = lost_before_journal(*traces, options.journals->recovered(*id),
+                              traces->checkpoint.value_or(LogCheckpoint{}).journal_floor, due_offset);
   }
   if (end) report.damages.push_back(damage_of(*end, directory));
   return report;

@@ -93,9 +93,8 @@ std::optional<Loss> lost_end(const LogTraces& traces, int64_t end_offset) {
                           end_offset, traces.recovery_point())};
 }
 
-Result<std::optional<Loss>> lost_before_journal(const LogTraces& traces,
-                                                std::span<const JournaledBatch> journaled,
-                                                const JournalPosition& floor, int64_t end_offset) {
+std::optional<Loss> lost_before_journal(const LogTraces& traces, std::span<const JournaledBatch> journaled,
+                                        const JournalPosition& floor, int64_t end_offset) {
   for (const JournaledBatch& batch : journaled) {
     if (batch.position < floor || batch.log_end_offset < end_offset) continue;
     // What lies below the log's start may be gone.
@@ -184,8 +183,7 @@ Result<> Log::check_journal_joins(int64_t end_offset) const {
   if (!segments_.empty())
     traces.found.push_back({segments_.active().base_offset(), segments_.active().size()});
   const auto lost = lost_before_journal(traces, options_.journaled, journal_floor_, end_offset);
-  if (!lost) return std::unexpected(lost.error());
-  return *lost ? loss((*lost)->text()) : Result<>();
+  return lost ? loss(lost->text()) : Result<>();
 }
 
 // Puts a batch without records in the place of what is accepted to be lost, so that later starts find no

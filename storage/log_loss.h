@@ -69,10 +69,9 @@ Loss lost_between(const LogTraces& traces, const FoundSegment& next, int64_t end
 
 // Of a log whose segments end at `end_offset`.
 std::optional<Loss> lost_end(const LogTraces& traces, int64_t end_offset);
-// Whether the journal's batches follow it: nullopt if they do. Errors: kCorruptMessage.
-Result<std::optional<Loss>> lost_before_journal(const LogTraces& traces,
-                                                std::span<const JournaledBatch> journaled,
-                                                const JournalPosition& floor, int64_t end_offset);
+// Whether the journal's batches follow it: nullopt if they do.
+std::optional<Loss> lost_before_journal(const LogTraces& traces, std::span<const JournaledBatch> journaled,
+                                        const JournalPosition& floor, int64_t end_offset);
 
 // A batch of these offsets and no records, as compaction leaves them, too: it stands for what is lost.
 Buffer batch_without_records(int64_t first_offset, int64_t end_offset);

@@ -86,4 +86,16 @@ runtime::Task<net::Response> Dispatcher::handle(net::Request& request) {
   co_return assemble(writer, context);
 }
 
+bool Dispatcher::may_overlap(const net::Request& request) const {
+  switch (static_cast<ApiKey>(request.api_key)) {
+    case ApiKey::kProduce:
+      return true;
+    case ApiKey::kOffsetCommit:
+      // One with more elements, of a byte each at least, may wait for memory before it gets to its group.
+      return request.frame.size() <= RequestLimits::kFewElements;
+    default:
+      return false;
+  }
+}
+
 }  // namespace millrace::api

@@ -307,9 +307,11 @@ void Connection::enqueue(std::unique_ptr<Exchange> exchange) {
 void Connection::start_requests() {
   while (!closed_ && started_ < pipeline_.size() && unsent_bytes_ < kMaxUnsentBytes) {
     Exchange& next = *pipeline_[started_];
-    const int16_t api_key = next.request.api_key;
-    if (running_ > 0 && !(api_key == running_api_ && group_.handler().may_overlap(api_key))) return;
-    running_api_ = api_key;
+    const bool may_overlap = group_.handler().may_overlap(next.request);
+    const bool overlaps = may_overlap && running_may_overlap_ && next.request.api_key == running_api_;
+    if (running_ > 0 && !overlaps) return;
+    running_api_ = next.request.api_key;
+    running_may_overlap_ = may_overlap;
     ++running_;
     ++started_;
     shard_.spawn([self = shared_from_this(), &next] { return self->handle(next); });

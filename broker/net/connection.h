@@ -85,6 +85,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   size_t started_ = 0;                              // of the pipeline, from the front
   size_t running_ = 0;
   int16_t running_api_ = 0;
+  bool running_may_overlap_ = false;
   size_t frame_bytes_ = 0;      // of requests in the pipeline that haven't finished
   size_t unsent_bytes_ = 0;     // of finished responses in the pipeline
   Buffer framed_;               // small responses as they go out, empty in between

@@ -18,10 +18,10 @@ class RequestHandler {
   // An exception that leaves it is logged and closes the connection.
   virtual runtime::Task<Response> handle(Request& request) = 0;
 
-  // Whether a request of this API may start while earlier ones of the same API, with nothing else between,
-  // are still being handled. Only Produce (0), whose answer waits for the disk while the next batch could be
-  // appended: the handler must do what depends on order (the append) before it first suspends for long.
-  virtual bool may_overlap(int16_t api_key) const { return api_key == 0; }
+  // Whether a request may start while earlier ones of the same API, of which all said so as well and with
+  // nothing else between, are still being handled: where an answer waits for the disk while the next batch
+  // could be appended. The handler must do what depends on order (the append) before it first suspends.
+  virtual bool may_overlap(const Request& request) const = 0;
 };
 
 }  // namespace millrace::net

@@ -61,6 +61,7 @@ class Rebalance(Scenario):
 class Commit(Scenario):
     partitions: int = 10
     connections: int = 50
+    depth: int = 1  # as of a client that commits without waiting for the answer before
 
     def measure(self, system, pace, run):
         with system.running(), system.topic(self.name, self.partitions, reuse=True) as (topic, _):
@@ -73,7 +74,7 @@ class Commit(Scenario):
     def commit(self, system, topic, warmup_ms, measure_ms):
         return system.bench.group_client(
             "commit", system, topic=topic, partitions=self.partitions, connections=self.connections, groups=200,
-            warmup_ms=warmup_ms, measure_ms=measure_ms,
+            depth=self.depth, warmup_ms=warmup_ms, measure_ms=measure_ms,
         )  # fmt: skip
 
 
@@ -162,6 +163,10 @@ SCENARIOS = [
     ),
     Commit(
         "commit", "commits of 10 partitions, 50 connections", systems=SYSTEMS, quick=True, smoke=True,
+        goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
+    ),
+    Commit(
+        "commit-async", "commits of 10 partitions, 50 connections, 5 in flight each", systems=SYSTEMS, depth=5,
         goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
     ),
     Commit(

@@ -759,20 +759,26 @@ TEST_CASE("A file of version 1 is read once more, and then becomes one of versio
   CHECK(f.recovered(kOrders) == std::vector<int64_t>{9});
 }
 
-TEST_CASE("A file of the size that they had before is read once more, and then becomes one of today's") {
-  JournalFixture f;
-  f.open(false);
-  REQUIRE(f.files.open("/data/journal/00000001.journal", OpenMode::kCreate));
-  Buffer& content = f.files.content("/data/journal/00000001.journal");
+// Of the size that files had before, with nine groups.
+Buffer older_file() {
   const uint64_t run = uint64_t{9} << kJournalRunBits;
   std::vector<Buffer> groups;
   // The last one lies behind today's size.
   for (uint64_t i = 1; i <= 9; ++i)
     groups.push_back(group_of({run, i}, batch_at(static_cast<int64_t>(i), 1, 3 << 19)));
-  content = file_with(run, groups);
+  Buffer content = file_with(run, groups);
   const Buffer header(content.end() - kJournalBlockBytes, content.end());
   content.resize(JournalDirectory::kOlderFileBytes - static_cast<int64_t>(kJournalBlockBytes));
   content.insert(content.end(), header.begin(), header.end());
+  return content;
+}
+
+TEST_CASE("A file of the size that they had before is read once more, and then becomes one of today's") {
+  JournalFixture f;
+  f.open(false);
+  REQUIRE(f.files.open("/data/journal/00000001.journal", OpenMode::kCreate));
+  Buffer& content = f.files.content("/data/journal/00000001.journal");
+  content = older_file();
   f.files.on_disk("/data/journal/00000001.journal") = content;
   SECTION("whole") {
     f.open(true);
@@ -801,6 +807,46 @@ TEST_CASE("A file of the size that they had before is read once more, and then b
     CHECK(f.recovered(kOrders).size() == 9);
     REQUIRE(f.directory->damages().size() == 1);
     CHECK(f.directory->damages()[0].find("a file of the journal has 16777216") != std::string::npos);
+  }
+}
+
+TEST_CASE("A crash while a journal takes a file of the size before leaves it usable, and its header told") {
+  const std::string path = "/data/journal/00000001.journal";
+  for (const bool is_damaged : {false, true}) {
+    for (int survives = 0; survives < 6; ++survives) {
+      CAPTURE(is_damaged, survives);
+      JournalFixture f;
+      f.open(false);
+      REQUIRE(f.files.open(path, OpenMode::kCreate));
+      f.files.content(path) = older_file();
+      if (is_damaged) f.files.content(path)[20] ^= std::byte{1};
+      f.files.on_disk(path) = f.files.content(path);
+      f.open(true);
+      REQUIRE(f.recovered(kOrders).size() == 9);
+      f.directory->keep_for({});
+      int steps = 0;
+      f.files.judge = [&](test::Operation operation, const std::string&) {
+        const bool changes = operation == test::Operation::kDurableWrite ||
+                             operation == test::Operation::kTruncate || operation == test::Operation::kSync;
+        return changes && steps++ == survives ? test::Verdict::kFail : test::Verdict::kProceed;
+      };
+      const bool taken = f.directory->take_file(f.journal->run()).has_value();
+      CHECK(taken == (steps <= survives));
+      f.files.judge = nullptr;
+      f.files.crash();
+      f.open(true);
+      // Its header is always found, so what is told is at most that the first one is damaged.
+      for (const std::string& damage : f.directory->damages())
+        CHECK(damage.find("the copy of that in its last block is used") != std::string::npos);
+      f.directory->keep_for({});
+      f.add_file();
+      REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+      f.commit();
+      f.files.crash();
+      f.open(true);
+      CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+      CHECK(f.files.paths().size() == 1);
+    }
   }
 }
 

@@ -56,6 +56,20 @@ DescribeGroupsResponse describe(TestClient& client, std::vector<std::string_view
   return client.call<DescribeGroupsResponse>(request, version);
 }
 
+void send_commit(TestClient& client, std::string_view group, int64_t offset, std::string_view metadata) {
+  std::vector<OffsetCommitRequest::Topic::Partition> partitions(1);
+  partitions[0].committed_offset = offset;
+  partitions[0].committed_metadata = metadata;
+  std::vector<OffsetCommitRequest::Topic> topics(1);
+  topics[0].name = "orders";
+  topics[0].partitions = partitions;
+  OffsetCommitRequest request;
+  request.group_id = group;
+  request.generation_id_or_member_epoch = -1;
+  request.topics = topics;
+  client.send(request, 8);
+}
+
 void commit(TestClient& client, std::string_view group, std::string_view topic, int32_t partition) {
   std::vector<OffsetCommitRequest::Topic::Partition> partitions(1);
   partitions[0].partition_index = partition;
@@ -162,6 +176,33 @@ TEST_CASE("Positions that a request asks for twice are answered once") {
     const auto one = client.call<OffsetFetchResponse>(single, 7);
     REQUIRE(one.topics.size() == 1);
     CHECK(one.topics[0].partitions.size() == 2);
+  }
+}
+
+TEST_CASE("Commits that are sent without waiting for answers are done in their order") {
+  TestBroker broker(kNoDelay);
+  TestClient client(broker.port());
+  create_topic(client, "orders", 1);
+  const std::vector<std::string> names = {"pipelined-1", "pipelined-2", "pipelined-3"};
+  for (const std::string& name : names) find(client, name);
+  // Too large to overlap with others.
+  const std::string long_metadata(3000, 'x');
+  constexpr int64_t kCommits = 60;
+  for (int64_t i = 1; i <= kCommits; ++i) {
+    for (const std::string& name : names) send_commit(client, name, i, i % 7 == 0 ? long_metadata : "");
+  }
+  for (size_t i = 0; i < kCommits * names.size(); ++i) {
+    const auto response = client.receive<OffsetCommitResponse>(ApiKey::kOffsetCommit, 8);
+    REQUIRE(response.topics.size() == 1);
+    REQUIRE(response.topics[0].partitions[0].error_code == ErrorCode::kNone);
+  }
+  for (const std::string& name : names) {
+    OffsetFetchRequest request;
+    request.group_id = name;
+    request.topics = std::nullopt;
+    const auto fetched = client.call<OffsetFetchResponse>(request, 7);
+    REQUIRE(fetched.topics.size() == 1);
+    CHECK(fetched.topics[0].partitions[0].committed_offset == kCommits);
   }
 }
 
