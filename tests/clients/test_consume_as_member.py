@@ -204,6 +204,7 @@ def test_a_static_member_that_was_killed_goes_on_when_its_session_ends(own_broke
     millrace("topic", "create", "killed", "-p", "2")
     produce(millrace, "killed", ["0-a", "1-b"])
     first = Reader(millrace, "killed", "-g", group, "-f", "--instance", "one")
+    wait_for(lambda: len(first.values) == 2)
     wait_for(lambda: committed(millrace, group) == {0: 1, 1: 1})
     first.end(signal.SIGKILL)
     second = Reader(millrace, "killed", "-g", group, "-f", "--instance", "one")
