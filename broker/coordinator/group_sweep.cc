@@ -14,8 +14,8 @@ constexpr size_t kTurnLooks = 20'000;
 constexpr size_t kLooksPerGroup = 10;
 constexpr size_t kRecordOverheadBytes = 64;
 constexpr int64_t kExpireAgainMs = 10'000;
-// Between two turns.
-constexpr int64_t kPauseMs = 1;
+// Between two turns: all coordinators of a shard, two dozen or so, may be at it.
+constexpr int64_t kPauseMs = 50;
 
 }  // namespace
 
