@@ -431,6 +431,8 @@ std::span<const JournaledBatch> JournalDirectory::recovered(const TopicIdPartiti
 
 void JournalDirectory::mark_recovered(const TopicIdPartition& partition) {
   const std::lock_guard lock(mutex_);
+  // Else it would hold files open that are others' by now, or gone.
+  recovered_.erase(partition);
   if (needed_by_.erase(partition) > 0) release_unneeded();
 }
 
@@ -438,6 +440,7 @@ void JournalDirectory::keep_for(std::unordered_set<TopicIdPartition> failed) {
   const std::lock_guard lock(mutex_);
   all_tried_ = true;
   std::erase_if(needed_by_, [&](const TopicIdPartition& partition) { return !failed.contains(partition); });
+  std::erase_if(recovered_, [&](const auto& entry) { return !failed.contains(entry.first); });
   release_unneeded();
 }
 
@@ -461,8 +464,6 @@ void JournalDirectory::release_unneeded() {
     }
   }
   unreleased_ = std::move(needed);
-  // Whoever isn't needed would hold files open that are others' by now, or gone.
-  std::erase_if(recovered_, [&](const auto& entry) { return !needed_by_.contains(entry.first); });
   if (unreleased_.empty()) partitions_of_.clear();
 }
 
@@ -490,7 +491,7 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run)
     }
   }
   if (!file) {
-    auto made = make_file(path);
+    auto made = make_file(path, run);
     if (!made) {
       const std::lock_guard lock(mutex_);
       if (is_old) free_paths_.push_back(std::move(path));
@@ -498,7 +499,7 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run)
     }
     file = std::move(*made);
   }
-  if (auto written = write_headers(*file, run); !written) {
+  if (auto written = write_headers(*file, file_bytes_, run); !written) {
     give_back(std::move(file));
     return std::unexpected(written.error());
   }
@@ -506,31 +507,24 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run)
 }
 
 // The first block last: while it is the one of before, so is everything in the file.
-Result<> JournalDirectory::write_headers(File& file, const JournalRun& run) const {
+Result<> JournalDirectory::write_headers(File& file, int64_t size, const JournalRun& run) const {
   const JournalFileBlock block = journal_file_block(run);
   const Bytes pieces[] = {block.bytes};
-  const auto last = file_bytes_ - static_cast<int64_t>(kJournalBlockBytes);
+  const auto last = size - static_cast<int64_t>(kJournalBlockBytes);
   if (auto written = file.write_at(pieces, last); !written) return written;
   return file.write_at(pieces, 0);
 }
 
-// Makes one of today's size. At each moment its last block has the header that the first one has, or had.
-Result<> JournalDirectory::cut(File& file, int64_t size) const {
-  JournalFileBlock block;
-  for (const int64_t at : {int64_t{0}, size - static_cast<int64_t>(kJournalBlockBytes)}) {
-    const auto read = file.read_at(block.bytes, at);
-    if (!read) return std::unexpected(read.error());
-    if (*read < block.bytes.size() || !peek_journal_file_header(block.bytes)) continue;
-    const Bytes pieces[] = {block.bytes};
-    const auto last = file_bytes_ - static_cast<int64_t>(kJournalBlockBytes);
-    if (auto written = file.write_at(pieces, last); !written) return written;
-    break;
-  }
+// Makes one of today's size. It is the new run's before anything in it changes, and both sizes have their
+// copy of the header: at each moment what is found there is what was meant.
+Result<> JournalDirectory::cut(File& file, int64_t size, const JournalRun& run) const {
+  if (auto written = write_headers(file, size, run); !written) return written;
+  if (auto written = write_headers(file, file_bytes_, run); !written) return written;
   return file.truncate(file_bytes_);
 }
 
 // Every block is written once, so that later writes change no metadata of the file system.
-Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path) {
+Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path, const JournalRun& run) {
   const auto made = files_.open(path, OpenMode::kCreate);
   if (!made) return made;
   const auto size = (*made)->size();
@@ -538,7 +532,7 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
   auto file = files_.open(path, OpenMode::kDurable);
   if (!file) return file;
   if (*size > file_bytes_) {
-    if (auto shortened = cut(**file, *size); !shortened) return std::unexpected(shortened.error());
+    if (auto shortened = cut(**file, *size, run); !shortened) return std::unexpected(shortened.error());
   }
   // One that is there may be so in the page cache only: of a process that was killed here.
   if (*size > 0) {

@@ -115,9 +115,9 @@ class JournalDirectory {
   void note_damage(const std::string& path, int64_t position);
   void note_gap(std::string line);
   void find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run);
-  Result<std::shared_ptr<File>> make_file(const std::string& path);
-  Result<> cut(File& file, int64_t size) const;
-  Result<> write_headers(File& file, const JournalRun& run) const;
+  Result<std::shared_ptr<File>> make_file(const std::string& path, const JournalRun& run);
+  Result<> cut(File& file, int64_t size, const JournalRun& run) const;
+  Result<> write_headers(File& file, int64_t size, const JournalRun& run) const;
   void release_unneeded();
 
   FileSystem& files_;

@@ -90,6 +90,7 @@ Result<> Log::load(RecoveryReport& report) {
   if (auto loaded = load_epochs(report); !loaded) return loaded;
   if (auto loaded = load_producers(options_.now_ms, report.batches_replayed); !loaded) return loaded;
   if (auto applied = apply_journal(report); !applied) return applied;
+  options_.journaled = {};
   journal_ = options_.journal;
   staged_end_ = recovery_point_;
   if (auto renewed = renew_journal_floor(); !renewed) return renewed;

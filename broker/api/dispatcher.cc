@@ -53,6 +53,11 @@ std::string unsupported(const net::Request& request) {
                      request.api_version, row->min_served_version, row->max_version);
 }
 
+// Of some fifty positions. One with many elements, of a byte each at least, would wait for memory before it
+// gets to its group, and others would overtake it.
+constexpr size_t kSmallCommitBytes = 1024;
+static_assert(kSmallCommitBytes <= RequestLimits::kFewElements);
+
 }  // namespace
 
 runtime::Task<net::Response> Dispatcher::handle(net::Request& request) {
@@ -91,8 +96,7 @@ bool Dispatcher::may_overlap(const net::Request& request) const {
     case ApiKey::kProduce:
       return true;
     case ApiKey::kOffsetCommit:
-      // One with more elements, of a byte each at least, may wait for memory before it gets to its group.
-      return request.frame.size() <= RequestLimits::kFewElements;
+      return request.frame.size() <= kSmallCommitBytes;
     default:
       return false;
   }

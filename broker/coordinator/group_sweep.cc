@@ -58,7 +58,8 @@ void GroupCoordinator::sweep(int64_t now_ms) {
   if (next == in_order_.end()) sweeps_.pop_front();
   if (!turn.records.empty()) write(std::move(turn.records), true, {});
   if (!sweeps_.empty()) {
-    sweep_timer_.arm(deadlines_, now_ms + kPauseMs, {DeadlineTarget::Kind::kSweep, nullptr, nullptr});
+    sweep_timer_.arm(deadlines_, now_ms + (turn.over() ? kPauseMs : 1),
+                     {DeadlineTarget::Kind::kSweep, nullptr, nullptr});
   }
 }
 

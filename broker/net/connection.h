@@ -2,8 +2,8 @@
 // reason.
 //
 // A request starts when all before it have finished, except where the handler lets consecutive ones overlap
-// (Produce). What the client doesn't read piles up to a limit, then nothing more is started, then nothing
-// more is read.
+// (Produce, small commits). What the client doesn't read piles up to a limit, then nothing more is started,
+// then nothing more is read.
 #pragma once
 
 #include <array>

@@ -20,7 +20,8 @@ class RequestHandler {
 
   // Whether a request may start while earlier ones of the same API, of which all said so as well and with
   // nothing else between, are still being handled: where an answer waits for the disk while the next batch
-  // could be appended. The handler must do what depends on order (the append) before it first suspends.
+  // could be appended. The handler must do what depends on order (the append) before it waits for anything
+  // but its turn on another shard, which come in order.
   virtual bool may_overlap(const Request& request) const = 0;
 };
 

@@ -238,6 +238,7 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
   std::erase_if(failed_, [&](const auto& entry) {
     if (entry.first.topic_id != topic.id) return false;
     broken.insert(entry.first);
+    options_.log_directory.journals().mark_recovered(entry.first);
     return true;
   });
   failed_count_.store(failed_.size());
