@@ -80,7 +80,7 @@ size_t line_bytes(std::string_view group) {
 }
 
 // What all of them take.
-size_t text_bytes(const coordinator::GroupProgress& group, size_t positions) {
+size_t exposition_bytes(const coordinator::GroupProgress& group, size_t positions) {
   constexpr size_t kLinesOfGroup = 4;
   constexpr size_t kLinesOfTopic = 4;
   constexpr size_t kLinesOfPosition = 3;
@@ -101,7 +101,7 @@ struct Allowance {
 
   // Whether all of the group fits. If not, its members are counted where there is room for that line.
   bool take(MetricsWriter& out, const coordinator::GroupProgress& group, size_t count) {
-    const size_t all = text_bytes(group, count);
+    const size_t all = exposition_bytes(group, count);
     const size_t line = line_bytes(group.name);
     if (count <= positions && all <= bytes) {
       positions -= count;

@@ -1,4 +1,5 @@
-// How much one answer may hold of what several groups have stored: a small request may name many large ones.
+// Requests that name several groups: each is answered once, in turn with other requests, and within what one
+// answer may hold, since a small request may name many large ones.
 #pragma once
 
 #include <cstddef>

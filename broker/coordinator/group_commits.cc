@@ -38,7 +38,8 @@ ErrorCode GroupCoordinator::check_commit(const OffsetCommit& request, Group* gro
 }
 
 // Whether there is memory for the positions; there always is for those that are there already.
-bool GroupCoordinator::has_room(const OffsetCommit& request, const Group* group, int64_t now_ms) {
+bool GroupCoordinator::has_room_for_positions(const OffsetCommit& request, const Group* group,
+                                              int64_t now_ms) {
   const int64_t held = memory_->positions.bytes();
   const auto bytes = [&](bool only_new) {
     size_t more = group == nullptr ? static_cast<size_t>(Group::bytes_of(request.group)) : 0;
@@ -72,7 +73,7 @@ bool GroupCoordinator::has_room(const OffsetCommit& request, const Group* group,
 void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& request, int64_t now_ms) {
   Group* group = find(request.group);
   ErrorCode error = check_commit(request, group, now_ms);
-  if (error == ErrorCode::kNone && !has_room(request, group, now_ms))
+  if (error == ErrorCode::kNone && !has_room_for_positions(request, group, now_ms))
     error = ErrorCode::kCoordinatorNotAvailable;
   if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
   OffsetCommitResult result;

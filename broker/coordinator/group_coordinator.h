@@ -243,7 +243,7 @@ class GroupCoordinator {
   // In as many batches as it takes; `then` belongs to the last.
   void write_removals(std::vector<GroupRecord> records, Continuation then);
   ErrorCode check_room(const Group* group, std::string_view id, int64_t more, int64_t now_ms);
-  bool has_room(const OffsetCommit& request, const Group* group, int64_t now_ms);
+  bool has_room_for_positions(const OffsetCommit& request, const Group* group, int64_t now_ms);
   Effects take_effects() { return std::exchange(effects_, {}); }
   void fire(const DeadlineTarget& due, int64_t now_ms);
   void load(Group& group, int64_t now_ms);

@@ -1,0 +1,77 @@
+// A journal in its directory on the fault file system.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "storage/journal.h"
+#include "storage/journal_directory.h"
+#include "tests/storage/journal_bytes.h"
+
+namespace millrace::storage::test {
+
+struct JournalFixture {
+  FaultFileSystem files;
+  std::unique_ptr<JournalDirectory> directory;
+  std::unique_ptr<Journal> journal;
+  uint64_t last_salt = 0;
+
+  void open(bool read) {
+    auto opened = JournalDirectory::open(files, "/data/journal", read);
+    REQUIRE(opened);
+    directory = std::move(*opened);
+    journal = std::make_unique<Journal>(directory->next_run(++last_salt), JournalDirectory::kFileBytes);
+  }
+  void add_file() {
+    auto file = directory->take_file(journal->run());
+    REQUIRE(file);
+    REQUIRE(journal->add_file(std::move(*file)) == nullptr);
+  }
+  void commit() {
+    const auto group = journal->take();
+    REQUIRE(group);
+    REQUIRE(Journal::write(*group));
+    journal->done();
+  }
+  // What was read isn't needed any more: the file is taken and written to, and that survives a power loss.
+  void check_the_only_file_works() {
+    directory->keep_for({});
+    add_file();
+    REQUIRE(journal->stage(kOrders, 0, batch_at(0)));
+    commit();
+    files.crash();
+    open(true);
+    CHECK(recovered(kOrders) == std::vector<int64_t>{0});
+    CHECK(files.paths().size() == 1);
+  }
+  // Opens it to read what is there; the names of the files that were read whole. All are looked at first.
+  std::set<std::string> open_and_note_reads() {
+    std::map<std::string, int> opened;
+    files.judge = [&](Operation operation, const std::string& path) {
+      if (operation == Operation::kOpen) ++opened[path.substr(path.rfind('/') + 1)];
+      return Verdict::kProceed;
+    };
+    open(true);
+    files.judge = nullptr;
+    std::set<std::string> read;
+    for (const auto& [name, times] : opened) {
+      if (times > 1) read.insert(name);
+    }
+    return read;
+  }
+  std::vector<int64_t> recovered(const TopicIdPartition& partition) const {
+    std::vector<int64_t> offsets;
+    for (const JournaledBatch& batch : directory->recovered(partition)) {
+      const auto bytes = read_journaled(batch);
+      REQUIRE(bytes);
+      offsets.push_back(protocol::read_batch_header(*bytes)->base_offset);
+    }
+    return offsets;
+  }
+};
+
+}  // namespace millrace::storage::test
