@@ -6,8 +6,12 @@
 namespace millrace::storage {
 
 bool Journal::stage(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch) {
+  if (staging_.size_with(batch.size()) > group_bytes_ && !staging_.empty()) {
+    if (closed_.writes.size() + 1 == kMaxGroups) return false;
+    close_group();
+  }
   const size_t size = staging_.size_with(batch.size());
-  if (size > kJournalMaxGroupBytes || static_cast<int64_t>(size) > groups_end_ - kGroupsBegin) return false;
+  if (size > group_bytes_) return false;
   if (!fits_current(size) && !spare_) return false;
   staging_.add(partition, log_end_offset, batch);
   return true;
@@ -15,22 +19,42 @@ bool Journal::stage(const TopicIdPartition& partition, int64_t log_end_offset, B
 
 void Journal::forget(const TopicIdPartition& partition) { staging_.remove(partition); }
 
-std::optional<Journal::Write> Journal::take() {
-  if (staging_.empty()) {
-    staging_.clear();
-    return std::nullopt;
-  }
-  std::swap(staging_, writing_);
-  const Bytes bytes = writing_.seal({{run_.number, next_number_++}, needed_from_});
+void Journal::close_group() {
+  const Bytes bytes = staging_.seal({{run_.number, next_number_++}, needed_from_});
   if (!fits_current(bytes.size())) {
-    if (current_) full_.push_back(std::move(current_));
+    // Not full_ yet: a checkpoint could give it to another journal before its groups are written.
+    if (current_) closed_.filled.push_back(std::move(current_));
     current_ = std::move(spare_);
     spare_ = nullptr;
     position_ = kGroupsBegin;
   }
-  Write write{current_, position_, bytes};
+  closed_.writes.push_back({current_, position_, bytes});
   position_ += static_cast<int64_t>(bytes.size());
-  return write;
+  closed_.builders.push_back(std::move(staging_));
+  if (idle_.empty()) {
+    staging_ = JournalGroupBuilder(run_.salt);
+  } else {
+    staging_ = std::move(idle_.back());
+    idle_.pop_back();
+  }
+}
+
+std::vector<Journal::Write> Journal::take() {
+  if (staging_.empty()) {
+    staging_.clear();
+  } else {
+    close_group();
+  }
+  writing_ = std::exchange(closed_, {});
+  return writing_.writes;
+}
+
+void Journal::done() {
+  full_.insert(full_.end(), writing_.filled.begin(), writing_.filled.end());
+  // As many buffers as the last groups needed are kept.
+  if (!writing_.builders.empty()) idle_ = std::move(writing_.builders);
+  for (JournalGroupBuilder& builder : idle_) builder.clear();
+  writing_ = {};
 }
 
 Result<> Journal::write(const Write& group) {

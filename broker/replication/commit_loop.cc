@@ -27,12 +27,12 @@ struct CommitLoop::Round {
   };
 
   std::vector<Member> members;
-  std::optional<storage::Journal::Write> group;
+  std::vector<storage::Journal::Write> groups;
 
   // On a thread of the disk pool.
   Result<> make_durable(storage::FileSystem& files) const {
-    if (group) {
-      if (auto written = storage::Journal::write(*group); !written) return written;
+    for (const storage::Journal::Write& group : groups) {
+      if (auto written = storage::Journal::write(group); !written) return written;
     }
     for (const Member& member : members) {
       if (auto synced = member.commit.dirty.sync(files); !synced) return synced;
@@ -124,7 +124,7 @@ CommitLoop::Round CommitLoop::take_round() {
     }
     round.members.push_back({std::move(held), std::move(*commit)});
   }
-  round.group = journal_.take();
+  round.groups = journal_.take();
   return round;
 }
 

@@ -2,8 +2,8 @@
 // disk, in the disk pool, and then tells the partitions. Appends that arrive meanwhile share the next round
 // (group commit).
 //
-// Most records go to the shard's journal, all of them with one write; logs with much to write, and topics
-// that are synced only now and then, have their segments synced (storage::Log::take_commit decides).
+// Most records go to the shard's journal, all of them with one write or a few; logs with much to write, and
+// topics that are synced only now and then, have their segments synced (storage::Log::take_commit decides).
 #pragma once
 
 #include <functional>

@@ -12,7 +12,7 @@ DurabilitySimulation::DurabilitySimulation(uint32_t seed, Plant plant)
       looter_(seed + 3),
       forges_(plant == Plant::kKnownSalt || (plant == Plant::kNone && seed % 5 == 4)),
       plant_(plant),
-      shard_(files_, plant) {
+      shard_(files_, plant, seed % 3 == 0 ? kSmallGroupBytes : kJournalMaxGroupBytes) {
   files_.random.seed(seed + 1);
   files_.judge = [this](Operation operation, const std::string& path) { return judge(operation, path); };
   // Planted faults are to be noticed by what is lost, not hidden behind others.

@@ -46,6 +46,8 @@ class DurabilitySimulation {
   static constexpr size_t kRelaxed = 3;
   static constexpr size_t kLarge = 4;
   static constexpr size_t kPartitions = 5;
+  // So that a round of commits has several groups.
+  static constexpr size_t kSmallGroupBytes = 2 * kJournalBlockBytes;
   // Of a forged group, without the zeros at its end.
   static constexpr size_t kForgedBytes = 256;
 

@@ -19,23 +19,27 @@ struct JournalFixture {
   std::unique_ptr<JournalDirectory> directory;
   std::unique_ptr<Journal> journal;
   uint64_t last_salt = 0;
+  int64_t file_bytes = JournalDirectory::kFileBytes;
+  size_t group_bytes = kJournalMaxGroupBytes;
 
   void open(bool read) {
-    auto opened = JournalDirectory::open(files, "/data/journal", read);
+    auto opened = JournalDirectory::open(files, "/data/journal", read, file_bytes);
     REQUIRE(opened);
     directory = std::move(*opened);
-    journal = std::make_unique<Journal>(directory->next_run(++last_salt), JournalDirectory::kFileBytes);
+    journal = std::make_unique<Journal>(directory->next_run(++last_salt), file_bytes, group_bytes);
   }
   void add_file() {
     auto file = directory->take_file(journal->run());
     REQUIRE(file);
     REQUIRE(journal->add_file(std::move(*file)) == nullptr);
   }
-  void commit() {
-    const auto group = journal->take();
-    REQUIRE(group);
-    REQUIRE(Journal::write(*group));
+  // Of the one group that is staged; returns where it went.
+  Journal::Write commit() {
+    const auto groups = journal->take();
+    REQUIRE(groups.size() == 1);
+    REQUIRE(Journal::write(groups[0]));
     journal->done();
+    return groups[0];
   }
   // What was read isn't needed any more: the file is taken and written to, and that survives a power loss.
   void check_the_only_file_works() {

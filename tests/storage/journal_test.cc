@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <numeric>
 
 #include "tests/storage/journal_fixture.h"
 
@@ -75,13 +76,7 @@ TEST_CASE("What a client has put into a record isn't taken for a group, whatever
     const Buffer batch = batch_with_forged(offset, forged_group({next.run, next.number + 1}));
     REQUIRE(f.journal->stage(kOrders, offset, batch));
   };
-  const auto commit_and_find = [&] {
-    const auto group = f.journal->take();
-    REQUIRE(group);
-    REQUIRE(Journal::write(*group));
-    f.journal->done();
-    return static_cast<size_t>(group->position);
-  };
+  const auto commit_and_find = [&] { return static_cast<size_t>(f.commit().position); };
   REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
   const size_t first = commit_and_find();
   stage_forging(1);
@@ -165,10 +160,7 @@ TEST_CASE("A file that a checkpoint gives back while another one is made isn't l
     std::string path;
     for (int i = 0; i < batches; ++i) {
       REQUIRE(f.journal->stage(kOrders, 0, batch));
-      const auto group = f.journal->take();
-      REQUIRE(group);
-      path = group->file->path();
-      f.journal->done();
+      path = f.commit().file->path();
     }
     return path;
   };
@@ -193,16 +185,92 @@ TEST_CASE("A file that a checkpoint gives back while another one is made isn't l
   CHECK(f.journal->wants_file());
 }
 
-TEST_CASE("A group beyond the limit isn't staged") {
+TEST_CASE("What a group has no room for goes to the next one of the same round") {
+  JournalFixture f;
+  f.group_bytes = 2 * kJournalBlockBytes;
+  f.open(false);
+  f.add_file();
+  // Two fill a group.
+  int64_t staged = 0;
+  while (f.journal->stage(kOrders, staged, batch_at(staged, 1, 3000))) ++staged;
+  CHECK(staged == 2 * Journal::kMaxGroups);
+  CHECK(f.journal->next_position().number == Journal::kMaxGroups);
+  const auto groups = f.journal->take();
+  REQUIRE(groups.size() == Journal::kMaxGroups);
+  // While they are written, as many are staged.
+  int64_t staged_meanwhile = staged;
+  while (f.journal->stage(kOrders, staged_meanwhile, batch_at(staged_meanwhile, 1, 3000))) ++staged_meanwhile;
+  CHECK(staged_meanwhile == 2 * staged);
+  for (const Journal::Write& group : groups) REQUIRE(Journal::write(group));
+  f.journal->done();
+  for (const Journal::Write& group : f.journal->take()) REQUIRE(Journal::write(group));
+  f.journal->done();
+  f.files.crash();
+  f.open(true);
+  std::vector<int64_t> all(static_cast<size_t>(staged_meanwhile));
+  std::iota(all.begin(), all.end(), 0);
+  CHECK(f.recovered(kOrders) == all);
+  CHECK(f.directory->damages().empty());
+}
+
+TEST_CASE("A batch that is larger than a group isn't staged, and others still are") {
   JournalFixture f;
   f.open(false);
   f.add_file();
-  const Buffer batch = batch_at(0, 1, 1 << 19);
-  int staged = 0;
-  while (f.journal->stage(kOrders, staged, batch)) ++staged;
-  CHECK(staged == 3);
-  f.commit();
-  CHECK(f.journal->stage(kOrders, staged, batch));
+  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
+  CHECK_FALSE(f.journal->stage(kOrders, 1, batch_at(1, 1, kJournalMaxGroupBytes)));
+  REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
+  for (const Journal::Write& group : f.journal->take()) REQUIRE(Journal::write(group));
+  f.journal->done();
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0});
+  CHECK(f.recovered(kClicks) == std::vector<int64_t>{0});
+}
+
+TEST_CASE("A file is full for a checkpoint once its last group is done") {
+  JournalFixture f;
+  f.file_bytes = 8 * kJournalBlockBytes;
+  f.group_bytes = 2 * kJournalBlockBytes;
+  f.open(false);
+  f.add_file();
+  int64_t next = 0;
+  const auto stage = [&](int batches) {
+    for (int i = 0; i < batches; ++i, ++next)
+      REQUIRE(f.journal->stage(kOrders, next, batch_at(next, 1, 3000)));
+  };
+  stage(2);
+  const auto first = f.journal->take();
+  REQUIRE(first.size() == 1);
+  f.add_file();
+  // Two more groups fill the file, and the one behind them begins the next, all while the first is written.
+  stage(7);
+  CHECK(f.journal->wants_file());
+  f.journal->done();
+  CHECK_FALSE(f.journal->has_full());
+  const auto second = f.journal->take();
+  REQUIRE(second.size() == 4);
+  CHECK(second[1].file == first[0].file);
+  CHECK(second[2].file != first[0].file);
+  CHECK_FALSE(f.journal->has_full());
+  f.journal->done();
+  CHECK(f.journal->take_full() == std::vector{first[0].file});
+}
+
+TEST_CASE("What is forgotten may be in a group before the next position, and nowhere else") {
+  JournalFixture f;
+  f.group_bytes = 2 * kJournalBlockBytes;
+  f.open(false);
+  f.add_file();
+  for (int64_t i = 0; i < 3; ++i) REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3000)));
+  REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
+  const JournalPosition floor = f.journal->next_position();
+  f.journal->forget(kOrders);
+  for (const Journal::Write& group : f.journal->take()) REQUIRE(Journal::write(group));
+  f.journal->done();
+  f.open(true);
+  CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1});
+  for (const JournaledBatch& batch : f.directory->recovered(kOrders)) CHECK(batch.position < floor);
+  CHECK(f.recovered(kClicks) == std::vector<int64_t>{0});
 }
 
 }  // namespace

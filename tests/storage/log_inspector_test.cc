@@ -166,7 +166,7 @@ TEST_CASE("What the journal's records don't follow lacks some") {
   Buffer batch = batch_of(1);
   protocol::set_base_offset(batch, end_offset);
   REQUIRE(journal.stage(f.options.id, end_offset, batch));
-  REQUIRE(Journal::write(*journal.take()));
+  REQUIRE(Journal::write(journal.take().at(0)));
   journals = JournalDirectory::open(f.files, "/data/journal", true);
   REQUIRE(journals);
   InspectionOptions options;

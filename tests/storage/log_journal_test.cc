@@ -43,7 +43,7 @@ struct JournaledLog : LogFixture {
   bool commit() {
     const auto commit = log->take_commit();
     REQUIRE(commit);
-    if (const auto group = journal->take()) REQUIRE(Journal::write(*group));
+    for (const Journal::Write& group : journal->take()) REQUIRE(Journal::write(group));
     journal->done();
     REQUIRE(commit->dirty.sync(files));
     if (!commit->journaled) log->mark_synced(commit->dirty);

@@ -41,7 +41,9 @@ class SimulatedShard {
   static constexpr int64_t kJournalFileBytes = int64_t{20} << 10;
   static constexpr std::string_view kJournalPath = "/data/journal";
 
-  SimulatedShard(FaultFileSystem& files, Plant plant) : files_(files), plant_(plant) {}
+  // `group_bytes`: of the journal's groups, at most.
+  SimulatedShard(FaultFileSystem& files, Plant plant, size_t group_bytes)
+      : files_(files), plant_(plant), group_bytes_(group_bytes) {}
 
   std::vector<SimulatedPartition>& partitions() { return partitions_; }
   OffsetIndex& index() { return *index_; }
@@ -58,7 +60,8 @@ class SimulatedShard {
     auto opened = JournalDirectory::open(files_, std::string(kJournalPath), !clean, kJournalFileBytes);
     if (!opened) return std::unexpected(opened.error());
     journals_ = std::move(*opened);
-    journal_ = std::make_unique<Journal>(journals_->next_run(salt_of(++starts_)), kJournalFileBytes);
+    journal_ =
+        std::make_unique<Journal>(journals_->next_run(salt_of(++starts_)), kJournalFileBytes, group_bytes_);
     for (SimulatedPartition& partition : partitions_) {
       LogOptions& options = partition.options;
       options.syncs_later = starts_ % 2 == 0;
@@ -116,7 +119,8 @@ class SimulatedShard {
   // Of the shard's commit loop. Each call does one step; the last tells what is acknowledged.
   struct Commit {
     std::vector<std::pair<size_t, LogCommit>> members;
-    std::optional<Journal::Write> group;
+    std::vector<Journal::Write> groups;
+    size_t next_group = 0;
     size_t next = 0;
   };
   bool is_committing() const { return commit_.has_value(); }
@@ -127,13 +131,13 @@ class SimulatedShard {
       if (!commit) return std::unexpected(commit.error());
       commit_->members.emplace_back(i, std::move(*commit));
     }
-    commit_->group = journal_->take();
+    commit_->groups = journal_->take();
     return {};
   }
   // Whether there is more to write or to sync.
   Result<bool> continue_commit() {
-    if (commit_->group) {
-      const Journal::Write group = *std::exchange(commit_->group, std::nullopt);
+    if (commit_->next_group < commit_->groups.size()) {
+      const Journal::Write& group = commit_->groups[commit_->next_group++];
       if (plant_ == Plant::kUnwrittenGroup && files_.below(4) == 0) return true;
       if (auto written = Journal::write(group); !written) return std::unexpected(written.error());
       return true;
@@ -342,6 +346,7 @@ class SimulatedShard {
 
   FaultFileSystem& files_;
   const Plant plant_;
+  const size_t group_bytes_;
   std::unique_ptr<OffsetIndex> index_;
   int starts_ = 0;
   std::unique_ptr<JournalDirectory> journals_;
