@@ -62,7 +62,7 @@ std::optional<int32_t> owned_since(const MemberAssignment& assignment, const Uui
 
 void GroupCoordinator::join_consumer_group(uint64_t ticket, const JoinGroup& request, Group& group,
                                            int64_t now_ms) {
-  const ConsumerGroup& consumer = *group.consumer();
+  ConsumerGroup& consumer = *group.consumer();
   const auto refuse = [&](ErrorCode error) { refuse_join(ticket, request.member, error); };
   std::string id(request.member);
   if (id.empty()) id = random_uuid_().to_string();
@@ -110,6 +110,7 @@ void GroupCoordinator::join_consumer_group(uint64_t ticket, const JoinGroup& req
   }
   const Assignment owned = owned_partitions(*subscription, *topics_);
   if (!change.advance(&owned)) return refuse(ErrorCode::kUnknownMemberId);
+  consumer.set_stale(false);
   result.generation = change.assignment().epoch;
   ClassicMemberJoined then{group.id, {ticket, std::move(result)}, request.rebalance_timeout_ms};
   auto records = change.take_records();
@@ -183,16 +184,21 @@ void GroupCoordinator::sync_with_consumer_group(uint64_t ticket, const SyncGroup
 
 void GroupCoordinator::heartbeat_to_consumer_group(uint64_t ticket, const Heartbeat& request, Group& group,
                                                    int64_t now_ms) {
-  const ConsumerGroup& consumer = *group.consumer();
+  ConsumerGroup& consumer = *group.consumer();
   const auto found = find_classic(consumer, request.member, request.instance, request.generation);
   if (!found) return answer(ticket, HeartbeatResult{found.error().code});
   ConsumerMember& member = **found;
   start_session(group, member, now_ms);
   const MemberAssignment& assignment = member.assignment;
-  const bool should_rejoin =
+  bool should_rejoin =
       assignment.epoch < consumer.epoch() || assignment.state == MemberState::kUnrevokedPartitions ||
-      (assignment.state == MemberState::kUnreleasedPartitions && !consumer.waits_for_partitions(member)) ||
-      consumer.topics_stale;
+      (assignment.state == MemberState::kUnreleasedPartitions && !consumer.waits_for_partitions(member));
+  // It rejoins for what concerns it: not for a topic that no expression stands for, nor after a restart.
+  if (!should_rejoin && consumer.topics_stale) {
+    ConsumerGroupChange change(group.id, consumer, *topics_, settings_, now_ms);
+    should_rejoin = change.topics_differ();
+    if (!should_rejoin) consumer.set_stale(false);
+  }
   if (should_rejoin) await_join(group, member, now_ms);
   answer(ticket, HeartbeatResult{should_rejoin ? ErrorCode::kRebalanceInProgress : ErrorCode::kNone});
 }

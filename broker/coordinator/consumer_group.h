@@ -97,6 +97,7 @@ class ConsumerGroup {
   // Whether topics have changed since they were last looked at.
   bool topics_stale = true;
   bool regexes_stale = true;
+  void set_stale(bool stale) { topics_stale = regexes_stale = stale; }
 
  private:
   void count(ConsumerMember& member);

@@ -143,6 +143,10 @@ void ConsumerGroupChange::remove(const std::vector<const ConsumerMember*>& membe
   check_topics(true);
 }
 
+bool ConsumerGroupChange::topics_differ() {
+  return refresh_regexes() || hash_topics() != group_.metadata_hash();
+}
+
 // Drops expressions that nobody uses any more and resolves the others anew if topics have come or gone.
 // Returns whether anything changed.
 bool ConsumerGroupChange::refresh_regexes() {

@@ -44,6 +44,10 @@ class ConsumerGroupChange {
   // The group goes on without these members.
   void remove(const std::vector<const ConsumerMember*>& members);
 
+  // Whether the topics are not what the group knows of them, so that a member's next change would give it
+  // another epoch. Instead of all of the above.
+  bool topics_differ();
+
   const std::string& member() const { return member_; }
   const MemberMetadata& metadata() const { return metadata_; }
   const MemberAssignment& assignment() const { return assignment_; }

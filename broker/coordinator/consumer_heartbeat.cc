@@ -200,11 +200,9 @@ void GroupCoordinator::finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat
   ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
   ConsumerMember* known = consumer == nullptr ? nullptr : consumer->find(change.member());
   if (known != nullptr) start_session(*group, *known, now_ms);
-  if (records.empty()) {  // nothing has changed, and the topics are as the group knows them
-    consumer->topics_stale = false;
-    consumer->regexes_stale = false;
-    return answer_when_stored(group, ticket, std::move(result));
-  }
+  // Here, too, if it has to be written first: what can't be written makes them stale again.
+  if (consumer != nullptr) consumer->set_stale(false);
+  if (records.empty()) return answer_when_stored(group, ticket, std::move(result));
   if (group != nullptr && group->classic() != nullptr) ask_to_rejoin(*group->classic());
   records.insert(records.begin(), std::make_move_iterator(joined.records.begin()),
                  std::make_move_iterator(joined.records.end()));

@@ -28,11 +28,12 @@ void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_
   Group* group = find(id);
   if (is_tombstone && (group == nullptr || group->consumer() == nullptr)) return;
   if (group == nullptr) group = &create(id, now_ms);
-  // The last word counts: a classic group has been upgraded.
-  if (group->consumer() == nullptr) group->become<ConsumerGroup>();
+  const bool live = now_ms >= 0;  // else a replay: deadlines are set when all of it is read
+  // The last word counts: a classic group has been upgraded. Whoever has written that has looked at the
+  // topics.
+  if (group->consumer() == nullptr) group->become<ConsumerGroup>().set_stale(!live);
   group->last_offset = offset;
   ConsumerGroup& consumer = *group->consumer();
-  const bool live = now_ms >= 0;  // else a replay: deadlines are set when all of it is read
   if (live) consumer.changed_ms = now_ms;
   if (const auto* epoch = std::get_if<ConsumerGroupEpochRecord>(&record)) {
     consumer.apply(epoch->value);
@@ -91,7 +92,7 @@ void GroupCoordinator::fire_consumer(const DeadlineTarget& due, int64_t now_ms) 
 
 void GroupCoordinator::fence(Group& group, const std::vector<const ConsumerMember*>& members,
                              Continuation then, int64_t now_ms) {
-  const ConsumerGroup& consumer = *group.consumer();
+  ConsumerGroup& consumer = *group.consumer();
   if (can_downgrade(consumer, members, consumer.members().size() - members.size())) {
     GroupDowngraded downgrade{
         .group = group.id, .leaving = {}, .members = {}, .rebalance = true, .answer = {}};
@@ -101,14 +102,15 @@ void GroupCoordinator::fence(Group& group, const std::vector<const ConsumerMembe
   }
   ConsumerGroupChange change(group.id, consumer, *topics_, settings_, now_ms);
   change.remove(members);
+  consumer.set_stale(false);
   write(change.take_records(), true, std::move(then));
 }
 
 // What the group would be as a classic one doesn't fit into one record: its members go all the same, and
 // those that are left stay in a consumer group. Whether that is possible.
 bool GroupCoordinator::stay_consumer_group(GroupDowngraded& failed, int64_t now_ms) {
-  const Group* group = find(failed.group);
-  const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
+  Group* group = find(failed.group);
+  ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
   if (consumer == nullptr || failed.leaving.empty()) return false;
   std::vector<const ConsumerMember*> members;
   for (const std::string& id : failed.leaving) {
@@ -118,6 +120,7 @@ bool GroupCoordinator::stay_consumer_group(GroupDowngraded& failed, int64_t now_
   }
   ConsumerGroupChange change(group->id, *consumer, *topics_, settings_, now_ms);
   change.remove(members);
+  consumer->set_stale(false);
   Continuation then;
   if (failed.answer) then = std::move(*failed.answer);
   write(change.take_records(), true, std::move(then));

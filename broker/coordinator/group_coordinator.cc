@@ -260,6 +260,11 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
   auto found = unappended_.extract(write.id);
   assert(!found.empty());
   Continuation& then = found.mapped();
+  // What it has learnt of the topics is lost with it.
+  const std::string& id =
+      std::visit([](const auto& one) -> const std::string& { return one.group; }, write.records.front());
+  Group* of = find(id);
+  if (ConsumerGroup* consumer = of == nullptr ? nullptr : of->consumer()) consumer->set_stale(true);
   const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
   if (auto* downgrade = std::get_if<GroupDowngraded>(&then);
       downgrade != nullptr && is_too_large(error) && stay_consumer_group(*downgrade, now_ms)) {

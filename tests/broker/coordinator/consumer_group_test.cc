@@ -2,73 +2,10 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "broker/coordinator/consumer_subscription.h"
-#include "tests/broker/coordinator/group_driver.h"
+#include "tests/broker/coordinator/consumer_member.h"
 
 namespace millrace::coordinator {
 namespace {
-
-using Names = std::vector<std::string_view>;
-
-// A member's side: what it was told last, and heartbeats that say so.
-struct Member {
-  GroupDriver& driver;
-  std::string id;
-  std::optional<std::string_view> instance = std::nullopt;
-  int32_t epoch = 0;
-  Assignment owned = {};
-
-  ConsumerHeartbeatResult send(ConsumerHeartbeat request) {
-    request.group = "g";
-    request.member = id;
-    request.epoch = epoch;
-    request.instance = instance;
-    request.client_id = "client";
-    request.client_host = "/127.0.0.1";
-    const auto result = driver.call<ConsumerHeartbeatResult>(request);
-    if (result.error.code == ErrorCode::kNone) {
-      epoch = result.epoch;
-      if (result.assignment) owned = *result.assignment;
-    }
-    return result;
-  }
-  ConsumerHeartbeatResult join(Names topics = {"t"}, std::optional<std::string_view> regex = {},
-                               std::optional<std::string_view> assignor = {}) {
-    ConsumerHeartbeat request;
-    request.rebalance_timeout_ms = 60'000;
-    request.topics = std::move(topics);
-    request.regex = regex;
-    request.assignor = assignor;
-    request.owned.emplace();
-    epoch = 0;
-    owned.clear();
-    return send(request);
-  }
-  ConsumerHeartbeatResult beat() {
-    ConsumerHeartbeat request;
-    request.owned = owned;
-    return send(request);
-  }
-  // Without a word about what it owns.
-  ConsumerHeartbeatResult beat_briefly() { return send({}); }
-  ErrorCode leave(int32_t how = kLeavingEpoch) {
-    const int32_t last = std::exchange(epoch, how);
-    const ErrorCode error = send({}).error.code;
-    epoch = last;
-    return error;
-  }
-  size_t partitions() const {
-    size_t count = 0;
-    for (const auto& [topic, numbers] : owned) count += numbers.size();
-    return count;
-  }
-};
-
-void settle(std::initializer_list<Member*> members) {
-  for (int i = 0; i < 6; ++i) {
-    for (Member* member : members) CHECK(member->beat().error.code == ErrorCode::kNone);
-  }
-}
 
 std::string state(GroupDriver& driver) {
   return driver.call<DescribeConsumerGroupResult>(DescribeConsumerGroup{"g"}).state;

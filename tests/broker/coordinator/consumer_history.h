@@ -49,11 +49,12 @@ struct OpenConsumerRequest : OpenRequest {
 class ConsumerHistory final : public History<OpenConsumerRequest> {
  public:
   ConsumerHistory(uint64_t seed, ConsumerFault fault)
-      : History(seed, settings(),
+      : History(seed, settings(seed),
                 {.early_answers = fault == ConsumerFault::kEarlyAnswer,
                  .lost_answers = fault == ConsumerFault::kLostAnswer,
                  .no_deadlines = fault == ConsumerFault::kNoSessionTimeouts}),
-        fault_(fault) {
+        fault_(fault),
+        settles_mixed_(seed / 2 % 2 == 1) {
     for (int i = 0; i < kClients; ++i) {
       Client client;
       client.group = i % 2 == 0 ? "even" : "odd";
@@ -71,6 +72,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
  private:
   using Open = OpenConsumerRequest;
   static constexpr int kClients = 8;
+  static constexpr int kSettlingRounds = 60;
   static constexpr int64_t kAnswerBoundMs = 200'000;
   static constexpr int64_t kClassicAnswerBoundMs = 420'000;  // see GroupHistory
 
@@ -93,8 +95,12 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
     std::optional<uint64_t> ticket;
     bool synced = true;  // classic: has its assignment
   };
-  static GroupSettings settings() {
+  static GroupSettings settings(uint64_t seed) {
+    constexpr MigrationPolicy kPolicies[] = {MigrationPolicy::kBidirectional, MigrationPolicy::kBidirectional,
+                                             MigrationPolicy::kUpgrade, MigrationPolicy::kDowngrade,
+                                             MigrationPolicy::kDisabled};
     GroupSettings settings;
+    settings.consumer_migration_policy = kPolicies[seed % std::size(kPolicies)];
     settings.consumer_max_size = 6;
     settings.initial_rebalance_delay_ms = 500;
     return settings;
@@ -437,6 +443,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
   void on_classic_heartbeat(size_t i, Client& client, ErrorCode error) {
     if (error == ErrorCode::kNone || is_passing(error)) return;
     if (error == ErrorCode::kRebalanceInProgress) {
+      ++rejoins_;
       client.owned.clear();
       return classic_join(i, client);
     }
@@ -580,34 +587,45 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
     return text;
   }
 
-  // Nothing fails any more and everybody takes part by the consumer protocol: every partition that somebody
-  // subscribes to has its owner.
+  // Nothing fails any more and everybody takes part by the consumer protocol, but for classic members that
+  // stay in some histories: every partition that somebody subscribes to has its owner, and nobody rejoins any
+  // more.
   void settle() override {
     mend();
     mode_ = 1;
     for (Client& client : clients_) {
       client.stalled = false;
-      if (client.classic) vanish(client);
+      if (client.classic && !settles_mixed_) vanish(client);
     }
-    for (int i = 0; i < 60; ++i) {
+    for (int i = 0; i < kSettlingRounds; ++i) {
       if (i == 40) change_topic("t0", 9);
+      if (i == kSettlingRounds - 10) rejoins_ = 0;
       make_durable();
       for (size_t c = 0; c < clients_.size(); ++c) {
         Client& client = clients_[c];
         if (client.ticket) continue;
         if (client.wanted) client.owned = std::exchange(client.wanted, {}).value();
-        client.in ? heartbeat(c, client) : join(c, client);
+        if (!client.in) {
+          join(c, client);
+        } else if (client.classic) {
+          client.synced ? classic_heartbeat(c, client) : sync(c, client);
+        } else {
+          heartbeat(c, client);
+        }
       }
       make_durable();
       advance(2'000);
       check();
     }
     check_nothing_open();
+    if (rejoins_ > 0) throw Violation("classic members rejoin without end");
     for (const std::string group : {"even", "odd"}) check_settled(group);
   }
 
   void check_settled(const std::string& name) {
     const ConsumerGroup* group = find(name);
+    const auto stays_classic = [&](const Client& client) { return client.group == name && client.classic; };
+    if (group == nullptr && std::ranges::any_of(clients_, stays_classic)) return;
     if (group == nullptr) throw Violation("no group");
     if (group->state_name() != "Stable") throw Violation("the group does not converge: " + print(*group));
     const TestTopics topics(topics_, version_);
@@ -621,6 +639,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
       if (client.group != name || !client.in) continue;
       const ConsumerMember* member = group->find(client.member);
       if (member == nullptr) throw Violation("a member that heartbeats is lost");
+      if (client.classic) continue;  // owns what its last sync said, of topics that are there
       Assignment assigned;
       for (const auto& [topic, partitions] : member->assignment.assigned) {
         for (const auto& [partition, since] : partitions) assigned[topic].insert(partition);
@@ -630,7 +649,9 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
   }
 
   const ConsumerFault fault_;
-  int mode_ = 0;  // which protocol those take that join: both, the consumer protocol, the classic one
+  const bool settles_mixed_;
+  int64_t rejoins_ = 0;  // that classic members were told to
+  int mode_ = 0;         // which protocol those take that join: both, the consumer protocol, the classic one
   TestTopics::Entries topics_;
   std::set<Uuid> gone_;
   int64_t version_ = 1;

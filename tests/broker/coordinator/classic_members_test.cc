@@ -1,0 +1,99 @@
+// Classic members of consumer groups (KIP-1099): when they rejoin, and when they needn't.
+#include <catch2/catch.hpp>
+
+#include "tests/broker/coordinator/consumer_member.h"
+
+namespace millrace::coordinator {
+namespace {
+
+using Owned = std::map<std::string, std::vector<int32_t>>;
+
+// Heartbeats until they are quiet; a member that is told to rejoin without end fails.
+void settle(Member& member, ClassicClient& classic) {
+  for (int i = 0; i < 6; ++i) {
+    member.beat();
+    classic.beat();
+  }
+  REQUIRE(classic.beat() == ErrorCode::kNone);
+  classic.rejoins = 0;
+}
+
+int quiet_beats(ClassicClient& classic, int of) {
+  int quiet = 0;
+  for (int i = 0; i < of; ++i) quiet += classic.beat() == ErrorCode::kNone;
+  return quiet;
+}
+
+}  // namespace
+
+TEST_CASE("a classic member rejoins once for a topic's partitions, and not for a restart") {
+  GroupSettings settings;
+  bool goes = false;
+  SECTION("the only member of the consumer protocol is away") {}
+  SECTION("there is none, and the group may not become a classic one") {
+    settings.consumer_migration_policy = MigrationPolicy::kUpgrade;
+    goes = true;
+  }
+  SECTION("there is none, and the group is too large for a classic one") {
+    settings.max_size = 0;
+    goes = true;
+  }
+  GroupDriver driver(settings);
+  driver.set_topic("t", 4);
+  Member modern{driver, "m", "instance"};
+  modern.join();
+  ClassicClient classic{driver};
+  classic.join();
+  settle(modern, classic);
+  CHECK(modern.leave(goes ? kLeavingEpoch : kStaticLeavingEpoch) == ErrorCode::kNone);
+  quiet_beats(classic, 3);
+  classic.rejoins = 0;
+
+  driver.restart();
+  CHECK(quiet_beats(classic, 10) == 10);
+  driver.set_topic("t", 6);
+  CHECK(quiet_beats(classic, 10) == 9);
+  CHECK(classic.owned["t"].size() == (goes ? 6 : 3));
+  driver.restart();
+  CHECK(quiet_beats(classic, 10) == 10);
+  CHECK(classic.rejoins == 1);
+}
+
+TEST_CASE("what can't be written of new partitions is looked at again") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member modern{driver, "m", "instance"};
+  modern.join();
+  ClassicClient classic{driver};
+  classic.join();
+  settle(modern, classic);
+  driver.set_topic("t", 6);
+  driver.append_error = ErrorCode::kNotEnoughReplicas;
+  CHECK(modern.beat().error.code == ErrorCode::kCoordinatorNotAvailable);
+  driver.append_error.reset();
+  CHECK(classic.beat() == ErrorCode::kRebalanceInProgress);
+  for (int i = 0; i < 6; ++i) {
+    modern.beat();
+    classic.beat();
+  }
+  CHECK(classic.owned["t"].size() == 3);
+  CHECK(modern.partitions() == 3);
+}
+
+TEST_CASE("a classic member doesn't rejoin for a topic that another's expression doesn't stand for") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  Member modern{driver, "m"};
+  modern.join({}, "z.*");
+  ClassicClient classic{driver};
+  classic.join();
+  settle(modern, classic);
+  for (const char* name : {"u", "v", "w"}) {
+    driver.set_topic(name, 1);
+    CHECK(quiet_beats(classic, 3) == 3);
+  }
+  driver.set_topic("zebra", 1);
+  CHECK(quiet_beats(classic, 3) < 3);
+}
+
+}  // namespace millrace::coordinator
