@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import subprocess
 import threading
@@ -157,6 +158,90 @@ def test_a_reader_that_goes_away_takes_nothing_along(millrace, topics, group):
     assert millrace.json("group", "describe", group)[0]["state"] == "Empty"
     # What head never had comes again.
     assert len(millrace.lines("consume", topic, "-g", group)) >= 10_000
+
+
+class SlowPipe:
+    """consume -g in the background, into a pipe that is full until somebody takes."""
+
+    def __init__(self, millrace, *arguments: str):
+        self.process = millrace.start("consume", *arguments, "-q")
+        self.taken = b""
+
+    def take(self, size: int) -> None:
+        end = len(self.taken) + size
+        while len(self.taken) < end:
+            self.taken += os.read(self.process.stdout.fileno(), end - len(self.taken))
+
+    def end(self) -> tuple[list[str], str]:
+        """What was in the pipe, and what it complained about."""
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=TIMEOUT_S)
+        assert self.process.returncode == 0, err.decode()
+        return (self.taken + out).decode().splitlines(), err.decode()
+
+
+def test_a_member_whose_reader_is_slow_stays_in_the_group(own_broker, group):
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "slow", "-p", "1")
+    values = [f"0-{n:030}" for n in range(20_000)]
+    produce(millrace, "slow", values)
+    first = SlowPipe(millrace, "slow", "-g", group, "-f")
+    first.take(1000)
+    # Longer than a session.
+    for _ in range(6):
+        time.sleep(1)
+        assert shares(millrace, group) == [1]
+    place = committed(millrace, group)[0]
+    assert place > 1000
+    first.take(40_000)
+    wait_for(lambda: committed(millrace, group)[0] > place)
+    written, complaint = first.end()
+    assert complaint == ""
+    # What it committed is what the pipe had taken, in order and whole.
+    assert written == values[: len(written)]
+    assert committed(millrace, group) == {0: len(written)}
+    assert millrace.lines("consume", "slow", "-g", group) == values[len(written) :]
+
+
+def test_a_partition_that_goes_to_another_member_is_written_by_one(own_broker, group):
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "given", "-p", "2")
+    values = [f"{n % 2}-{n:030}" for n in range(10_000)]
+    produce(millrace, "given", values)
+    first = SlowPipe(millrace, "given", "-g", group, "-f")
+    first.take(1000)
+    second = Reader(millrace, "given", "-g", group, "-f")
+    wait_for(lambda: shares(millrace, group) == [1, 1])
+    wait_for(lambda: len(second.values) > 3000)
+    written, complaint = first.end()
+    assert complaint == ""
+    rest = [value for value in values if value not in set(written)]
+    wait_for(lambda: len(second.values) >= len(rest))
+    assert second.end() == ""
+    assert len(written) == len(set(written))
+    assert sorted(second.values) == sorted(rest)
+
+
+@pytest.mark.parametrize("between", [0, 2], ids=["at-once", "later"])
+def test_a_member_goes_on_with_a_topic_that_was_made_again(own_broker, group, between):
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "again", "-p", "2")
+    reader = Reader(millrace, "again", "-g", group, "-f")
+    produce(millrace, "again", [f"{p}-{n}" for p in range(2) for n in range(5)])
+    wait_for(lambda: len(reader.values) == 10)
+    wait_for(lambda: committed(millrace, group) == {0: 5, 1: 5})
+    millrace("topic", "delete", "again", "-y")
+    time.sleep(between)
+    millrace("topic", "create", "again", "-p", "3")
+    new = [f"{p}-new-{n}" for p in range(3) for n in range(8)]
+    produce(millrace, "again", new)
+    wait_for(lambda: len(reader.values) >= 10 + len(new))
+    assert sorted(reader.values[10:]) == sorted(new)
+    wait_for(lambda: committed(millrace, group) == {0: 8, 1: 8, 2: 8})
+    assert "was deleted and made again" in reader.end()
 
 
 def test_a_member_that_was_silent_joins_again(own_broker, group):

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/record_batch.h"
@@ -35,6 +36,9 @@ class Consumer : public RecordSource {
   Consumer(Cluster& cluster, TopicInfo topic, FetchOptions options, const std::vector<ConsumeRange>& ranges,
            OnNote on_note);
 
+  // From now on another topic of the same name, which was made after the first was deleted. No partition may
+  // be read then.
+  void set_topic(TopicInfo topic) { fetcher_.set_topic(std::move(topic)); }
   // Starts reading one more partition.
   void add(const ConsumeRange& range);
   // Stops reading a partition; what came of it and wasn't returned is dropped.

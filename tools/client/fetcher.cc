@@ -28,8 +28,21 @@ Result<void> Fetcher::refresh() {
   stale_ = false;
   Result<TopicInfo> topic = cluster_.topic(topic_.name);
   if (!topic) return std::unexpected(topic.error());
+  // Offsets of the old one mean nothing there.
+  if (!topic_.id.is_zero() && !topic->id.is_zero() && topic->id != topic_.id) {
+    return fail(
+        ErrorCode::kUnknownTopicId,
+        fmt::format("topic \"{}\" was deleted and made again meanwhile; start again to read the new one",
+                    topic_.name));
+  }
   topic_ = std::move(*topic);
   return {};
+}
+
+void Fetcher::set_topic(TopicInfo topic) {
+  topic_ = std::move(topic);
+  stale_ = false;
+  for (auto& [leader, line] : lines_) line.asked.clear();
 }
 
 Result<void> Fetcher::send_fetches() {

@@ -55,6 +55,9 @@ class Fetcher {
       : cluster_(cluster), topic_(std::move(topic)), options_(options) {}
 
   const TopicInfo& topic() const { return topic_; }
+  // Another topic of the same name; answers that are on the way are nobody's. No partition may be asked for
+  // then.
+  void set_topic(TopicInfo topic);
 
   // Starts reading a partition at an offset, or goes on from another one.
   void seek(int32_t partition, int64_t offset);
@@ -63,7 +66,7 @@ class Fetcher {
   void remove(int32_t partition) { positions_.erase(partition); }
 
   // What came within `wait_ms`; empty when nothing did. Errors that end everything: no broker to talk to
-  // within the timeout, the topic is gone.
+  // within the timeout, the topic is gone (kUnknownTopicOrPartition), or was made again (kUnknownTopicId).
   Result<std::vector<FetchedData>> poll(int64_t wait_ms);
 
  private:

@@ -21,6 +21,11 @@ bool is_lost(ErrorCode code) {
          code == ErrorCode::kIllegalGeneration;
 }
 
+// The topic was deleted; there may be a new one of the same name.
+bool is_gone(ErrorCode code) {
+  return code == ErrorCode::kUnknownTopicOrPartition || code == ErrorCode::kUnknownTopicId;
+}
+
 }  // namespace
 
 GroupReader::GroupReader(Cluster& cluster, std::unique_ptr<Cluster> own, TopicInfo topic,
@@ -51,7 +56,12 @@ Result<const ConsumedRecord*> GroupReader::next(int64_t wait_ms) {
     poll(nullptr, 0, static_cast<int>(wait_ms));
     return nullptr;
   }
-  return consumer_.next(wait_ms);
+  Result<const ConsumedRecord*> record = consumer_.next(wait_ms);
+  if (record || !options_.follow || !is_gone(record.error().code)) return record;
+  // The coordinator hears of it, too, takes the partitions back, and assigns those of a new one.
+  lose_all();
+  membership_.hurry();
+  return nullptr;
 }
 
 bool GroupReader::finished() const {
@@ -61,10 +71,28 @@ bool GroupReader::finished() const {
 
 Result<void> GroupReader::done_with_all() {
   for (const int32_t partition : owned_) done_[partition] = consumer_.position(partition);
-  if (next_commit_.passed()) {
-    if (Result<void> committed = commit(); !committed) return committed;
+  lost_.clear();
+  const Result<std::vector<int32_t>> lost = keep_up();
+  return lost ? Result<void>{} : std::unexpected(lost.error());
+}
+
+std::optional<int64_t> GroupReader::due_in_ms() const {
+  return std::min(membership_.due_in_ms(), next_commit_.left_ms());
+}
+
+Result<std::vector<int32_t>> GroupReader::keep_up() {
+  // First: who was silent for too long is to commit nothing more.
+  if (membership_.due()) {
+    if (const Result<void> sent = beat(); !sent) return std::unexpected(sent.error());
   }
-  return membership_.due() ? beat() : Result<void>{};
+  if (next_commit_.passed()) {
+    if (const Result<void> committed = commit(); !committed) return std::unexpected(committed.error());
+  }
+  return std::exchange(lost_, {});
+}
+
+void GroupReader::done_with(int32_t partition, int64_t next_offset) {
+  if (owned_.contains(partition)) done_[partition] = next_offset;
 }
 
 Result<void> GroupReader::leave() {
@@ -99,6 +127,8 @@ Result<void> GroupReader::commit() {
     membership_.hurry();
     return {};
   }
+  // Nobody goes on there.
+  if (!committed && options_.follow && is_gone(committed.error().code)) return {};
   if (!committed) {
     return fail(committed.error().code,
                 fmt::format("committing for group \"{}\": {}", options_.group, committed.error().message));
@@ -107,11 +137,16 @@ Result<void> GroupReader::commit() {
   return {};
 }
 
+void GroupReader::lose(int32_t partition) {
+  consumer_.remove(partition);
+  owned_.erase(partition);
+  done_.erase(partition);
+  committed_.erase(partition);
+  lost_.push_back(partition);
+}
+
 void GroupReader::lose_all() {
-  for (const int32_t partition : owned_) consumer_.remove(partition);
-  owned_.clear();
-  done_.clear();
-  committed_.clear();
+  while (!owned_.empty()) lose(*owned_.begin());
 }
 
 Result<void> GroupReader::beat() {
@@ -137,6 +172,9 @@ Result<void> GroupReader::beat() {
   if (!sent)
     return fail(sent.error().code, fmt::format("group \"{}\": {}", options_.group, sent.error().message));
   waits_for_instance_ = false;
+  if (membership_.assigns_another_topic()) {
+    if (Result<void> found = look_up_topic(); !found) return found;
+  }
   if (membership_.assigned() == owned_) return {};
   // What is given away is committed first: its next owner starts there.
   if (!std::includes(membership_.assigned().begin(), membership_.assigned().end(), owned_.begin(),
@@ -144,21 +182,36 @@ Result<void> GroupReader::beat() {
     if (Result<void> committed = commit(); !committed) return committed;
   }
   const std::set<int32_t> assigned = membership_.assigned();
+  const std::set<int32_t> before = owned_;
   std::set<int32_t> fresh;
   std::set_difference(assigned.begin(), assigned.end(), owned_.begin(), owned_.end(),
                       std::inserter(fresh, fresh.end()));
-  for (auto it = owned_.begin(); it != owned_.end();) {
-    if (assigned.contains(*it)) {
-      ++it;
-      continue;
-    }
-    consumer_.remove(*it);
-    done_.erase(*it);
-    committed_.erase(*it);
-    it = owned_.erase(it);
-  }
-  membership_.hurry();
-  return take(fresh);
+  std::vector<int32_t> gone;
+  std::set_difference(owned_.begin(), owned_.end(), assigned.begin(), assigned.end(),
+                      std::back_inserter(gone));
+  for (const int32_t partition : gone) lose(partition);
+  const Result<void> taken = take(fresh);
+  // What is owned now is to be told.
+  if (owned_ != before) membership_.hurry();
+  return taken;
+}
+
+// The topic may have been deleted, and made again under the same name.
+Result<void> GroupReader::look_up_topic() {
+  Result<std::vector<TopicInfo>> topics = own_->describe_topics({{topic_.name}});
+  if (!topics) return std::unexpected(topics.error());
+  TopicInfo& topic = topics->front();
+  // The broker asked doesn't know the new one yet; the next heartbeat asks again.
+  if (topic.error != ErrorCode::kNone || topic.id == topic_.id) return {};
+  on_note_(fmt::format(
+      "topic \"{}\" was deleted and made again; going on with the new one, where the group is there",
+      topic_.name));
+  // Of the old one there is nothing to commit: it would be taken for the new one's.
+  lose_all();
+  topic_ = std::move(topic);
+  membership_.set_topic(topic_);
+  consumer_.set_topic(topic_);
+  return {};
 }
 
 Result<void> GroupReader::take(const std::set<int32_t>& partitions) {
@@ -168,6 +221,8 @@ Result<void> GroupReader::take(const std::set<int32_t>& partitions) {
   if (!committed) return std::unexpected(committed.error());
   const Isolation isolation = options_.fetch.isolation;
   const Result<Offsets> start = list_offsets(*own_, topic_.name, numbers, kEarliestTimestamp, isolation);
+  // As long as they are assigned, each heartbeat comes here again.
+  if (!start && options_.follow && is_gone(start.error().code)) return {};
   if (!start) return std::unexpected(start.error());
   const Result<Offsets> end = list_offsets(*own_, topic_.name, numbers, kLatestTimestamp, isolation);
   if (!end) return std::unexpected(end.error());

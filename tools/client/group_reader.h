@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "tools/client/consumer.h"
 #include "tools/client/membership.h"
@@ -42,6 +43,10 @@ class GroupReader : public RecordSource {
   bool finished() const override;
   // Commits and sends heartbeats when they are due, and gives and takes partitions.
   Result<void> done_with_all() override;
+  // The same, but for saying what is done with.
+  std::optional<int64_t> due_in_ms() const override;
+  Result<std::vector<int32_t>> keep_up() override;
+  void done_with(int32_t partition, int64_t next_offset) override;
   // Commits what is done with and leaves the group.
   Result<void> leave();
 
@@ -52,6 +57,8 @@ class GroupReader : public RecordSource {
   Result<void> commit();
   Result<void> beat();
   Result<void> take(const std::set<int32_t>& partitions);
+  Result<void> look_up_topic();
+  void lose(int32_t partition);
   void lose_all();
 
   Cluster& cluster_;
@@ -65,6 +72,8 @@ class GroupReader : public RecordSource {
   // Of each owned partition what is done with, and what of it the group knows.
   std::map<int32_t, int64_t> done_;
   std::map<int32_t, int64_t> committed_;
+  // Lost since keep_up() or done_with_all() was called last, though some may be owned again.
+  std::vector<int32_t> lost_;
   Deadline next_commit_;
   // Without partitions by then, there will be none.
   Deadline patience_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <random>
 
 #include "protocol/messages/consumer_group_heartbeat.h"
@@ -46,6 +47,17 @@ void Membership::forget() {
   hurry();
 }
 
+const std::set<int32_t>& Membership::assigned() const {
+  static const std::set<int32_t> none;
+  const auto found = assigned_.find(topic_.id);
+  return found == assigned_.end() ? none : found->second;
+}
+
+bool Membership::assigns_another_topic() const {
+  return std::ranges::any_of(assigned_,
+                             [&](const auto& one) { return one.first != topic_.id && !one.second.empty(); });
+}
+
 Result<void> Membership::heartbeat(const std::set<int32_t>& owned) {
   using Owned = ConsumerGroupHeartbeatRequest::TopicPartition;
   std::vector<int32_t> partitions(owned.begin(), owned.end());
@@ -79,9 +91,8 @@ Result<void> Membership::heartbeat(const std::set<int32_t>& owned) {
   next_ = Deadline::after_ms(answer.heartbeat_interval_ms);
   if (!answer.assignment) return {};
   assigned_.clear();
-  for (const auto& topic : answer.assignment->topic_partitions) {
-    if (topic.topic_id == topic_.id) assigned_.insert(topic.partitions.begin(), topic.partitions.end());
-  }
+  for (const auto& topic : answer.assignment->topic_partitions)
+    assigned_[topic.topic_id].insert(topic.partitions.begin(), topic.partitions.end());
   return {};
 }
 

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "tools/client/cluster.h"
 #include "tools/client/group_offsets.h"
@@ -23,6 +25,8 @@ class Membership {
   Membership(Cluster& cluster, std::string group, TopicInfo topic, std::optional<std::string> instance);
 
   bool due() const { return next_.passed(); }
+  // Never below 0.
+  int64_t due_in_ms() const { return next_.left_ms(); }
   // The next heartbeat is due now: there is something to tell.
   void hurry() { next_ = Deadline::after_ms(0); }
 
@@ -32,7 +36,11 @@ class Membership {
   // somebody else's by now. kUnreleasedInstanceId: another member is this instance; it is due again in a
   // second. Others are for a person; what trying again would mend has been tried.
   Result<void> heartbeat(const std::set<int32_t>& owned);
-  const std::set<int32_t>& assigned() const { return assigned_; }
+  const std::set<int32_t>& assigned() const;
+  // The coordinator assigns partitions of a topic of another id: the one of that name was made anew.
+  bool assigns_another_topic() const;
+  // From now on `assigned` is of this one, of the same name; nothing may be owned.
+  void set_topic(TopicInfo topic) { topic_ = std::move(topic); }
   // The next heartbeat joins anew.
   void forget();
   // Gives all partitions back at once; those of a static member stay its own until its session ends. Does
@@ -50,7 +58,8 @@ class Membership {
   std::string member_id_;
   // 0 until it has joined.
   int32_t epoch_ = 0;
-  std::set<int32_t> assigned_;
+  // As the coordinator said it last.
+  std::map<Uuid, std::set<int32_t>> assigned_;
   Deadline next_ = Deadline::after_ms(0);
 };
 

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
-#include <cerrno>
 #include <csignal>
 
 #include "tools/client/consumer.h"
@@ -15,6 +14,7 @@
 #include "tools/quantity.h"
 #include "tools/record_format.h"
 #include "tools/record_json.h"
+#include "tools/record_output.h"
 #include "tools/regular_expression.h"
 #include "tools/timestamp.h"
 
@@ -149,28 +149,6 @@ bool matches(const ConsumedRecord& record, const RE2& pattern) {
          RE2::PartialMatch(record.key.value_or(""), pattern);
 }
 
-// Standard output, and what is still on the way there.
-class Output {
- public:
-  explicit Output(Console& console) : console_(console) {}
-
-  std::string& text() { return text_; }
-  bool due() const { return text_.size() >= kOutputBuffer || deadline_.passed(); }
-  // kNetworkException when nobody reads it any more.
-  Result<void> write() {
-    console_.write(text_);
-    text_.clear();
-    deadline_ = Deadline::after_ms(kWriteEveryMs);
-    if (console_.flush()) return {};
-    return fail(ErrorCode::kNetworkException, fmt::format("standard output: {}", std::strerror(errno)));
-  }
-
- private:
-  Console& console_;
-  std::string text_;
-  Deadline deadline_ = Deadline::after_ms(kWriteEveryMs);
-};
-
 // Writes records until the end, the count or a signal.
 Result<void> pump(RecordSource& source, const Arguments& arguments, const Plan& plan, Console& console) {
   const std::optional<std::string> grep = arguments.maybe("grep");
@@ -178,14 +156,21 @@ Result<void> pump(RecordSource& source, const Arguments& arguments, const Plan& 
   const RE2 pattern(grep.value_or(""), quiet);
   // Progress would write into the records on a terminal.
   Progress progress(console, "records", 0, !console.out_is_terminal && !arguments.has("quiet"));
-  Output out(console);
+  RecordOutput out(console, source);
+  Deadline due = Deadline::after_ms(kWriteEveryMs);
   const auto write = [&] {
     const Result<void> written = out.write();
-    return written ? source.done_with_all() : written;
+    due = Deadline::after_ms(kWriteEveryMs);
+    return written;
   };
-  int64_t written = 0;
-  while (written < plan.most && !interrupted()) {
-    Result<const ConsumedRecord*> record = source.next(out.text().empty() ? kWaitMs : 0);
+  while (!interrupted()) {
+    if (out.records() >= plan.most) {
+      // Of those on the way some may turn out to be another member's by now.
+      if (out.empty()) break;
+      if (Result<void> wrote = write(); !wrote) return wrote;
+      continue;
+    }
+    Result<const ConsumedRecord*> record = source.next(out.empty() ? kWaitMs : 0);
     if (!record) {
       static_cast<void>(write());
       return std::unexpected(record.error());
@@ -199,14 +184,14 @@ Result<void> pump(RecordSource& source, const Arguments& arguments, const Plan& 
     progress.add(
         1, static_cast<int64_t>((*record)->value.value_or("").size() + (*record)->key.value_or("").size()));
     if (!grep || matches(**record, pattern)) {
-      ++written;
       if (plan.json) {
         append_record_json(out.text(), **record);
       } else {
         plan.format.append(out.text(), **record);
       }
+      out.add((*record)->partition, (*record)->offset);
     }
-    if (!out.due()) continue;
+    if (out.text().size() < kOutputBuffer && !due.passed()) continue;
     if (Result<void> wrote = write(); !wrote) return wrote;
   }
   return write();
@@ -284,7 +269,9 @@ Records of one partition come in order of their offsets; partitions are merged b
 
 With --group it is one of the group's members: they share the partitions, each goes on from what the group has
 committed, and what is written to stdout is committed a second later at most, and at the end. So a record that was
-being written when the process was killed comes again. Ctrl-C leaves the group. millrace group shows and moves it.
+being written when the process was killed comes again. Of a pipe, written is what is in it, whether the program behind
+has read it or not. While the pipe is full the member stays in the group; of what it couldn't write it drops the records
+of partitions that it has to give away. Ctrl-C leaves the group. millrace group shows and moves it.
 
 JSON lines have topic, partition, offset, timestamp, timestamp_type, key, value and headers; bytes that aren't
 UTF-8 stand under key_base64 and value_base64. produce --json reads them.

@@ -23,6 +23,7 @@ struct Answer {
   ErrorCode error = ErrorCode::kNone;
   int32_t epoch = 0;
   std::optional<std::vector<int32_t>> assigned;
+  std::optional<Uuid> topic_id = {};  // the topic's own
 };
 
 struct Setup {
@@ -76,7 +77,7 @@ struct Setup {
     answer.heartbeat_interval_ms = 3'600'000;
     std::vector<int32_t> partitions = given.assigned.value_or(std::vector<int32_t>{});
     std::vector<ConsumerGroupHeartbeatResponse::TopicPartitions> topics(1);
-    topics[0].topic_id = topic.id;
+    topics[0].topic_id = given.topic_id.value_or(topic.id);
     topics[0].partitions = partitions;
     if (given.assigned) answer.assignment.emplace().topic_partitions = topics;
     return FakeBroker::encoded(answer, version);
@@ -160,6 +161,30 @@ TEST_CASE("an empty assignment takes everything") {
   REQUIRE(member.heartbeat({}));
   REQUIRE(member.heartbeat({0, 1}));
   CHECK(member.assigned().empty());
+}
+
+TEST_CASE("partitions of a topic that was made again are assigned once it is known") {
+  Setup setup;
+  TopicInfo again;
+  again.name = "t";
+  again.id = Uuid::from_random(3, 4);
+  Membership& member = setup.start({{.epoch = 1, .assigned = {{0, 1}}},
+                                    {.epoch = 2, .assigned = {{}}},
+                                    {.epoch = 3, .assigned = {{0, 2}}, .topic_id = again.id},
+                                    {.epoch = 3}});
+  REQUIRE(member.heartbeat({}));
+  CHECK_FALSE(member.assigns_another_topic());
+  REQUIRE(member.heartbeat({0, 1}));
+  CHECK_FALSE(member.assigns_another_topic());
+  REQUIRE(member.heartbeat({}));
+  CHECK(member.assigns_another_topic());
+  CHECK(member.assigned().empty());
+  // It stays so until somebody looks.
+  REQUIRE(member.heartbeat({}));
+  CHECK(member.assigns_another_topic());
+  member.set_topic(again);
+  CHECK_FALSE(member.assigns_another_topic());
+  CHECK(member.assigned() == Set{0, 2});
 }
 
 TEST_CASE("a broker without the consumer protocol is named as too old") {
