@@ -7,6 +7,8 @@
 #include <future>
 #include <map>
 
+#include "storage/leader_epochs.h"
+
 namespace millrace::storage {
 namespace {
 
@@ -233,12 +235,13 @@ Result<std::vector<PartitionDirectory>> LogDirectory::list(std::vector<std::stri
   return found;
 }
 
-// Whether a crash during create left this: a name without sound contents, and nothing that could be lost.
+// Whether a crash while the partition was made left this: names without sound contents, and nothing that
+// could be lost.
 Result<bool> LogDirectory::is_unfinished(const std::string& partition_path) const {
   const auto entries = files_.list(partition_path);
   if (!entries) return std::unexpected(entries.error());
   for (const DirectoryEntry& entry : *entries) {
-    if (entry.name == kPartitionFile) continue;
+    if (entry.name == kPartitionFile || entry.name == LeaderEpochs::kFileName) continue;
     const auto status = files_.status(fmt::format("{}/{}", partition_path, entry.name));
     if (!status) return std::unexpected(status.error());
     if (status->size > 0) return false;
@@ -265,6 +268,19 @@ Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const 
     const auto unfinished = is_unfinished(partition.path);
     if (!unfinished) return std::unexpected(unfinished.error());
     if (!*unfinished) return std::unexpected(topic_id.error());
+  } else {
+    const auto has_directory = files_.exists(partition.path);
+    if (!has_directory) return std::unexpected(has_directory.error());
+    const auto unfinished = *has_directory ? is_unfinished(partition.path) : Result<bool>(true);
+    if (!unfinished) return std::unexpected(unfinished.error());
+    if (!*unfinished) {
+      return fail(
+          ErrorCode::kCorruptMessage,
+          fmt::format("{} is missing, and there are records beside it: nothing tells whether they are this "
+                      "topic's. Restore it, or, if they are, write it anew: two lines, \"version: 0\" and "
+                      "\"topic_id: {}\"; if they aren't, move the directory elsewhere",
+                      file, id.topic_id.to_string()));
+    }
   }
   if (auto begun = begin_new(); !begun) return std::unexpected(begun.error());
   if (auto made = files_.create_directory(partition.path); !made) return std::unexpected(made.error());

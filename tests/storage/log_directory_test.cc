@@ -124,13 +124,21 @@ TEST_CASE("A partition that a crash left half made is made again, one with recor
   files.content("/data/topics/orders-0/partition.metadata").clear();
   const std::string segment = "/data/topics/orders-0/00000000000000000000.log";
   REQUIRE(files.open(segment, OpenMode::kCreate));
+  const bool has_lost_it = GENERATE(false, true);
+  if (has_lost_it) REQUIRE(files.remove("/data/topics/orders-0/partition.metadata"));
   SECTION("without records") {
+    REQUIRE(LeaderEpochs(files, "/data/topics/orders-0").begin(0, 0));
     CHECK(directory->create("orders", {kOther, 0})->is_new);
     CHECK(*read_topic_id(files, "/data/topics/orders-0") == kOther);
   }
   SECTION("with records") {
     files.content(segment).resize(1);
-    CHECK(directory->create("orders", {kTopic, 0}).error().code == ErrorCode::kCorruptMessage);
+    const auto refused = directory->create("orders", {kTopic, 0});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ErrorCode::kCorruptMessage);
+    CHECK(refused.error().message.find("write it anew: two lines") != std::string::npos);
+    CHECK(files.has("/data/topics/orders-0/partition.metadata") == !has_lost_it);
+    CHECK(files.content(segment).size() == 1);
   }
 }
 
