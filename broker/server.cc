@@ -77,8 +77,8 @@ net::ConnectionOptions connection_options(const metadata::BrokerConfig& config, 
 // was full is no better: the kernel had taken the data and has dropped it now.
 void end_after_failed_sync(const Error& error) {
   runtime::log_error(
-      "Syncing to disk failed, so this broker stops: {}. Nothing unsynced was acknowledged. Check the "
-      "disk, then start again.",
+      "Syncing to disk failed, so this broker stops: {}. No record was acknowledged without the sync "
+      "that its topic's flush.messages asks for. Check the disk, then start again.",
       error.message);
   std::_Exit(1);
 }
