@@ -341,6 +341,12 @@ Result<LogCheckpointing> Log::begin_checkpoint() {
   return checkpoint;
 }
 
+bool Log::lacks_checkpoint() const {
+  if (segments_.empty() || segments_.active().size() == 0) return false;
+  const auto covered = segments_.active().covered();
+  return !covered || covered->size < segments_.active().size();
+}
+
 void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
   if (truncations_ != checkpoint.truncations) return;
   mark_synced(checkpoint.dirty);
@@ -382,6 +388,8 @@ Result<> Log::close(int64_t now_ms) {
   if (auto flushed = flush(); !flushed) return flushed;
   if (auto removed = take_due_files(now_ms).remove(files_); !removed) return removed;
   segments_.active().seal(true);
+  // Without the index nothing else would tell that damage in what is closed here is no torn tail.
+  if (checkpointed_recovery_point_ < log_end_offset_) (void)store_checkpoint();
   if (producers_.end_offset() != producers_stored_at_ && log_end_offset_ > 0)
     store_producers(producers_.end_offset(), producers_.snapshot());
   go_offline("it was closed");

@@ -276,6 +276,8 @@ class Log {
   // A checkpoint in the same three steps: begin, sync `dirty` and store() on another thread, finish. After
   // the index's next flush a start reads only what was appended since the begin. Errors: as dirty_files.
   Result<LogCheckpointing> begin_checkpoint();
+  // Whether the index doesn't cover all that the log has, so that a start after a kill would read some of it.
+  bool lacks_checkpoint() const;
   void finish_checkpoint(const LogCheckpointing& checkpoint);
 
   // Retention, in two steps. The first starts a new segment where all there are may go, since a log has an
@@ -365,6 +367,7 @@ class Log {
   Result<ScanResult> scan_past_damage(Segment& segment, const File& file, int64_t file_size,
                                       std::optional<int64_t> next_base, ScanResult scanned,
                                       RecoveryReport& report);
+  Result<bool> is_torn_tail(const File& file, int64_t from, int64_t to, int64_t end_offset) const;
   Result<> keep_tail(const File& file, int64_t from, int64_t to) const;
   Result<> set_aside_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);

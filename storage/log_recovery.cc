@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "storage/forward_reader.h"
 #include "storage/log.h"
 
 namespace millrace::storage {
@@ -14,6 +15,9 @@ constexpr std::string_view kTemporarySuffix = ".tmp";
 // Behind the name of a segment file: what recovery took out of the log and did not dare to remove.
 constexpr std::string_view kCutSuffix = ".cut";
 constexpr size_t kCopyChunkBytes = 1 << 20;
+// Of what could be a batch, looked at whole.
+constexpr int64_t kMaxCandidateBytes = int64_t{256} << 20;
+constexpr size_t kMagicAt = 16;  // in a batch
 
 // The space first: on a full disk what follows needs it. Their names stay, see Log::remove_deleted.
 void empty_deleted(FileSystem& files, const LogTraces& traces) {
@@ -21,6 +25,35 @@ void empty_deleted(FileSystem& files, const LogTraces& traces) {
     const auto file =
         files.open(traces.path_of(base_offset) + std::string(Segment::kDeletedSuffix), OpenMode::kReadWrite);
     if (file) (void)(*file)->truncate(0);
+  }
+}
+
+// Whether there is a sound batch anywhere behind `position`, of offsets from `lowest_offset` on. Rather yes
+// than no: records may have been made to look like many batches.
+Result<bool> has_sound_batch(const File& file, int64_t position, int64_t file_size, int64_t lowest_offset) {
+  ForwardReader reader(file, file_size);
+  int64_t candidate_bytes = 0;
+  for (int64_t at = position + 1;;) {
+    const auto window = reader.at(at, ForwardReader::kWindow);
+    if (!window) return std::unexpected(window.error());
+    if (window->size() < BatchHeader::kSize) return false;
+    const size_t starts = window->size() - BatchHeader::kSize + 1;
+    for (size_t i = 0; i < starts; ++i) {
+      // First, because most bytes aren't.
+      if ((*window)[i + kMagicAt] != static_cast<std::byte>(BatchHeader::kMagic)) continue;
+      const auto header = protocol::peek_batch_header(window->subspan(i, BatchHeader::kSize));
+      const int64_t found_at = at + static_cast<int64_t>(i);
+      if (!header || !header_damage(*header, lowest_offset, file_size - found_at).empty() ||
+          header->base_offset - lowest_offset > Log::kFurthestOffset)
+        continue;
+      candidate_bytes += static_cast<int64_t>(header->size_bytes());
+      if (candidate_bytes > kMaxCandidateBytes) return true;
+      Buffer batch(header->size_bytes());
+      const auto read = file.read_at(batch, found_at);
+      if (!read) return std::unexpected(read.error());
+      if (*read == batch.size() && protocol::crc_matches(batch)) return true;
+    }
+    at += static_cast<int64_t>(starts);
   }
 }
 
@@ -313,7 +346,7 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   if (!scanned) return std::unexpected(scanned.error());
   ++report.segments_scanned;
   report.bytes_scanned += file_size - from;
-  const bool was_synced = segment.next_offset() < checkpointed_recovery_point_;
+  const bool was_synced = options_.clean_shutdown || segment.next_offset() < checkpointed_recovery_point_;
   if (!scanned->damage.empty() && was_synced && !(is_last && loss_accepted_)) {
     scanned = scan_past_damage(segment, **file, file_size, next_base, std::move(*scanned), report);
     if (!scanned) return std::unexpected(scanned.error());
@@ -321,12 +354,18 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   if (!scanned->damage.empty()) {
     if (auto joined = check_journal_joins(segment.next_offset()); !joined) return joined;
     cut = true;
-    if (!is_last || was_synced) {
+    bool keeps_tail = !is_last || was_synced;
+    if (!keeps_tail) {
+      const auto is_torn = is_torn_tail(**file, scanned->valid_bytes, file_size, segment.next_offset());
+      if (!is_torn) return std::unexpected(is_torn.error());
+      keeps_tail = !*is_torn;
+    }
+    if (keeps_tail) {
       if (auto kept = keep_tail(**file, scanned->valid_bytes, file_size); !kept) return kept;
     }
     if (auto shortened = (*file)->truncate(scanned->valid_bytes); !shortened) return shortened;
     report.cuts.push_back({segment.path(), scanned->valid_bytes, file_size - scanned->valid_bytes,
-                           scanned->damage, !is_last || was_synced});
+                           scanned->damage, keeps_tail});
     if (!is_last) {
       if (auto removed = set_aside_beyond(segment.base_offset(), report); !removed) return removed;
     }
@@ -397,7 +436,17 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
   return scanned;
 }
 
-// Copies what is about to be cut off a segment that others follow: it may have been more than a torn tail.
+// Whether what is damaged from `from` on, behind offset `end_offset`, holds no batch but those that the
+// journal restores.
+Result<bool> Log::is_torn_tail(const File& file, int64_t from, int64_t to, int64_t end_offset) const {
+  for (const JournaledBatch& journaled : options_.journaled) {
+    if (journaled.position >= journal_floor_) end_offset = std::max(end_offset, journaled.next_offset);
+  }
+  const auto has_batch = has_sound_batch(file, from, to, end_offset);
+  return has_batch ? Result<bool>(!*has_batch) : has_batch;
+}
+
+// Copies what is about to be cut off where it may have been more than a torn tail.
 Result<> Log::keep_tail(const File& file, int64_t from, int64_t to) const {
   auto copy = files_.open(file.path() + std::string(kCutSuffix), OpenMode::kCreate);
   if (!copy) return std::unexpected(copy.error());
@@ -410,7 +459,10 @@ Result<> Log::keep_tail(const File& file, int64_t from, int64_t to) const {
     if (auto written = (*copy)->write_at(std::span(&piece, 1), at - from); !written) return written;
     at += static_cast<int64_t>(*read);
   }
-  return (*copy)->sync_data();
+  // One of an earlier start may have been longer.
+  if (auto ended = (*copy)->truncate(to - from); !ended) return ended;
+  if (auto synced = (*copy)->sync_data(); !synced) return synced;
+  return files_.sync_directory(options_.directory);
 }
 
 // Takes the segments behind a damaged one out of the log, where they would leave a hole. They are kept under

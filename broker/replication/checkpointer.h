@@ -23,8 +23,8 @@ class Partition;
 
 class Checkpointer {
  public:
-  // Written since the last checkpoint: what a start after a kill reads at most, by shard, apart from what
-  // comes in while one is under way.
+  // Since the last checkpoint: what a start after a kill reads at most, by shard, apart from what comes in
+  // while one is under way.
   static constexpr size_t kMaxBytes = size_t{64} << 20;
   static constexpr int64_t kMaxDelayMs = 30'000;
   // Between checkpoints that only close files: it may be connections that take the descriptors.
@@ -40,7 +40,7 @@ class Checkpointer {
 
   Checkpointer(runtime::Shard& shard, Options options) : shard_(shard), options_(std::move(options)) {}
 
-  // A partition's log has `bytes` more.
+  // A partition's log has `bytes` more than the index covers.
   void appended(Partition& partition, size_t bytes);
   // The journal has a full file.
   void hurry();

@@ -48,6 +48,10 @@ class CommitLoop {
     checkpointer_.appended(partition, bytes);
     ++appends_;
   }
+  // A start has read `bytes` of the partition's log, and would read them again: the next checkpoint has them.
+  void recovered(Partition& partition, int64_t bytes) {
+    checkpointer_.appended(partition, static_cast<size_t>(bytes));
+  }
   // Has what the partition's log holds now made durable, with the next round.
   void request_sync(Partition& partition);
   // The same, but not before the deadline unless something else asks for it (flush.ms).

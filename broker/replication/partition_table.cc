@@ -16,25 +16,30 @@ constexpr size_t kOpenedAtOnce = 512;
 // Logs; for more, one sync of the whole file system costs less.
 constexpr size_t kSyncedOneByOne = 4;
 
-void say(const std::string& name, const storage::RecoveryReport& report) {
+// What became of the records in what was cut off.
+std::string fate_of_cut(const storage::Log& log, const storage::RecoveryReport& report) {
+  if (report.batches_restored > 0) return "What of that was acknowledged is restored from the journal.";
+  if (log.config().flush_messages > 1)
+    return "Whether it was acknowledged isn't known, since flush.messages is above 1.";
+  return "A crash leaves that of records that were never acknowledged.";
+}
+
+void say(const storage::Log& log, const storage::RecoveryReport& report) {
+  const std::string& name = log.name();
   for (const auto& damage : report.damages) {
     runtime::log_error("Recovery found: {}", storage::describe(damage, name));
   }
   for (const auto& cut : report.cuts) {
     if (cut.set_aside) {
       runtime::log_error(
-          "Recovery of {} found damage before its last segment, in data that was never known to be synced: "
-          "{} bytes "
-          "of {} from position {} on are out of the log now and kept in {}.cut: {}. See with `millrace log "
-          "dump` what "
-          "is in there.",
+          "Recovery of {} found damage: {} bytes of {} from position {} on, which may hold sound records, "
+          "are "
+          "out of the log now and kept in {}.cut: {}. See with `millrace log dump` what is in there.",
           name, cut.bytes, cut.file, cut.position, cut.file, cut.reason);
       continue;
     }
-    runtime::log_warning(
-        "Recovery of {} cut {} bytes off the end of {}, from position {} on: {}. They were never "
-        "acknowledged.",
-        name, cut.bytes, cut.file, cut.position, cut.reason);
+    runtime::log_warning("Recovery of {} cut {} bytes off the end of {}, from position {} on: {}. {}", name,
+                         cut.bytes, cut.file, cut.position, cut.reason, fate_of_cut(log, report));
   }
   for (const std::string& note : report.notes) runtime::log_info("Recovery of {}: {}", name, note);
   if (report.segments_scanned > 0) {
@@ -205,10 +210,12 @@ void PartitionTable::adopt(const metadata::TopicImage& topic, Opening& opening) 
   }
   failed_count_.store(failed_.size());
   options_.log_directory.journals().mark_recovered(opening.id);
-  say((*opening.log)->name(), opening.report);
+  say(**opening.log, opening.report);
   const auto partition =
       std::make_shared<Partition>(std::move(*opening.log), topic.name, opening.leader_epoch, commit_loop_);
   partitions_.emplace(opening.id, partition);
+  // Only then: of thousands that nobody writes to, hardly any does.
+  if (partition->log().lacks_checkpoint()) commit_loop_.recovered(*partition, opening.report.bytes_scanned);
   note_compacted(*partition);
 }
 

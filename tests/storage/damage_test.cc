@@ -301,6 +301,27 @@ TEST_CASE("Damage in synced data of the active segment is a matter for a person:
   CHECK(f.files.content(f.segment_path(8)) == content);
 }
 
+TEST_CASE("What a clean stop has closed is known to be synced, whatever becomes of the index") {
+  LogFixture f;
+  f.open();
+  for (int i = 0; i < 4; ++i) f.append(batch_of(1));
+  SECTION("and the start is the one after it") { REQUIRE(f.log->close(kNow)); }
+  SECTION("and there was another start, and a kill") {
+    f.close_and_open();
+    f.append(batch_of(1));
+  }
+  f.log.reset();
+  f.files.content(f.segment_path(0))[batch_of(1).size() + 70] ^= std::byte{1};
+  const Buffer content = f.files.content(f.segment_path(0));
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  for (const bool clean : {true, false}) {
+    const auto opened = f.try_open(clean);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().message.find("although it was synced up to offset 4") != std::string::npos);
+    CHECK(f.files.content(f.segment_path(0)) == content);
+  }
+}
+
 TEST_CASE("Damage before the log's start bothers nobody, not even in the active segment") {
   ThreeSegments f;
   REQUIRE(f.log->delete_records(10));

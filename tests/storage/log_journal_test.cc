@@ -136,6 +136,42 @@ TEST_CASE("A start after a kill reads what came after the last checkpoint") {
   CHECK(f.base_offsets().size() == 51);
 }
 
+TEST_CASE("What a start has read or restored is worth a checkpoint, and isn't read again after it") {
+  JournaledLog f;
+  for (int i = 0; i < 5; ++i) f.append(batch_of(1));
+  CHECK(f.commit());
+  SECTION("from the segment") { f.open_with_journal(false); }
+  SECTION("from the journal") { f.lose_power_and_open(); }
+  SECTION("without an index") {
+    f.checkpoint();
+    f.index = std::move(*OffsetIndex::open_in_memory());
+    f.open_with_journal(false);
+  }
+  CHECK(f.log->lacks_checkpoint());
+  f.checkpoint();
+  CHECK_FALSE(f.log->lacks_checkpoint());
+  f.open_with_journal(false);
+  CHECK(f.report.segments_scanned == 0);
+  CHECK_FALSE(f.log->lacks_checkpoint());
+  f.close_and_open();
+  CHECK_FALSE(f.log->lacks_checkpoint());
+}
+
+TEST_CASE("What the journal restores needn't be kept where damage cuts it off") {
+  JournaledLog f;
+  for (int i = 0; i < 4; ++i) f.append(batch_of(1));
+  CHECK(f.commit());
+  const bool has_more = GENERATE(false, true);
+  if (has_more) f.append(batch_of(1));
+  f.log.reset();
+  f.files.content(f.segment_path(0))[batch_of(1).size() + 70] ^= std::byte{1};
+  f.open_with_journal(false);
+  CHECK(f.base_offsets() == std::vector<int64_t>{0, 1, 2, 3});
+  REQUIRE(f.report.cuts.size() == 1);
+  CHECK(f.report.cuts[0].set_aside == has_more);
+  CHECK(f.files.has(f.segment_path(0) + ".cut") == has_more);
+}
+
 TEST_CASE("Appends and a roll during a checkpoint are no part of it") {
   JournaledLog f;
   f.append(batch_of(1));

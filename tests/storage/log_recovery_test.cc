@@ -128,6 +128,37 @@ TEST_CASE("What recovery takes out of the middle of a log is kept beside it") {
   CHECK(f.files.content(f.segment_path(8) + ".cut") == later);
 }
 
+TEST_CASE("A tail is kept beside the log when there is a sound batch behind the damage") {
+  LogFixture f;
+  f.open();
+  for (int i = 0; i < 3; ++i) f.append(batch_of(2));
+  f.log.reset();
+  const size_t size = batch_of(2).size();
+  Buffer& content = f.files.content(f.segment_path(0));
+  SECTION("in the records") { content[size + 70] ^= std::byte{1}; }
+  SECTION("in the length") { content[size + 8] ^= std::byte{0x40}; }
+  SECTION("in the magic, and the last batch is torn") {
+    content[16] ^= std::byte{1};
+    content.resize(content.size() - 1);
+  }
+  const Buffer damaged = content;
+  f.open();
+  const auto cut = static_cast<std::ptrdiff_t>(content.size());
+  REQUIRE(f.report.cuts.size() == 1);
+  CHECK(f.report.cuts[0].set_aside);
+  CHECK(f.report.cuts[0].position == cut);
+  CHECK(f.files.content(f.segment_path(0) + ".cut") == Buffer(damaged.begin() + cut, damaged.end()));
+  // What can't have been more than a torn tail isn't.
+  REQUIRE(f.files.remove(f.segment_path(0) + ".cut"));
+  f.append(batch_of(2));
+  f.append(batch_of(2));
+  content.resize(content.size() - size / 2);
+  f.kill_and_open();
+  REQUIRE(f.report.cuts.size() == 1);
+  CHECK_FALSE(f.report.cuts[0].set_aside);
+  CHECK_FALSE(f.files.has(f.segment_path(0) + ".cut"));
+}
+
 TEST_CASE("A segment that lost whole batches at its end takes the later ones with it") {
   SegmentedLog f;
   f.files.content(f.segment_path(4)).resize(batch_of(2).size());

@@ -71,7 +71,7 @@ class SimulatedShard {
       auto log = Log::open(files_, *index_, options, nullptr);
       if (!log) return std::unexpected(log.error());
       partition.log = std::move(*log);
-      partition.changed = false;
+      partition.changed = partition.log->lacks_checkpoint();
     }
     if (auto synced = sync_recovered(); !synced) return synced;
     for (SimulatedPartition& partition : partitions_) journals_->mark_recovered(partition.options.id);

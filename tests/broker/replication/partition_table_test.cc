@@ -24,11 +24,13 @@ using metadata::ResourceType;
 using test::PartitionPtr;
 using test::Tables;
 
+constexpr size_t kLargeRecord = 1'000'000;
+
 // Appends a record and returns once it is acknowledged.
-ErrorCode append(Tables& tables, Partition& partition) {
+ErrorCode append(Tables& tables, Partition& partition, const std::string& value = "value") {
   const int64_t now_ms = runtime::SystemClock::instance().now_ms();
   protocol::BatchBuilder builder{protocol::BatchOptions()};
-  builder.append(std::nullopt, as_bytes("value"), {}, now_ms);
+  builder.append(std::nullopt, as_bytes(value), {}, now_ms);
   auto batch = builder.build();
   REQUIRE(batch);
   return tables.at(partition, [&]() -> runtime::Task<ErrorCode> {
@@ -173,6 +175,26 @@ TEST_CASE("After a restart the partitions are there again, with their records sh
     REQUIRE(partition);
     CHECK(tables.at(*partition, [&] { return partition->high_watermark(); }) == i);
   }
+}
+
+TEST_CASE("What a start had to read is covered by the index before long, though nobody appends") {
+  Tables tables;
+  const PartitionPtr before = one_record_in(tables, "orders");
+  const TopicIdPartition id = before->id();
+  // As much as makes a checkpoint due.
+  for (size_t bytes = 0; bytes < Checkpointer::kMaxBytes; bytes += kLargeRecord) {
+    REQUIRE(append(tables, *before, std::string(kLargeRecord, 'v')) == ErrorCode::kNone);
+  }
+  // With a new index.
+  tables.restart();
+  const PartitionPtr after = tables.find(id.topic_id, id.partition);
+  REQUIRE(after);
+  const int64_t end_offset = tables.at(*after, [&] { return after->log().log_end_offset(); });
+  CHECK(eventually([&] {
+    const auto summaries = tables.index().summaries(id);
+    return summaries && summaries->size() == 1 && summaries->front().synced &&
+           summaries->front().next_offset == end_offset;
+  }));
 }
 
 TEST_CASE("A sync of a log that was deleted meanwhile is no failure, and one of a log that is there is") {
