@@ -20,6 +20,12 @@ struct BatchAt {
   int64_t end_position() const { return position + static_cast<int64_t>(header.size_bytes()); }
 };
 
+// Whether the batch may have a record with at least this timestamp and offset.
+inline bool may_have(const protocol::BatchHeader& header, int64_t timestamp_ms, int64_t from_offset) {
+  return header.record_count > 0 && header.max_timestamp_ms >= timestamp_ms &&
+         header.last_offset() >= from_offset;
+}
+
 class BatchCursor {
  public:
   // Goes from `position` to `end`, the length of the sound part of the file. `file` outlives the cursor. With

@@ -392,6 +392,9 @@ class Log {
   Result<int64_t> newest_timestamp(const Segment& segment) const;
   Result<> settle_swap(int64_t now_ms);
 
+  // Reading (log_reading.cc).
+  Result<int64_t> search_floor(const Segment& segment, int64_t timestamp_ms, MissingData* missing) const;
+
   // Appending (log.cc).
   ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
   bool must_roll(const protocol::BatchHeader& next, int64_t now_ms) const;

@@ -13,6 +13,9 @@ using protocol::RecordView;
 // As much as validate_for_append lets a batch become.
 constexpr size_t kDecompressLimit = size_t{64} << 20;
 
+// Which a search by time looks at in one go. Where there are more, who mustn't wait has them looked at.
+constexpr int kHeadersAtOnce = 256;
+
 // The first record of a batch with at least this timestamp and offset.
 Result<std::optional<TimestampOffset>> find_record(const File& file, const BatchAt& at, int64_t timestamp_ms,
                                                    int64_t offset, MissingData* missing) {
@@ -100,6 +103,16 @@ Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes
   return FileSlice{};
 }
 
+// Where in the segment a search by time begins: behind what is older, and behind what was deleted.
+Result<int64_t> Log::search_floor(const Segment& segment, int64_t timestamp_ms, MissingData* missing) const {
+  const auto by_time = segment.floor_timestamp(timestamp_ms, missing);
+  if (!by_time) return std::unexpected(by_time.error());
+  if (segment.base_offset() >= log_start_offset_) return by_time->position;
+  const auto by_offset = segment.floor_offset(log_start_offset_, missing);
+  if (!by_offset) return std::unexpected(by_offset.error());
+  return std::max(by_time->position, by_offset->position);
+}
+
 Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timestamp_ms,
                                                                  MissingData* missing) const {
   for (size_t i = segments_.floor(log_start_offset_); i < segments_.count(); ++i) {
@@ -107,16 +120,27 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
     if (segment.max_timestamp_ms() < timestamp_ms || segment.size() == 0) continue;
     const auto file = segments_.file(i, recovery_point_);
     if (!file) return std::unexpected(file.error());
-    const auto floor = segment.floor_timestamp(timestamp_ms, missing);
+    const auto floor = search_floor(segment, timestamp_ms, missing);
     if (!floor) return std::unexpected(floor.error());
-    if (missing != nullptr) missing->look_in(*file);
-    BatchCursor cursor(**file, floor->position, segment.size(), missing);
-    while (true) {
+    TimestampSearch search{.timestamp_ms = timestamp_ms,
+                           .from_offset = log_start_offset_,
+                           .path = segment.path(),
+                           .changes = truncations_ + swaps_,
+                           .position = *floor,
+                           .end = segment.size()};
+    if (missing != nullptr) {
+      missing->look_in(*file);
+      search.position = missing->searched_to(search);
+    }
+    BatchCursor cursor(**file, search.position, search.end, missing);
+    for (int headers = 0;; ++headers) {
+      search.position = cursor.position();
+      if (missing != nullptr && headers == kHeadersAtOnce) return missing->need_search(std::move(search));
       const auto batch = cursor.next();
+      if (!batch && missing != nullptr && *missing) return missing->need_search(std::move(search));
       if (!batch) return std::unexpected(batch.error());
       if (!*batch) break;
-      const auto& header = (*batch)->header;
-      if (header.max_timestamp_ms < timestamp_ms || header.last_offset() < log_start_offset_) continue;
+      if (!may_have((*batch)->header, timestamp_ms, log_start_offset_)) continue;
       const auto record = find_record(**file, **batch, timestamp_ms, log_start_offset_, missing);
       if (!record || *record) return record;
     }

@@ -19,8 +19,9 @@ constexpr int kMaxLookups = 16;
 template <class Look>
 runtime::Task<std::invoke_result_t<Look&, storage::MissingData*>> look_up(runtime::DiskPool& pool,
                                                                           Look look) {
+  storage::MissingData missing;
   for (int i = 0; i < kMaxLookups; ++i) {
-    storage::MissingData missing;
+    missing.look_again();
     auto found = look(&missing);
     if (!missing) co_return found;
     auto load = [&missing] { return missing.load(); };

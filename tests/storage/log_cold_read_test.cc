@@ -16,8 +16,9 @@ struct ColdLog : BasicLogFixture<ColdFileSystem<FaultFileSystem>> {
   // Looks until nothing is missing, as a shard does, which has another thread load in between.
   template <class Look>
   auto look_up(Look look) {
+    MissingData missing;
     while (true) {
-      MissingData missing;
+      missing.look_again();
       auto found = look(&missing);
       if (!missing) return found;
       CHECK(found.error().code == ErrorCode::kOperationNotAttempted);
@@ -67,6 +68,45 @@ TEST_CASE("A cold lookup finds what a warm one finds and never waits for the dis
   }
   CHECK(*f.look_up([&](MissingData* missing) { return f.log->max_timestamp(missing); }) == latest);
   CHECK(f.rounds > 5);
+  CHECK(f.files.disk.waiters().size() == waited_before);
+}
+
+TEST_CASE("A search by time begins where the log does, not at what was deleted", "[cold]") {
+  ColdLog f;
+  f.options.config.index_interval_bytes = 200;
+  f.open();
+  const int64_t end = f.append_batches(5000);
+  REQUIRE(f.log->delete_records(end - 10) == end - 10);
+  const int reads = f.files.disk.reads();
+  const auto found = f.log->offset_for_timestamp(kNow);
+  REQUIRE((found && *found));
+  CHECK((*found)->offset == end - 10);
+  CHECK(f.files.disk.reads() - reads < 10);
+}
+
+TEST_CASE("A search by time through much of a segment isn't made by who must not wait", "[cold]") {
+  ColdLog f;
+  f.open();
+  f.append(batch_of(3, kNow + 10));
+  f.append_batches(5);
+  for (int i = 0; i < 5000; ++i) f.append(batch_of(3, kNow));
+  const int64_t end = f.log->log_end_offset();
+  if (GENERATE(true, false)) f.append(batch_of(3, kNow + 9));
+  const bool has_one = f.log->log_end_offset() > end;
+  REQUIRE(f.log->delete_records(18) == 18);
+  if (GENERATE(true, false)) f.files.disk.drop_caches();
+  const size_t waited_before = f.files.disk.waiters().size();
+  int most_reads = 0;
+  const auto found = f.look_up([&](MissingData* missing) {
+    const int before = f.files.disk.reads();
+    const auto look = f.log->offset_for_timestamp(kNow + 8, missing);
+    most_reads = std::max(most_reads, f.files.disk.reads() - before);
+    return look;
+  });
+  REQUIRE(found);
+  CHECK((*found ? (*found)->offset : -1) == (has_one ? end : -1));
+  CHECK(most_reads < 50);
+  CHECK(f.rounds < 8);
   CHECK(f.files.disk.waiters().size() == waited_before);
 }
 
