@@ -233,6 +233,7 @@ Result<> Log::roll_at(int64_t base_offset, int64_t now_ms) {
     return drop_file(std::move(empty), now_ms);
   }
   if (auto added = add_segment(base_offset, now_ms); !added) return added;
+  active.trim(options_.config.preallocate);
   active.seal(active.next_offset() <= recovery_point_);
   if (active.next_offset() <= recovery_point_) active.release_file();
   return {};
@@ -246,7 +247,7 @@ Result<> Log::add_segment(int64_t base_offset, int64_t now_ms) {
   if (!file) return std::unexpected(file.error());
   if (auto emptied = (*file)->truncate(0); !emptied) return emptied;
   if (options_.config.preallocate) {
-    if (auto reserved = (*file)->reserve(options_.config.segment_bytes); !reserved) return reserved;
+    if (auto reserved = segment->reserve(options_.config.segment_bytes); !reserved) return reserved;
   }
   ++names_version_;
   segments_.add(std::move(segment));
@@ -387,6 +388,7 @@ Result<> Log::close(int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (auto flushed = flush(); !flushed) return flushed;
   if (auto removed = take_due_files(now_ms).remove(files_); !removed) return removed;
+  segments_.active().trim(options_.config.preallocate);
   segments_.active().seal(true);
   // Without the index nothing else would tell that damage in what is closed here is no torn tail.
   if (checkpointed_recovery_point_ < log_end_offset_) (void)store_checkpoint();

@@ -60,6 +60,23 @@ void Segment::rest() {
   if (!std::exchange(used_, false)) close();
 }
 
+Result<> Segment::reserve(int64_t bytes) {
+  const auto file = this->file();
+  if (!file) return std::unexpected(file.error());
+  auto reserved = (*file)->reserve(bytes);
+  reserved_ = reserved.has_value();
+  return reserved;
+}
+
+void Segment::trim(bool may_be_reserved) {
+  if (!std::exchange(reserved_, false) && !may_be_reserved) return;
+  const auto file = this->file();
+  if (!file) return;
+  // A file of another size than it should have is left as it is.
+  const auto size = (*file)->size();
+  if (size && *size == this->size()) (void)(*file)->truncate(*size);
+}
+
 void Segment::close() {
   used_ = false;
   release_file();

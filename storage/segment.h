@@ -64,6 +64,11 @@ class Segment {
   // Gives back what is kept at hand for use: the file, and what the index has, too; not if it was used since
   // the last call. Needs all of it to be synced.
   void rest();
+  // Sets disk space aside for `bytes` of the file. Errors: kKafkaStorageError.
+  Result<> reserve(int64_t bytes);
+  // Gives back what was set aside, and isn't used, of a segment that is full. `may_be_reserved`: by another
+  // object, which this one doesn't know. What can't be given back stays.
+  void trim(bool may_be_reserved);
   // The same whether it was used or not.
   void close();
 
@@ -129,6 +134,7 @@ class Segment {
   std::optional<SegmentSummary> stored_;  // what the index has
   bool torn_ = false;
   bool damaged_ = false;
+  bool reserved_ = false;
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
   mutable bool used_ = false;  // since the last rest()

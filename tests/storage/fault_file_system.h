@@ -21,8 +21,9 @@ namespace millrace::storage::test {
 inline constexpr size_t kSectorBytes = 512;
 
 struct Node {
-  Buffer content;  // in the page cache
-  Buffer synced;   // on the disk
+  Buffer content;        // in the page cache
+  Buffer synced;         // on the disk
+  int64_t reserved = 0;  // bytes of space that it has at least
   int64_t modified_ms = 0;
   bool lost = false;  // descriptors of before a crash write to nothing
 };
@@ -112,6 +113,7 @@ class FaultFileSystem : public FileSystem {
   }
   Buffer& content(const std::string& path) { return names_.at(path)->content; }
   Buffer& on_disk(const std::string& path) { return names_.at(path)->synced; }
+  int64_t reserved(const std::string& path) const { return names_.at(path)->reserved; }
   bool has(const std::string& path) const { return names_.contains(path); }
   std::vector<std::string> paths() const {
     std::vector<std::string> all;
@@ -330,6 +332,7 @@ class MemoryFile final : public File {
     if (verdict == Verdict::kSwallow) return {};
     if (files_.faults.fail_truncate || verdict == Verdict::kFail) return injected("truncate", path_);
     node_->content.resize(static_cast<size_t>(size));
+    node_->reserved = 0;
     return verdict == Verdict::kProceed ? Result<>() : injected("truncate", path_);
   }
   Result<> sync_data() override {
@@ -340,7 +343,15 @@ class MemoryFile final : public File {
     return verdict == Verdict::kProceed ? Result<>() : injected("sync", path_);
   }
   Result<int64_t> size() const override { return static_cast<int64_t>(node_->content.size()); }
-  Result<> reserve(int64_t) override { return {}; }
+  Result<> reserve(int64_t bytes) override {
+    const int64_t until_full = files_.faults.bytes_until_full;
+    if ((files_.is_full && files_.is_full()) || (until_full >= 0 && until_full < bytes))
+      return fail(ErrorCode::kKafkaStorageError, "can't reserve space for " + path_ +
+                                                     ": No space left on device; free disk space or lower "
+                                                     "the topics' retention");
+    node_->reserved = bytes;
+    return {};
+  }
   int fd() const override { return -1; }
   const std::string& path() const override { return path_; }
 

@@ -102,6 +102,39 @@ TEST_CASE("A full segment makes room for the next, and a slice survives the dele
   CHECK(f.log->read(9, 25, 1, true).error().code == ErrorCode::kOffsetOutOfRange);
 }
 
+TEST_CASE("With preallocate a segment has its space until it is full, and then only what it needs") {
+  LogFixture f;
+  const auto size = static_cast<int32_t>(batch_of(5).size());
+  f.options.config.preallocate = true;
+  f.options.config.segment_bytes = 2 * size;
+  f.open();
+  const bool is_changed = GENERATE(true, false);
+  f.append(batch_of(5));
+  f.append(batch_of(3));
+  CHECK(f.files.reserved(f.segment_path(0)) == 2 * size);
+  f.options.config.preallocate = !is_changed;
+  f.log->set_config(f.options.config);
+  const bool fails = GENERATE(true, false);
+  f.files.judge = [&](test::Operation operation, const std::string& path) {
+    const bool is_it = operation == test::Operation::kTruncate && path == f.segment_path(0);
+    return fails && is_it ? test::Verdict::kFail : test::Verdict::kProceed;
+  };
+  f.append(batch_of(5));
+  f.files.judge = nullptr;
+  CHECK(f.files.reserved(f.segment_path(0)) == (fails ? 2 * size : 0));
+  f.append(batch_of(1));
+  f.options.config.preallocate = true;
+  f.log->set_config(f.options.config);
+  f.append(batch_of(4));
+  CHECK(f.files.reserved(f.segment_path(f.log->log_end_offset() - 4)) == 2 * size);
+  // Of this one it isn't known any more that it was reserved.
+  if (GENERATE(true, false)) f.kill_and_open();
+  REQUIRE(f.log->close(kNow));
+  CHECK(f.files.reserved(f.segment_path(14)) == 0);
+  f.open(true);
+  CHECK(f.base_offsets() == Offsets{0, 5, 8, 13, 14});
+}
+
 TEST_CASE("A batch larger than a segment is refused") {
   LogFixture f;
   f.options.config.segment_bytes = 100;
