@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "storage/log.h"
 
@@ -182,20 +183,26 @@ Result<> Log::drop_file(std::unique_ptr<Segment> segment, int64_t now_ms) {
 Result<> Log::mark_deleted(const std::string& path, int64_t now_ms) {
   const std::string deleted = path + std::string(Segment::kDeletedSuffix);
   if (auto renamed = files_.rename(path, deleted); !renamed) return renamed;
-  deleted_files_.push_back({deleted, now_ms + options_.config.file_delete_delay_ms, ++names_version_});
+  int64_t due_ms = 0;
+  if (__builtin_add_overflow(now_ms, options_.config.file_delete_delay_ms, &due_ms))
+    due_ms = std::numeric_limits<int64_t>::max();
+  deleted_files_.push_back({deleted, due_ms, ++names_version_});
   return {};
 }
 
 bool Log::has_due_files(int64_t now_ms) const {
-  return !deleted_files_.empty() && deleted_files_.front().due_ms <= now_ms;
+  return std::ranges::any_of(deleted_files_,
+                             [now_ms](const DeletedFile& file) { return file.due_ms <= now_ms; });
 }
 
 DueFiles Log::take_due_files(int64_t now_ms) {
   std::vector<std::string> due;
-  while (has_due_files(now_ms) && deleted_files_.front().names_version <= names_synced_) {
-    due.push_back(std::move(deleted_files_.front().path));
-    deleted_files_.erase(deleted_files_.begin());
-  }
+  // The delay may have been shortened since: a later one may be due before those in front of it.
+  std::erase_if(deleted_files_, [&](DeletedFile& file) {
+    if (file.due_ms > now_ms || file.names_version > names_synced_) return false;
+    due.push_back(std::move(file.path));
+    return true;
+  });
   return due_files(std::move(due));
 }
 

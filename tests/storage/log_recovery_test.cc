@@ -319,5 +319,27 @@ TEST_CASE("A deleted file is due after file.delete.delay.ms") {
   CHECK(test::due_files(*f.log, f.files, kNow + 60'000).empty());
 }
 
+TEST_CASE("A deleted file doesn't wait for one that was deleted before it with a longer delay") {
+  SegmentedLog f;
+  f.options.config.file_delete_delay_ms = GENERATE(int64_t{86'400'000}, INT64_MAX);
+  f.options.config.delete_old = false;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->delete_records(4));
+  REQUIRE(test::retain(*f.log, f.files, kNow, 12));
+  REQUIRE(f.files.has(f.segment_path(0) + ".deleted"));
+  CHECK_FALSE(f.log->has_due_files(kNow));
+  f.options.config.file_delete_delay_ms = 0;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->delete_records(8));
+  REQUIRE(test::retain(*f.log, f.files, kNow, 12));
+  REQUIRE(f.files.has(f.segment_path(4) + ".deleted"));
+  CHECK(f.log->has_due_files(kNow));
+  CHECK(test::due_files(*f.log, f.files, kNow) == std::vector{f.segment_path(4) + ".deleted"});
+  CHECK_FALSE(f.log->has_due_files(kNow));
+  CHECK(f.files.has(f.segment_path(0) + ".deleted"));
+  f.kill_and_open();
+  CHECK(f.log->log_start_offset() == 8);
+}
+
 }  // namespace
 }  // namespace millrace::storage
