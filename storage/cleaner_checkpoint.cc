@@ -63,6 +63,8 @@ Result<bool> CleanerCheckpoint::advance(int64_t first_dirty_offset, uint64_t ver
 Result<bool> CleanerCheckpoint::announce_merge(const OffsetRange& range, uint64_t version) {
   const std::lock_guard lock(mutex_);
   if (closed_ || version != version_) return false;
+  // Names that the merge before has taken away must not come back: nothing would tell a start of that one.
+  if (auto synced = files_.sync_directory(directory_); !synced) return std::unexpected(synced.error());
   if (auto stored = store(first_dirty_offset_, range); !stored) return std::unexpected(stored.error());
   merging_ = range;
   return true;

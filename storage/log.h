@@ -320,8 +320,9 @@ class Log {
   bool has_changed_since(const CompactionPlan& plan) const;
   // Whether what the new segment replaces is still there as it was.
   bool may_swap(const CompactionPlan& plan, const CompactedSegment& segment) const;
-  // Lets the index no longer cover what is about to be replaced. Needs may_swap.
-  void prepare_swap(const CompactedSegment& segment);
+  // Lets the index no longer cover what is about to be replaced. Needs may_swap. Errors (kKafkaStorageError):
+  // the files that the swap before has replaced can't be taken away, so that no other may be announced.
+  Result<> prepare_swap(const CompactedSegment& segment, int64_t now_ms);
   // Puts the new segment in the place of the old ones, for readers from now on. Whoever has a slice of an old
   // one goes on reading it. Returns the file whose name was taken: its space is given back when it is closed,
   // which may take long. Needs may_swap. On an error nothing has changed.

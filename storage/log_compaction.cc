@@ -102,9 +102,11 @@ bool Log::may_swap(const CompactionPlan& plan, const CompactedSegment& segment) 
   return !has_changed_since(plan) && position_of(segment).has_value();
 }
 
-void Log::prepare_swap(const CompactedSegment& segment) {
+Result<> Log::prepare_swap(const CompactedSegment& segment, int64_t now_ms) {
+  if (auto dropped = drop_merged_away(now_ms); !dropped) return dropped;
   const auto first = position_of(segment);
   for (size_t i = 0; first && i < segment.sources.size(); ++i) segments_.at(*first + i).unseal();
+  return {};
 }
 
 void Log::abandon_compaction(const CompactedSegment& segment) {

@@ -97,7 +97,11 @@ class LogCleaner::Run {
   runtime::Task<Result<End>> swap(const storage::CompactedSegment& segment) {
     if (changed() || !partition_->log().may_swap(compaction_.plan(), segment))
       co_return co_await drop(segment);
-    partition_->log().prepare_swap(segment);
+    if (auto prepared = partition_->log().prepare_swap(segment, shard_.clock().now_ms()); !prepared) {
+      const Result<End> dropped = co_await drop(segment);
+      (void)dropped;
+      co_return std::unexpected(prepared.error());
+    }
     auto announce = [this, &segment, checkpoint = partition_->log().cleaner_checkpoint()] {
       return storage::persist_swap_intent(cleaner_.options_.index, *checkpoint, compaction_.plan(), segment);
     };

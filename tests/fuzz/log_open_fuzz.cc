@@ -66,7 +66,7 @@ void compact(FileSystem& files, OffsetIndex& index, Log& log) {
     if (*state != Compaction::State::kSegmentReady) continue;
     const CompactedSegment segment = compaction.take_segment();
     FUZZ_CHECK(log.may_swap(compaction.plan(), segment));
-    log.prepare_swap(segment);
+    FUZZ_CHECK(log.prepare_swap(segment, kNowMs));
     FUZZ_CHECK(persist_swap_intent(index, *log.cleaner_checkpoint(), compaction.plan(), segment));
     FUZZ_CHECK(log.swap_in(segment));
     FUZZ_CHECK(persist_swap(files, index, {log.id(), segment.summary.base_offset}, log.directory(), segment));

@@ -65,7 +65,10 @@ struct CompactionDriver {
 
   Result<bool> swap(Log& log, const CompactionPlan& plan, const CompactedSegment& segment, int64_t now_ms) {
     if (!log.may_swap(plan, segment)) return given_up(log, segment);
-    log.prepare_swap(segment);
+    if (auto prepared = log.prepare_swap(segment, now_ms); !prepared) {
+      (void)given_up(log, segment);
+      return std::unexpected(prepared.error());
+    }
     const auto announced =
         announces ? persist_swap_intent(index, *log.cleaner_checkpoint(), plan, segment) : Result<bool>(true);
     if (announced) intent_persisted();

@@ -452,6 +452,36 @@ TEST_CASE("A merged segment whose file can't be renamed is dropped with the next
   CHECK(f.text() == "1 b=1, 2 c=1, 3 a=2");
 }
 
+TEST_CASE("A merged segment whose file can't be renamed is settled before the next merge is announced") {
+  CompactionFixture f;
+  for (const char* key : {"a", "b", "c"}) {
+    f.put({{key, "1"}});
+    f.seal();
+  }
+  const std::string merged = f.segment_path(1);
+  bool refuses = true;
+  bool is_dead = false;
+  f.files.judge = [&](test::Operation operation, const std::string& path) {
+    const bool fails = is_dead || (refuses && operation == test::Operation::kRename && path == merged);
+    return fails ? test::Verdict::kFail : test::Verdict::kProceed;
+  };
+  CHECK_FALSE(f.driver.run(*f.log, kNow, f.log->log_end_offset()));
+  REQUIRE(f.files.has(merged));
+  for (const char* key : {"d", "e"}) {
+    f.put({{key, "1"}});
+    f.seal();
+  }
+  refuses = GENERATE(true, false);
+  // The machine stops once the second merge is announced.
+  f.driver.intent_persisted = [&] { is_dead = true; };
+  CHECK_FALSE(f.driver.run(*f.log, kNow, f.log->log_end_offset()));
+  is_dead = refuses = false;
+  f.log.reset();
+  f.files.crash();
+  f.open();
+  CHECK(f.text() == "0 a=1, 1 b=1, 2 c=1, 3 d=1, 4 e=1");
+}
+
 TEST_CASE("A log that is truncated or shortened meanwhile is left as it is") {
   CompactionFixture f;
   for (int i = 0; i < 4; ++i) {

@@ -305,7 +305,10 @@ class SimulatedShard {
     switch (cleaning_->swap) {
       case Swap::kReady: {
         if (!log.may_swap(plan, segment)) return give_up();
-        log.prepare_swap(segment);
+        if (auto prepared = log.prepare_swap(segment, now_ms); !prepared) {
+          (void)give_up();
+          return std::unexpected(prepared.error());
+        }
         const auto announced = persist_swap_intent(*index_, *log.cleaner_checkpoint(), plan, segment);
         if (!announced || !*announced) {
           (void)give_up();
