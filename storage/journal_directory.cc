@@ -476,7 +476,6 @@ JournalRun JournalDirectory::next_run(uint64_t salt) {
 Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run) {
   std::shared_ptr<File> file;
   std::string path;
-  bool is_old = false;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
@@ -487,14 +486,12 @@ Result<std::shared_ptr<File>> JournalDirectory::take_file(const JournalRun& run)
     } else {
       path = std::move(free_paths_.back());
       free_paths_.pop_back();
-      is_old = true;
     }
   }
   if (!file) {
     auto made = make_file(path, run);
     if (!made) {
-      const std::lock_guard lock(mutex_);
-      if (is_old) free_paths_.push_back(std::move(path));
+      take_back(std::move(path));
       return made;
     }
     file = std::move(*made);
@@ -523,8 +520,28 @@ Result<> JournalDirectory::cut(File& file, int64_t size, const JournalRun& run) 
   return file.truncate(file_bytes_);
 }
 
-// Every block is written once, so that later writes change no metadata of the file system.
+// A path of which no file could be made: its number is the next one's.
+void JournalDirectory::take_back(std::string path) {
+  const auto exists = files_.exists(path);
+  const std::lock_guard lock(mutex_);
+  if (exists && !*exists && is_last(path, last_file_)) {
+    --last_file_;
+  } else {
+    free_paths_.push_back(std::move(path));
+  }
+}
+
 Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& path, const JournalRun& run) {
+  const auto existed = files_.exists(path);
+  if (!existed) return std::unexpected(existed.error());
+  auto made = open_filled(path, run);
+  if (!made && !*existed) (void)files_.remove(path);
+  return made;
+}
+
+// Every block is written once, so that later writes change no metadata of the file system. All of its space
+// is set aside before: on a disk that is nearly full it would else take what clients send the last of it.
+Result<std::shared_ptr<File>> JournalDirectory::open_filled(const std::string& path, const JournalRun& run) {
   const auto made = files_.open(path, OpenMode::kCreate);
   if (!made) return made;
   const auto size = (*made)->size();
@@ -538,7 +555,10 @@ Result<std::shared_ptr<File>> JournalDirectory::make_file(const std::string& pat
   if (*size > 0) {
     if (auto synced = (*made)->sync_data(); !synced) return std::unexpected(synced.error());
   }
-  if (auto filled = fill(**file, std::min(*size, file_bytes_), file_bytes_); !filled) {
+  Result<> filled;
+  if (*size < file_bytes_) filled = (*made)->reserve(file_bytes_);
+  if (filled) filled = fill(**file, std::min(*size, file_bytes_), file_bytes_);
+  if (!filled) {
     (void)files_.remove(path);
     return std::unexpected(filled.error());
   }

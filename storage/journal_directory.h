@@ -6,6 +6,7 @@
 // after a truncation, those that came later, see LogCheckpoint).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -78,6 +79,9 @@ class JournalDirectory {
   Result<std::shared_ptr<File>> take_file(const JournalRun& run);
   // Any thread.
   void give_back(std::shared_ptr<File> file);
+  // For who tells of it: whether take_file() has come to something else than the last time this was called
+  // (first: than success). Any thread.
+  bool note_taken(bool taken) { return takes_.exchange(taken) != taken; }
 
  private:
   JournalDirectory(FileSystem& files, std::string path, int64_t file_bytes)
@@ -116,6 +120,8 @@ class JournalDirectory {
   void note_gap(std::string line);
   void find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run);
   Result<std::shared_ptr<File>> make_file(const std::string& path, const JournalRun& run);
+  Result<std::shared_ptr<File>> open_filled(const std::string& path, const JournalRun& run);
+  void take_back(std::string path);
   Result<> cut(File& file, int64_t size, const JournalRun& run) const;
   Result<> write_headers(File& file, int64_t size, const JournalRun& run) const;
   void release_unneeded();
@@ -139,6 +145,7 @@ class JournalDirectory {
   uint64_t last_run_ = 0;
   bool has_given_run_ = false;
   uint64_t last_file_ = 0;
+  std::atomic<bool> takes_ = true;
 };
 
 }  // namespace millrace::storage

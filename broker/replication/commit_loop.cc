@@ -158,14 +158,20 @@ runtime::Task<> CommitLoop::add_file() {
   auto take = [this] { return options_.log_directory.journals().take_file(journal_.run()); };
   auto file = co_await options_.disk_pool.run(take);
   preparing_file_ = false;
+  // Told once, when it begins and when it ends, by whichever shard meets it first.
+  const bool is_news = options_.log_directory.journals().note_taken(file.has_value());
   if (file) {
+    if (is_news) runtime::log_info("Journal files can be made again");
     if (auto surplus = journal_.add_file(std::move(*file)))
       options_.log_directory.journals().give_back(std::move(surplus));
   } else {
     next_file_try_ns_ = shard_.clock().deadline_in_ms(kFileRetryMs);
-    runtime::log_warning(
-        "No journal file could be made, so every segment is synced by itself, which is slower: {}",
-        file.error().message);
+    if (is_news) {
+      runtime::log_warning(
+          "No journal file could be made, so every segment is synced by itself, which is slower; it is tried "
+          "again every minute: {}",
+          file.error().message);
+    }
   }
   wakeup_.notify_all();
 }

@@ -469,14 +469,56 @@ TEST_CASE("A crash while a journal takes a file leaves it usable, at whichever w
   }
 }
 
-TEST_CASE("A file that the disk has no room for is an error, and leaves nothing") {
+TEST_CASE("A file that the disk has no room for is an error, takes nothing, and leaves nothing") {
   JournalFixture f;
   f.open(false);
   f.files.faults.bytes_until_full = 1 << 20;
   CHECK_FALSE(f.directory->take_file(f.journal->run()));
+  // Not even for a moment: what clients send needs it.
+  CHECK(f.files.faults.bytes_until_full == 1 << 20);
   CHECK(f.files.paths().empty());
   f.files.faults.bytes_until_full = -1;
   CHECK(f.directory->take_file(f.journal->run()));
+}
+
+TEST_CASE("A file that could not be made leaves neither a part of it nor a missing number") {
+  JournalFixture f;
+  f.open(false);
+  const auto failing = GENERATE(test::Operation::kCreate, test::Operation::kOpen,
+                                test::Operation::kDurableWrite, test::Operation::kSyncDirectory);
+  const bool removes = GENERATE(true, false);
+  f.files.judge = [&](test::Operation operation, const std::string&) {
+    const bool fails = operation == failing || (operation == test::Operation::kRemove && !removes);
+    return fails ? test::Verdict::kFail : test::Verdict::kProceed;
+  };
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(f.directory->take_file(f.journal->run()));
+  if (removes) CHECK(f.files.paths().empty());
+  CHECK(f.files.paths().size() < 2);
+  f.files.judge = nullptr;
+  f.add_file();
+  CHECK(f.files.paths() == std::vector<std::string>{"/data/journal/00000001.journal"});
+  CHECK(f.files.content("/data/journal/00000001.journal").size() == JournalDirectory::kFileBytes);
+}
+
+TEST_CASE(
+    "The number of a file that could not be made is the next one's, though others were made meanwhile") {
+  JournalFixture f;
+  f.open(false);
+  std::shared_ptr<File> other;
+  bool nested = false;
+  f.files.judge = [&](test::Operation operation, const std::string&) {
+    if (operation != test::Operation::kDurableWrite || std::exchange(nested, true))
+      return test::Verdict::kProceed;
+    other = *f.directory->take_file(f.journal->run());
+    return test::Verdict::kFail;
+  };
+  CHECK_FALSE(f.directory->take_file(f.journal->run()));
+  f.files.judge = nullptr;
+  REQUIRE(other);
+  CHECK(f.files.paths() == std::vector<std::string>{"/data/journal/00000002.journal"});
+  f.add_file();
+  CHECK(f.files.paths() ==
+        std::vector<std::string>{"/data/journal/00000001.journal", "/data/journal/00000002.journal"});
 }
 
 }  // namespace
