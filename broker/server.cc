@@ -293,6 +293,7 @@ void Server::Impl::make_services() {
                                                        .metrics = *request_metrics_});
   const auto slots = static_cast<size_t>(config_.max_incremental_fetch_session_cache_slots);
   for (const auto& shard : shards_) {
+    shard->run([] { storage::OffsetIndex::never_wait_on_this_thread(); });
     tables_.push_back(std::make_unique<replication::PartitionTable>(
         *shard, replication::PartitionTable::Options{.shards = shards_,
                                                      .disk_pool = disk_pool_,

@@ -33,6 +33,9 @@ constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
 constexpr size_t kWriteBufferBytes = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
 constexpr int kOpenFiles = 256;
+// Of this thread, see never_wait_on_this_thread().
+thread_local bool may_wait = true;
+
 constexpr uint64_t kVerifiedBytes = uint64_t{64} << 20;  // the index of about 10 GiB of data
 
 // Flips the sign bit, so that negative timestamps come first.
@@ -188,7 +191,7 @@ OffsetIndex::~OffsetIndex() {
 
 Result<> OffsetIndex::checked(const rocksdb::Status& status) const {
   if (status.ok()) return {};
-  if (status.IsIncomplete()) return fail(ErrorCode::kOperationNotAttempted, "not in memory");
+  if (status.IsIncomplete()) return fail(ErrorCode::kOperationNotAttempted, "not without the disk");
   if (status.IsCorruption() && is_damage(status) && !directory_.empty() && writable_)
     std::ofstream(mark_path(directory_)) << status.ToString() << '\n';
   return index_failure(status);
@@ -247,8 +250,11 @@ Result<std::unique_ptr<OffsetIndex>> OffsetIndex::reopen_without_flush(std::uniq
   return open_in(std::move(index->env_));
 }
 
-Result<> OffsetIndex::write(rocksdb::WriteBatch& batch) {
+void OffsetIndex::never_wait_on_this_thread() { may_wait = false; }
+
+Result<> OffsetIndex::write(rocksdb::WriteBatch& batch, IfStalled if_stalled) {
   rocksdb::WriteOptions options;
+  options.no_slowdown = if_stalled == IfStalled::kRefuse && !may_wait;
   options.disableWAL = true;
   return checked(db_->Write(options, &batch));
 }
@@ -290,7 +296,7 @@ std::unique_ptr<rocksdb::Iterator> floor_key(rocksdb::DB& db, const rocksdb::Rea
 Result<> OffsetIndex::add_block(const SegmentKey& key, std::span<const IndexEntry> entries) {
   rocksdb::WriteBatch batch;
   put_block(batch, key, entries);
-  return write(batch);
+  return write(batch, IfStalled::kRefuse);
 }
 
 Result<> OffsetIndex::seal(const SegmentKey& key, std::span<const IndexEntry> entries,
@@ -298,13 +304,13 @@ Result<> OffsetIndex::seal(const SegmentKey& key, std::span<const IndexEntry> en
   rocksdb::WriteBatch batch;
   put_block(batch, key, entries);
   batch.Put(segment_prefix(key, Kind::kSummary), encode_summary(summary));
-  return write(batch);
+  return write(batch, IfStalled::kRefuse);
 }
 
 Result<> OffsetIndex::remove_summary(const SegmentKey& key) {
   rocksdb::WriteBatch batch;
   batch.Delete(segment_prefix(key, Kind::kSummary));
-  return write(batch);
+  return write(batch, IfStalled::kWait);
 }
 
 // Of the time keys, which don't sort by offset, those of the blocks stay and lead nowhere.
@@ -314,7 +320,7 @@ Result<> OffsetIndex::remove_blocks_from(const SegmentKey& key, int64_t offset) 
   put_u64(from, static_cast<uint64_t>(offset));
   rocksdb::WriteBatch batch;
   batch.DeleteRange(from, after(prefix));
-  return write(batch);
+  return write(batch, IfStalled::kWait);
 }
 
 Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
@@ -322,13 +328,13 @@ Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
   batch.Delete(segment_prefix(key, Kind::kSummary));
   remove_all(batch, segment_prefix(key, Kind::kBlock));
   remove_all(batch, segment_prefix(key, Kind::kTime));
-  return write(batch);
+  return write(batch, IfStalled::kWait);
 }
 
 Result<> OffsetIndex::remove_partition(const TopicIdPartition& partition) {
   rocksdb::WriteBatch batch;
   remove_all(batch, partition_prefix(partition));
-  return write(batch);
+  return write(batch, IfStalled::kWait);
 }
 
 Result<> OffsetIndex::add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot) {
@@ -346,7 +352,7 @@ Result<> OffsetIndex::add_producers(const TopicIdPartition& partition, int64_t o
     batch.Delete(iterator->key());
   }
   batch.Put(key, rocksdb::Slice(reinterpret_cast<const char*>(snapshot.data()), snapshot.size()));
-  return write(batch);
+  return write(batch, IfStalled::kRefuse);
 }
 
 Result<std::vector<Buffer>> OffsetIndex::producers(const TopicIdPartition& partition) const {
@@ -365,7 +371,7 @@ Result<std::vector<Buffer>> OffsetIndex::producers(const TopicIdPartition& parti
 Result<> OffsetIndex::remove_producers(const TopicIdPartition& partition) {
   rocksdb::WriteBatch batch;
   remove_all(batch, partition_prefix(partition) + static_cast<char>(Kind::kProducers));
-  return write(batch);
+  return write(batch, IfStalled::kWait);
 }
 
 Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& key, int64_t offset,

@@ -72,6 +72,12 @@ class OffsetIndex {
   // which the next start begins the index anew; until then lookups in the damaged part fail, and searches
   // take longer.
 
+  // From now on nothing that this thread stores (add_block, seal, add_producers) waits for a disk that is
+  // slower than what is written, which may take as long as the disk stands still: it fails with
+  // kOperationNotAttempted instead. What is lost by that makes a later start or lookup longer, nothing else.
+  // Removals, without which something wrong would be believed, wait. For the threads of shards.
+  static void never_wait_on_this_thread();
+
   // Adds entries of a segment, in order of their offsets.
   Result<> add_block(const SegmentKey& key, std::span<const IndexEntry> entries);
   // Adds the rest of a segment's entries and its summary at once.
@@ -109,7 +115,8 @@ class OffsetIndex {
  private:
   OffsetIndex(std::unique_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db, std::string directory);
   static Result<std::unique_ptr<OffsetIndex>> open_in(std::unique_ptr<rocksdb::Env> memory);
-  Result<> write(rocksdb::WriteBatch& batch);
+  enum class IfStalled { kWait, kRefuse };
+  Result<> write(rocksdb::WriteBatch& batch, IfStalled if_stalled);
   Result<> checked(const rocksdb::Status& status) const;
 
   std::unique_ptr<rocksdb::Env> env_;  // outlives db_

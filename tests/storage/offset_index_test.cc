@@ -1,10 +1,13 @@
 #include "storage/offset_index.h"
 
+#include <rocksdb/env.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <fstream>
+#include <future>
 
 #include "tests/storage/log_fixture.h"
 #include "tests/storage/temporary_directory.h"
@@ -46,6 +49,66 @@ TEST_CASE("Lookups find the entry at or below, across blocks and within their se
   CHECK_FALSE(index->floor_offset({kPartition, 60}, 1000)->has_value());
   CHECK_FALSE(index->floor_offset({{kPartition.topic_id, 4}, 0}, 1000)->has_value());
   CHECK(index->entries(key)->size() == 12);
+}
+
+// Nothing is written to disk in the background while it lives, and isn't told to go on.
+class StandingDisk {
+ public:
+  StandingDisk() {
+    auto* const env = rocksdb::Env::Default();
+    for (int i = env->GetBackgroundThreads(rocksdb::Env::HIGH); i > 0; --i)
+      env->Schedule(&StandingDisk::wait, new std::shared_future<void>(goes_on_), rocksdb::Env::HIGH);
+  }
+  ~StandingDisk() { go_on(); }
+  void go_on() {
+    if (!std::exchange(is_going_, true)) go_on_.set_value();
+  }
+
+ private:
+  static void wait(void* goes_on) {
+    const std::unique_ptr<std::shared_future<void>> future(static_cast<std::shared_future<void>*>(goes_on));
+    future->wait();
+  }
+
+  std::promise<void> go_on_;
+  std::shared_future<void> goes_on_ = go_on_.get_future().share();
+  bool is_going_ = false;
+};
+
+TEST_CASE("Who must not wait isn't kept by a disk that stands still, and who may gets everything stored") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  constexpr int64_t kBlocks = 5000;  // more than what is kept in memory
+  constexpr int kEntries = 256;
+  const SegmentKey key{kPartition, 0};
+  const SegmentSummary summary{0, 100, 10, 9, 9, 5, true};
+  const auto add_all = [&](const SegmentKey& to) {
+    Result<> added;
+    for (int64_t i = 0; i < kBlocks && added; ++i)
+      added = index->add_block(to, entries_from(i * 10 * kEntries, kEntries));
+    return added;
+  };
+  StandingDisk disk;
+  auto shard = std::async(std::launch::async, [&] {
+    OffsetIndex::never_wait_on_this_thread();
+    const auto added = add_all(key);
+    REQUIRE_FALSE(added);
+    CHECK(added.error().code == ErrorCode::kOperationNotAttempted);
+    CHECK_FALSE(index->seal(key, {}, summary));
+    CHECK_FALSE(index->add_producers(kPartition, 10, as_bytes(std::string("snapshot"))));
+  });
+  const bool kept = shard.wait_for(std::chrono::seconds(20)) != std::future_status::ready;
+  CHECK_FALSE(kept);
+  const SegmentKey other{kPartition, 1};
+  auto pool = std::async(std::launch::async, [&] {
+    const auto removed = index->remove_summary(key);
+    return removed ? add_all(other) : removed;
+  });
+  CHECK(pool.wait_for(std::chrono::milliseconds(100)) == std::future_status::timeout);
+  disk.go_on();
+  shard.get();
+  CHECK(pool.get());
+  CHECK(index->entries(other)->size() == kBlocks * kEntries);
+  CHECK(index->summaries(kPartition)->empty());
 }
 
 TEST_CASE("Equal timestamps at block bounds don't hide the first batch that has them") {
