@@ -250,7 +250,7 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
   });
   failed_count_.store(failed_.size());
   if (directories.empty() && broken.empty()) co_return;
-  auto remove = [&]() -> Result<> {
+  auto retire_all = [&]() -> Result<> {
     // Here, because they wait for what is being written to their directories, and before these have other
     // names: a sync that doesn't find one asks whether its log is gone.
     logs.clear();
@@ -264,13 +264,26 @@ runtime::Task<> PartitionTable::retire(const metadata::TopicImage& topic) {
     for (const auto& directory : directories) {
       if (auto retired = options_.log_directory.retire(directory); !retired) return retired;
     }
-    const auto removed = options_.log_directory.remove_retired();
-    return removed ? Result<>() : std::unexpected(removed.error());
+    return {};
   };
-  if (const Result<> removed = co_await options_.disk_pool.run(remove); !removed) {
+  if (const Result<> retired = co_await options_.disk_pool.run(retire_all); !retired) {
     runtime::log_error("Files of the deleted topic {} could not be removed: {}", topic.name,
-                       removed.error().message);
+                       retired.error().message);
   }
+  has_retired_ = true;
+  if (!std::exchange(removing_, true)) shard_.spawn([this] { return remove_retired(); });
+}
+
+// Outside of the turn: there may be many files, and what comes next is for other topics, or other files.
+runtime::Task<> PartitionTable::remove_retired() {
+  while (std::exchange(has_retired_, false)) {
+    auto remove = [this] { return options_.log_directory.remove_retired(); };
+    const Result<size_t> removed = co_await options_.disk_pool.run(remove);
+    if (!removed)
+      runtime::log_error("Files of deleted topics could not be removed: {}", removed.error().message);
+  }
+  removing_ = false;
+  ended_.notify_all();
 }
 
 void PartitionTable::reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image) {
@@ -298,7 +311,7 @@ void PartitionTable::start() {
 runtime::Task<size_t> PartitionTable::stop() {
   stopping_ = true;
   wakeup_.notify_all();
-  while (tending_) co_await ended_.wait();
+  while (tending_ || removing_) co_await ended_.wait();
   co_await commit_loop_.stop();
   std::vector<std::unique_ptr<storage::Log>> logs;
   for (const auto& partition : all()) logs.push_back(partition->remove());

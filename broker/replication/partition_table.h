@@ -100,6 +100,7 @@ class PartitionTable final : public metadata::ImageListener {
   void adopt(const metadata::TopicImage& topic, Opening& opening);
   runtime::Task<> retry_failed();
   runtime::Task<> retire(const metadata::TopicImage& topic);
+  runtime::Task<> remove_retired();
   void note_compacted(const Partition& partition);
   void reconfigure(const metadata::TopicImage& topic, const metadata::ClusterImage& image);
   runtime::Task<> tend();
@@ -129,6 +130,8 @@ class PartitionTable final : public metadata::ImageListener {
   runtime::Notifier ended_;
   bool stopping_ = false;
   bool tending_ = false;
+  bool has_retired_ = false;  // since remove_retired() last began
+  bool removing_ = false;
 };
 
 }  // namespace millrace::replication

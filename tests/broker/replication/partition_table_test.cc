@@ -127,13 +127,38 @@ TEST_CASE("A deleted topic's partitions are removed, files and all, and its name
   CHECK(tables.size(0) + tables.size(1) == 0);
   CHECK(tables.at(*before, [&] { return before->removed(); }));
   CHECK(append(tables, *before) == ErrorCode::kNotLeaderOrFollower);
-  CHECK(std::filesystem::is_empty(tables.topics_path()));
+  CHECK(eventually([&] { return std::filesystem::is_empty(tables.topics_path()); }));
 
   const auto again = tables.cluster().create(std::vector{orders});
   REQUIRE(again[0].id != made[0].id);
   const PartitionPtr after = tables.find(again[0].id, 1);
   REQUIRE(after);
   CHECK(tables.at(*after, [&] { return after->log().log_end_offset(); }) == 0);
+}
+
+TEST_CASE("What comes after a topic's deletion doesn't wait until its files are removed") {
+  std::promise<void> go_on;
+  const std::shared_future<void> goes_on = go_on.get_future().share();
+  std::atomic<int> removals = 0;
+  std::atomic<bool> was_kept = true;
+  Tables tables;
+  (void)one_record_in(tables, "orders");
+  tables.files().before_remove = [&](const std::string& path) {
+    // Those of the directory itself; before it has this name, what stood in its way is removed.
+    if (!path.ends_with("-delete") || !std::filesystem::exists(path)) return;
+    ++removals;
+    if (goes_on.wait_for(std::chrono::seconds(10)) != std::future_status::ready) was_kept = false;
+  };
+  REQUIRE(remove_topic(tables, "orders") == ErrorCode::kNone);
+  (void)one_record_in(tables, "clicks");
+  go_on.set_value();
+  CHECK(eventually([&] {
+    return std::ranges::none_of(
+        std::filesystem::directory_iterator(tables.topics_path()),
+        [](const auto& entry) { return entry.path().filename().string().starts_with("orders"); });
+  }));
+  CHECK(removals > 0);
+  CHECK(was_kept);
 }
 
 TEST_CASE("Logs follow the topic's settings, and the broker's") {
@@ -244,7 +269,7 @@ TEST_CASE("A topic that is deleted while its checkpoint is written doesn't hold 
   writer.join();
   CHECK(was_kept);
   CHECK(removed.get() == ErrorCode::kNone);
-  CHECK(std::filesystem::is_empty(tables.topics_path()));
+  CHECK(eventually([&] { return std::filesystem::is_empty(tables.topics_path()); }));
 }
 
 TEST_CASE("A log that can't be opened at a start is tried again before long") {

@@ -19,7 +19,7 @@ using metadata::TestCluster;
 using metadata::TestDirectory;
 using PartitionPtr = std::shared_ptr<Partition>;
 
-// The real ones; a test may have renames refused, or held up.
+// The real ones; a test may have renames refused, or held up, and removals, too.
 class RefusingFileSystem final : public storage::PosixFileSystem {
  public:
   // By how their former name ends; empty: none. Set while nothing runs.
@@ -27,6 +27,12 @@ class RefusingFileSystem final : public storage::PosixFileSystem {
   std::string refusal = "refused";
   std::atomic<int> refusals = 0;
   std::function<void(const std::string& from)> before_rename;
+  std::function<void(const std::string& path)> before_remove;
+
+  Result<> remove(const std::string& path) override {
+    if (before_remove) before_remove(path);
+    return storage::PosixFileSystem::remove(path);
+  }
 
   Result<> rename(const std::string& from, const std::string& to) override {
     if (before_rename) before_rename(from);
