@@ -251,7 +251,10 @@ runtime::Task<bool> LogCleaner::clean_dirtiest(const metadata::BrokerConfig& con
     auto partition = options_.tables[best.shard]->find(best.id);
     if (!partition || partition->removed()) co_return End::kGivenUp;
     name = partition->log().name();
-    co_return co_await clean(std::move(partition), limits);
+    Result<End> cleaned = co_await clean(partition, limits);
+    if (!stopping_ && partition->take_held_retention())
+      co_await options_.tables[best.shard]->retain(*partition);
+    co_return cleaned;
   };
   const Result<End> end = co_await options_.shards[best.shard].call(run);
   if (!end) {
@@ -274,7 +277,9 @@ runtime::Task<Result<LogCleaner::End>> LogCleaner::clean(std::shared_ptr<Partiti
   if (!*range) co_return End::kGivenUp;
   const std::string name = partition->log().name();
   Run run(*this, partition, partition->log().plan_compaction(**range, now_ms), limits);
+  partition->set_compacting(true);
   const Result<End> end = co_await run.go();
+  partition->set_compacting(false);
   if (end && *end == End::kDone) {
     const storage::CompactionStats& stats = run.stats();
     runtime::log_info("Compacted {}: {} bytes became {}, {} of {} records stayed, in {:.1f} s", name,

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "broker/replication/fetch_waiter.h"
 #include "broker/runtime/notifier.h"
@@ -105,6 +106,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool checkpoint_requested() const { return checkpoint_requested_; }
   void set_checkpoint_requested(bool requested) { checkpoint_requested_ = requested; }
   void committed(const storage::LogCommit& commit);
+  // For the cleaner: whether a compaction of it is under way.
+  bool compacting() const { return compacting_; }
+  void set_compacting(bool compacting) { compacting_ = compacting; }
+  // For the table: retention was due meanwhile. The other one returns whether it was, and forgets it.
+  void hold_retention() { holds_retention_ = true; }
+  bool take_held_retention() { return std::exchange(holds_retention_, false); }
 
   // Takes the log out of service: waiters are told, later calls fail.
   std::unique_ptr<storage::Log> remove();
@@ -124,6 +131,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool checkpoint_requested_ = false;
   int64_t records_since_sync_ = 0;
   bool sync_is_planned_ = false;
+  bool compacting_ = false;
+  bool holds_retention_ = false;
   runtime::Notifier acknowledged_;
   FetchWaiterList fetch_waiters_;
 };

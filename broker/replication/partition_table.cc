@@ -426,6 +426,17 @@ runtime::Task<> PartitionTable::tend(Partition& partition) {
     runtime::log_error("{} could not start a new segment: {}", log.name(), rolled.error().message);
     co_return;
   }
+  co_await retain(partition);
+}
+
+runtime::Task<> PartitionTable::retain(Partition& partition) {
+  if (partition.removed() || partition.log().is_offline()) co_return;
+  if (partition.compacting()) {
+    partition.hold_retention();
+    co_return;
+  }
+  const int64_t now_ms = shard_.clock().now_ms();
+  storage::Log& log = partition.log();
   // Its log may be gone after a wait.
   const std::string name = log.name();
   const Result<bool> needs_names = log.roll_for_retention(now_ms, partition.high_watermark());

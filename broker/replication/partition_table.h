@@ -71,6 +71,11 @@ class PartitionTable final : public metadata::ImageListener {
   runtime::Task<> on_image(metadata::ImagePtr before, metadata::ImagePtr after,
                            const metadata::ImageDelta& delta) override;
 
+  // Deletes what retention no longer keeps of a partition of this shard; while that is being compacted, does
+  // so once it isn't (LogCleaner calls this again), since a compaction that loses segments is given up: as
+  // Kafka, which never does both to a log at once. Says itself what came of it.
+  runtime::Task<> retain(Partition& partition);
+
   // Starts the commit loop and the background work (retention, rolling by time). Once, on the shard.
   void start();
   // Ends both, and closes every log: after a clean stop the next start reads no segment. No request may be

@@ -154,6 +154,29 @@ TEST_CASE("A log that becomes compacted while there is no other is noticed") {
   CHECK(compacted() == 0);
 }
 
+TEST_CASE("Retention waits for the compaction of a log, and then takes place at once") {
+  Cleaner f;
+  // Enough for a few seconds.
+  f.config().log_cleaner_io_max_bytes_per_second = 500;
+  const auto partition = f.make("t", {{"cleanup.policy", "compact,delete"}, {"retention.bytes", "0"}});
+  f.fill(partition, 5);
+  const auto segments = [&] {
+    return f.tables().at(*partition, [&] { return partition->log().segment_count(); });
+  };
+  const size_t before = segments();
+  f.start();
+  f.wait_until([&] { return f.tables().at(*partition, [&] { return partition->compacting(); }); });
+  PartitionTable& table = *f.tables().all()[f.tables().cluster().shards().index_of(partition->id())];
+  f.tables().at(*partition, [&] { return table.retain(*partition); });
+  CHECK(segments() == before);
+  f.wait_until([&] { return f.first_dirty(partition) == 15; });
+  const auto log_start = [&] {
+    return f.tables().at(*partition, [&] { return partition->log().log_start_offset(); });
+  };
+  f.wait_until([&] { return log_start() == 15; });
+  CHECK(f.metrics().find("uncleanable_partitions_count 0") != std::string::npos);
+}
+
 TEST_CASE("Without log.cleaner.enable nothing is compacted") {
   Cleaner f;
   f.config().log_cleaner_enable = false;
