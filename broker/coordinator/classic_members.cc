@@ -112,7 +112,7 @@ void GroupCoordinator::join_consumer_group(uint64_t ticket, const JoinGroup& req
   if (!change.advance(&owned)) return refuse(ErrorCode::kUnknownMemberId);
   consumer.set_stale(false);
   result.generation = change.assignment().epoch;
-  ClassicMemberJoined then{group.id, {ticket, std::move(result)}, request.rebalance_timeout_ms};
+  ClassicMemberJoined then{group.ref(), {ticket, std::move(result)}, request.rebalance_timeout_ms};
   auto records = change.take_records();
   if (!records.empty()) return write(std::move(records), true, std::move(then));
   if (group.last_offset < committed_end_) return classic_member_joined(then, now_ms);
@@ -123,7 +123,8 @@ void GroupCoordinator::classic_member_joined(ClassicMemberJoined& joined, int64_
   auto& result = std::get<JoinGroupResult>(joined.answer.response);
   Group* group = find(joined.group);
   const ConsumerGroup* consumer = group == nullptr ? nullptr : group->consumer();
-  if (ConsumerMember* member = consumer == nullptr ? nullptr : consumer->find(result.member)) {
+  ConsumerMember* member = consumer == nullptr ? nullptr : consumer->find(result.member);
+  if (member != nullptr && member->is_classic()) {
     member->join.cancel();
     start_session(*group, *member, now_ms);
     member->sync.arm(deadlines_, now_ms + std::max(joined.rebalance_timeout_ms, 1),

@@ -203,7 +203,6 @@ void GroupCoordinator::finish_heartbeat(uint64_t ticket, const ConsumerHeartbeat
   // Here, too, if it has to be written first: what can't be written makes them stale again.
   if (consumer != nullptr) consumer->set_stale(false);
   if (records.empty()) return answer_when_stored(group, ticket, std::move(result));
-  if (group != nullptr && group->classic() != nullptr) ask_to_rejoin(*group->classic());
   records.insert(records.begin(), std::make_move_iterator(joined.records.begin()),
                  std::make_move_iterator(joined.records.end()));
   write(std::move(records), true, SendAnswer{ticket, std::move(result)});

@@ -87,6 +87,12 @@ GroupCoordinator::Group* GroupCoordinator::find(std::string_view id) {
   return found == groups_.end() ? nullptr : found->second.get();
 }
 
+GroupCoordinator::Group* GroupCoordinator::find(const GroupRef& ref) {
+  Group* group = find(std::string_view(ref.id));
+  const bool same = group != nullptr && group->number == ref.number && group->changes == ref.changes;
+  return same ? group : nullptr;
+}
+
 GroupCoordinator::Group& GroupCoordinator::create(std::string_view id, int64_t now_ms) {
   auto group = std::make_unique<Group>(std::string(id), now_ms, *memory_);
   group->number = next_group_++;
@@ -221,6 +227,7 @@ void GroupCoordinator::write_group(Group& group, Continuation then) {
 }
 
 void GroupCoordinator::appended(Write write, int64_t base_offset, int64_t now_ms) {
+  ask_to_rejoin(write, base_offset + static_cast<int64_t>(write.records.size()));
   int64_t offset = base_offset;
   for (const GroupRecord& record : write.records) {
     if (write.apply) apply(record, offset, now_ms);

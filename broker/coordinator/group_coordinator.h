@@ -133,6 +133,13 @@ class GroupCoordinator {
   }
 
  private:
+  // A group, to be found again later: one that was deleted and made again, or that was of the other kind in
+  // between, is another one.
+  struct GroupRef {
+    std::string id;
+    uint64_t number = 0;
+    uint64_t changes = 0;
+  };
   // A group is a variant by its type; positions are kept the same way for all types.
   struct Group {
     Group(std::string name, int64_t now_ms, GroupMemory& memory)
@@ -157,11 +164,14 @@ class GroupCoordinator {
     Kind& become(Args&&... args) {
       Kind& made = kind.template emplace<Kind>(std::forward<Args>(args)...);
       made.held.join(held);
+      ++changes;
       return made;
     }
+    GroupRef ref() const { return {id, number, changes}; }
 
     std::string id;
-    uint64_t number = 0;  // in the order of their creation
+    uint64_t number = 0;   // in the order of their creation
+    uint64_t changes = 0;  // of its kind
     // What it holds: itself while it has no positions, and its members; itself with its positions.
     ByteCount held;
     ByteCount itself;
@@ -191,12 +201,12 @@ class GroupCoordinator {
     std::unique_ptr<ConsumerGroup> former;  // what it was; null if it wasn't
   };
   struct AssignmentStored {
-    std::string group;
+    GroupRef group;
     int32_t generation = 0;
     std::map<std::string, Buffer, std::less<>> assignments;
   };
   struct StaticMemberReplaced {
-    std::string group;
+    GroupRef group;
     std::string instance;
     std::string old_id;
     std::string new_id;
@@ -208,7 +218,7 @@ class GroupCoordinator {
   };
   // A classic member has joined a consumer group and is answered.
   struct ClassicMemberJoined {
-    std::string group;
+    GroupRef group;
     SendAnswer answer;
     int32_t rebalance_timeout_ms = 0;
   };
@@ -230,7 +240,9 @@ class GroupCoordinator {
     }
   }
 
+  // Null if there is none.
   Group* find(std::string_view id);
+  Group* find(const GroupRef& ref);
   Group& create(std::string_view id, int64_t now_ms);
   void erase(std::string_view id);
   void apply(const GroupRecord& record, int64_t offset, int64_t now_ms);
@@ -376,7 +388,7 @@ class GroupCoordinator {
 
   // group_migration.cc
   Result<Joined> upgrade(std::string_view id, const ClassicGroup& group, int64_t now_ms) const;
-  void ask_to_rejoin(ClassicGroup& group);
+  void ask_to_rejoin(const Write& upgrade, int64_t end_offset);
   bool can_downgrade(const ConsumerGroup& group, const std::vector<const ConsumerMember*>& without,
                      size_t remaining) const;
   struct Replacement {

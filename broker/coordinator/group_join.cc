@@ -217,7 +217,7 @@ void GroupCoordinator::replace_static_member(uint64_t ticket, const JoinGroup& r
   // The process that had this instance's name before is fenced.
   answer_join(classic, member, {.error = ErrorCode::kFencedInstanceId, .member = member.id});
   answer_sync(member, {.error = ErrorCode::kFencedInstanceId});
-  StaticMemberReplaced replaced{group.id,
+  StaticMemberReplaced replaced{group.ref(),
                                 *member.instance,
                                 member.id,
                                 new_id,

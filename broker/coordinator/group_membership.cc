@@ -62,7 +62,7 @@ void GroupCoordinator::sync_completing(uint64_t ticket, const SyncGroup& request
   if (!classic.is_leader(member.id) || classic.storing_generation == classic.generation) return;
   classic.storing_generation = classic.generation;
   // The assignment takes effect once it is committed: what a member is told must survive us.
-  AssignmentStored stored{group.id, classic.generation, {}};
+  AssignmentStored stored{group.ref(), classic.generation, {}};
   for (const SyncGroup::Assignment& one : request.assignments) {
     if (classic.find(one.member) == nullptr) continue;
     stored.assignments.insert_or_assign(std::string(one.member),

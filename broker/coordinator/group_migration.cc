@@ -105,11 +105,25 @@ Result<GroupCoordinator::Joined> GroupCoordinator::upgrade(std::string_view id, 
   return joined;
 }
 
-// Whoever waits for a rebalance of the classic group takes part in the next one, whatever the group is then.
-void GroupCoordinator::ask_to_rejoin(ClassicGroup& group) {
-  for (const auto& [id, member] : group.members()) {
-    answer_join(group, *member, {.error = ErrorCode::kRebalanceInProgress, .member = id});
-    answer_sync(*member, {.error = ErrorCode::kRebalanceInProgress});
+// Whoever waits for a rebalance of a classic group that ends with this write takes part in the next one,
+// whatever the group is then. Before the write is applied, and not before it is appended: if it can't be, the
+// rebalance goes on.
+void GroupCoordinator::ask_to_rejoin(const Write& upgrade, int64_t end_offset) {
+  const auto* ended = std::get_if<GroupMetadataRecord>(&upgrade.records.front());
+  if (!upgrade.apply || ended == nullptr || ended->value) return;
+  Group* group = find(ended->group);
+  ClassicGroup* classic = group == nullptr ? nullptr : group->classic();
+  if (classic == nullptr) return;
+  const auto answer_later = [&](uint64_t ticket, GroupResponse response) {
+    uncommitted_.emplace(end_offset - 1, SendAnswer{ticket, std::move(response)});
+  };
+  for (const auto& [id, member] : classic->members()) {
+    if (const auto ticket = member->join_ticket) {
+      classic->set_join_ticket(*member, std::nullopt);
+      answer_later(*ticket, JoinGroupResult{.error = ErrorCode::kRebalanceInProgress, .member = id});
+    }
+    if (const auto ticket = std::exchange(member->sync_ticket, std::nullopt))
+      answer_later(*ticket, SyncGroupResult{.error = ErrorCode::kRebalanceInProgress});
   }
 }
 

@@ -80,6 +80,55 @@ TEST_CASE("what can't be written of new partitions is looked at again") {
   CHECK(modern.partitions() == 3);
 }
 
+TEST_CASE(
+    "who waits in a classic group hears of an upgrade once it is written, and waits on if it can't be") {
+  GroupDriver driver;
+  driver.set_topic("t", 4);
+  ClassicClient a{driver}, b{driver};
+  const uint64_t joins[] = {a.send_join(), b.send_join()};
+  driver.advance(6'000);
+  a.joined(joins[0]);
+  b.joined(joins[1]);
+  const bool a_leads = driver.answer<JoinGroupResult>(joins[0]).leader == a.id;
+  ClassicClient& leader = a_leads ? a : b;
+  const ClassicClient& follower = a_leads ? b : a;
+  const auto beat = [&] {
+    return driver.call<HeartbeatResult>(Heartbeat{"g", leader.id, {}, leader.generation}).error;
+  };
+  const uint64_t waits = driver.send(SyncGroup{"g", follower.id, {}, follower.generation, {}, {}, {}});
+  for (int i = 0; i < 3; ++i) {
+    driver.advance(5'000);
+    CHECK(beat() == ErrorCode::kNone);
+  }
+  Member modern{driver, "m"};
+  SECTION("written") {
+    driver.auto_commit = false;
+    ConsumerHeartbeat joining{.group = "g", .member = "m", .topics = Names{"t"}};
+    joining.rebalance_timeout_ms = 60'000;
+    joining.owned.emplace();
+    const uint64_t upgrade = driver.send(joining);
+    CHECK_FALSE(driver.answered(waits));
+    driver.commit();
+    CHECK(driver.answer<SyncGroupResult>(waits).error == ErrorCode::kRebalanceInProgress);
+    CHECK(driver.answer<ConsumerHeartbeatResult>(upgrade).error.code == ErrorCode::kNone);
+  }
+  SECTION("not written") {
+    driver.append_error = ErrorCode::kNotEnoughReplicas;
+    CHECK(modern.join().error.code == ErrorCode::kCoordinatorNotAvailable);
+    driver.append_error.reset();
+    CHECK_FALSE(driver.answered(waits));
+    CHECK(leader.sync({{"t", {0, 1, 2, 3}}}) == ErrorCode::kNone);
+    CHECK(driver.answered(waits));
+    // The follower is never heard of again: its session ends.
+    for (int i = 0; i < 2; ++i) {
+      driver.advance(5'000);
+      beat();
+    }
+    CHECK(beat() == ErrorCode::kRebalanceInProgress);
+    CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"g"}).members.size() == 1);
+  }
+}
+
 TEST_CASE("a classic member doesn't rejoin for a topic that another's expression doesn't stand for") {
   GroupDriver driver;
   driver.set_topic("t", 4);

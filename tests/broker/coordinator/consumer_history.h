@@ -54,7 +54,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
                  .lost_answers = fault == ConsumerFault::kLostAnswer,
                  .no_deadlines = fault == ConsumerFault::kNoSessionTimeouts}),
         fault_(fault),
-        settles_mixed_(seed / 2 % 2 == 1) {
+        settles_(static_cast<Settles>(seed / 2 % 3)) {
     for (int i = 0; i < kClients; ++i) {
       Client client;
       client.group = i % 2 == 0 ? "even" : "odd";
@@ -71,6 +71,8 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
 
  private:
   using Open = OpenConsumerRequest;
+  // By which protocol everybody takes part in the end: classic members may stay beside the others.
+  enum class Settles { kModern, kMixed, kClassic };
   static constexpr int kClients = 8;
   static constexpr int kSettlingRounds = 60;
   static constexpr int64_t kAnswerBoundMs = 200'000;
@@ -587,15 +589,15 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
     return text;
   }
 
-  // Nothing fails any more and everybody takes part by the consumer protocol, but for classic members that
-  // stay in some histories: every partition that somebody subscribes to has its owner, and nobody rejoins any
-  // more.
+  // Nothing fails any more and everybody takes part: every partition that somebody subscribes to has its
+  // owner, and nobody rejoins any more.
   void settle() override {
     mend();
-    mode_ = 1;
+    mode_ = settles_ == Settles::kClassic ? 2 : 1;
     for (Client& client : clients_) {
       client.stalled = false;
-      if (client.classic && !settles_mixed_) vanish(client);
+      const bool goes = client.classic ? settles_ == Settles::kModern : settles_ == Settles::kClassic;
+      if (goes) vanish(client);
     }
     for (int i = 0; i < kSettlingRounds; ++i) {
       if (i == 40) change_topic("t0", 9);
@@ -649,7 +651,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
   }
 
   const ConsumerFault fault_;
-  const bool settles_mixed_;
+  const Settles settles_;
   int64_t rejoins_ = 0;  // that classic members were told to
   int mode_ = 0;         // which protocol those take that join: both, the consumer protocol, the classic one
   TestTopics::Entries topics_;

@@ -47,7 +47,7 @@ struct OpenGroupRequest : OpenRequest {
 class GroupHistory final : public History<OpenGroupRequest> {
  public:
   GroupHistory(uint64_t seed, Fault fault)
-      : History(seed, settings(),
+      : History(seed, settings(seed),
                 {.early_answers = fault == Fault::kEarlyAnswer,
                  .lost_answers = fault == Fault::kLostAnswer,
                  .double_answers = fault == Fault::kDoubleAnswer,
@@ -84,8 +84,9 @@ class GroupHistory final : public History<OpenGroupRequest> {
     std::string metadata = "a";
     uint64_t ticket = 0;  // the one it waits for; answers to others are none of its business any more
   };
-  static GroupSettings settings() {
+  static GroupSettings settings(uint64_t seed) {
     GroupSettings settings;
+    if (seed % 3 == 0) settings.initial_rebalance_delay_ms = 0;
     settings.max_size = 6;
     settings.new_member_join_timeout_ms = 300'000;
     return settings;
@@ -94,12 +95,42 @@ class GroupHistory final : public History<OpenGroupRequest> {
   void step() override {
     if (trouble({.advance = 30, .far = 10, .far_ms = 30'000, .durable = 40})) return;
     if (!ghosts_.empty() && chance(10)) haunt();
+    if (below(200) == 0) start_over(chance(50) ? "even" : "odd");
     const size_t i = below(clients_.size());
     Client& client = clients_[i];
     if (chance(2)) client.stalled = true;
     if (chance(20)) client.stalled = false;
     if (client.stalled) return;
     act(i, client);
+  }
+
+  // Everybody leaves and the group is deleted, while what it wrote may still be on its way; and again.
+  void start_over(const std::string& group) {
+    do {
+      for (size_t i = 0; i < clients_.size(); ++i) {
+        if (clients_[i].group == group && !clients_[i].member.empty()) leave(i, clients_[i]);
+      }
+      send(0, DeleteGroup{group}, {});
+      for (size_t i = 0; i < clients_.size(); ++i) {
+        if (clients_[i].group == group && clients_[i].phase == Phase::kOut && chance(30))
+          join(i, clients_[i]);
+      }
+      if (chance(50)) advance(0);
+    } while (chance(60));
+  }
+
+  // Which of the groups of this name it is: where it was deleted last in the log, which is where it starts
+  // over.
+  std::string life(const std::string& group) {
+    const auto found = deletions_.find(group);
+    const bool never = found == deletions_.end() || found->second.empty();
+    return group + (never ? "" : "@" + std::to_string(found->second.back()));
+  }
+
+  void crashed() override {
+    for (auto& [group, offsets] : deletions_) {
+      while (!offsets.empty() && offsets.back() >= log().size()) offsets.pop_back();
+    }
   }
 
   void haunt() {
@@ -171,6 +202,7 @@ class GroupHistory final : public History<OpenGroupRequest> {
     }
     client.phase = Phase::kSyncing;
     Open open;
+    open.group = life(client.group);
     open.owner = client.instance.value_or(client.member);
     send(i, request, open);
   }
@@ -195,11 +227,11 @@ class GroupHistory final : public History<OpenGroupRequest> {
 
   void commit(size_t i, Client& client) {
     Open open;
-    open.group = client.group;
+    open.group = life(client.group);
     open.partition = *std::next(client.owned.begin(), static_cast<long>(below(client.owned.size())));
     open.offset = ++next_offset_;
     open.generation = client.generation;
-    open.newest_at_send = newest_generation_[client.group];
+    open.newest_at_send = newest_generation_[open.group];
     open.owner = client.member;
     open.fenced = client.instance && former_ids_[*client.instance].contains(client.member);
     OffsetCommit request;
@@ -226,9 +258,9 @@ class GroupHistory final : public History<OpenGroupRequest> {
 
   void fetch(size_t i, Client& client) {
     Open open;
-    open.group = client.group;
+    open.group = life(client.group);
     open.partition = static_cast<int>(below(kPartitions));
-    const auto seen = seen_.find({client.group, open.partition});
+    const auto seen = seen_.find({open.group, open.partition});
     if (seen != seen_.end()) open.at_least = seen->second;
     OffsetFetch request;
     request.group = client.group;
@@ -253,7 +285,9 @@ class GroupHistory final : public History<OpenGroupRequest> {
     History::send(ticket, request);
   }
 
-  void logged(const Write&) override {
+  void logged(const Write& write) override {
+    const auto* group = std::get_if<GroupMetadataRecord>(&write.records.back());
+    if (group != nullptr && !group->value) deletions_[group->group].push_back(log().size() - 1);
     const auto* lost = std::get_if<OffsetCommitRecord>(&log().back());
     if (fault_ != Fault::kLostRecord || lost == nullptr || !chance(5)) return;
     log().back() = OffsetCommitRecord{lost->group, "other", 0, lost->value};
@@ -264,6 +298,7 @@ class GroupHistory final : public History<OpenGroupRequest> {
   void before_append(const Write& write) override {
     const auto* group = std::get_if<GroupMetadataRecord>(&write.records.back());
     if (group == nullptr) return;
+    if (append_fails() && !group->value) return;  // a deletion: the log stays behind if it was
     unstored_.erase(group->group);
     if (append_fails() && group->value && group->value->members.empty()) unstored_.insert(group->group);
   }
@@ -311,12 +346,12 @@ class GroupHistory final : public History<OpenGroupRequest> {
       int partition = std::to_integer<int>(byte) - '0';
       if (fault_ == Fault::kWrongAssignment && chance(5)) partition = (partition + 1) % kPartitions;
       client.owned.insert(partition);
-      const auto key = std::tuple(client.group, client.generation, partition);
+      const auto key = std::tuple(open.group, client.generation, partition);
       const auto [owner, fresh] = owners_.emplace(key, open.owner);
       if (!fresh && owner->second != open.owner)
         throw Violation("a partition has two owners in one generation");
     }
-    newest_generation_[client.group] = std::max(newest_generation_[client.group], client.generation);
+    newest_generation_[open.group] = std::max(newest_generation_[open.group], client.generation);
   }
 
   void on_heartbeat(size_t, Client& client, const Open& open, ErrorCode error) {
@@ -456,6 +491,7 @@ class GroupHistory final : public History<OpenGroupRequest> {
 
   const Fault fault_;
   std::set<std::string> unstored_;
+  std::map<std::string, std::vector<size_t>> deletions_;  // of groups, by their offsets in the log
   std::vector<Client> clients_;
   std::vector<std::pair<size_t, Client>> ghosts_;
   int64_t next_offset_ = 0;

@@ -183,6 +183,37 @@ TEST_CASE("an assignment is given out only once it is committed") {
   CHECK(text(driver.answer<SyncGroupResult>(waiting).assignment) == "all");
 }
 
+TEST_CASE("a group that is deleted and made again doesn't get the assignment of the former one") {
+  GroupSettings settings;
+  settings.initial_rebalance_delay_ms = 0;
+  GroupDriver driver(settings);
+  driver.auto_commit = false;
+  const auto joins = [&] {
+    const uint64_t ticket = driver.send(join("g"));
+    driver.advance(0);
+    return driver.answer<JoinGroupResult>(ticket);
+  };
+  const auto first = joins();
+  SyncGroup former = sync("g", first.member, first.generation);
+  former.assignments = {{first.member, bytes("former")}};
+  driver.send(former);
+  driver.send(LeaveGroup{"g", {{first.member, {}, {}}}});
+  const uint64_t deleting = driver.send(DeleteGroup{"g"});
+  const auto second = joins();
+  CHECK(second.generation == first.generation);
+  driver.commit();
+  CHECK(driver.answer<DeleteGroupResult>(deleting).error == Code::kNone);
+  CHECK(driver.call<DescribeGroupResult>(DescribeGroup{"g"}).state == "CompletingRebalance");
+  SyncGroup latter = sync("g", second.member, second.generation);
+  latter.assignments = {{second.member, bytes("latter")}};
+  const uint64_t syncing = driver.send(latter);
+  CHECK_FALSE(driver.answered(syncing));
+  driver.commit();
+  CHECK(text(driver.answer<SyncGroupResult>(syncing).assignment) == "latter");
+  driver.restart();
+  CHECK(text(driver.call<SyncGroupResult>(latter).assignment) == "latter");
+}
+
 TEST_CASE("when an assignment can't be stored the members hear of it and rebalance") {
   GroupDriver driver;
   const uint64_t ticket = driver.send(join("g"));
