@@ -1,5 +1,7 @@
 #include "broker/coordinator/consumer_group_change.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <functional>
 #include <unordered_map>
@@ -12,6 +14,9 @@
 
 namespace millrace::coordinator {
 namespace {
+
+// All are matched anew when topics change.
+constexpr size_t kMaxRegexes = 100;
 
 // FNV-1a. Kafka's hash of the topics is another one: a coordinator of Kafka's that took over the group would
 // find its topics changed, once.
@@ -90,10 +95,26 @@ void ConsumerGroupChange::forget_member(const ConsumerMember& member) {
   records_.push_back(ConsumerMemberRecord{id_, member.id, std::nullopt});
 }
 
+// Whether the member is the only one with its expression so far, which goes if it takes another one.
+bool ConsumerGroupChange::frees_regex() const {
+  return !metadata_.regex.empty() && std::ranges::none_of(group_.members(), [&](const auto& entry) {
+    const ConsumerMember* other = entry.second.get();
+    return other->id != member_ && other != former_ && other->metadata.regex == metadata_.regex;
+  });
+}
+
 Result<> ConsumerGroupChange::update(MemberMetadata metadata) {
   if (metadata.regex != metadata_.regex) {
     regex_changed_ = true;
     if (!metadata.regex.empty() && !group_.uses_regex(metadata.regex)) {
+      if (group_.regexes().size() >= kMaxRegexes && !frees_regex()) {
+        return fail(
+            ErrorCode::kInvalidRegularExpression,
+            fmt::format("The members of group {} are subscribed by {} different regular expressions, and "
+                        "there may be no more: use one that others use, or subscribe to topics by their "
+                        "names.",
+                        id_, group_.regexes().size()));
+      }
       auto topics = matching_topics(metadata.regex, topics_);
       if (!topics) return std::unexpected(std::move(topics.error()));
       regexes_[metadata.regex] = ResolvedRegex{std::move(*topics), topics_.version(), now_ms_};

@@ -74,6 +74,7 @@ class ConsumerGroupChange {
   std::vector<Subscriber> subscribers() const;
   void forget_member(const ConsumerMember& member);
   bool refresh_regexes();
+  bool frees_regex() const;
   void check_topics(bool bump);
   void retarget(int32_t epoch);
   std::set<Uuid> subscribed_topics(const MemberMetadata& metadata) const;

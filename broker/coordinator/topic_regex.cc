@@ -6,8 +6,12 @@
 namespace millrace::coordinator {
 namespace {
 
-// What compiling and matching one expression may take; larger ones are invalid.
-constexpr int64_t kMaxMemoryBytes = 1 << 20;
+// How large a compiled expression may be: several hundred names of topics fit. Everybody waits while it is
+// matched, and with enough memory for its automaton that takes some milliseconds at most for thousands of
+// topics; without, RE2 falls back to what takes a thousand times as long. The memory is needed that long
+// only.
+constexpr int kMaxProgramSize = 6'000;
+constexpr int64_t kMaxMemoryBytes = 16 << 20;
 
 }  // namespace
 
@@ -21,6 +25,13 @@ Result<std::set<std::string, std::less<>>> matching_topics(std::string_view rege
     return fail(ErrorCode::kInvalidRegularExpression,
                 fmt::format("SubscribedTopicRegex `{}` is not a valid regular expression: {}.", regex,
                             pattern.error()));
+  }
+  if (pattern.ProgramSize() > kMaxProgramSize) {
+    return fail(
+        ErrorCode::kInvalidRegularExpression,
+        fmt::format("SubscribedTopicRegex is too large: its {} characters compile to {} steps, of which "
+                    "there may be {}. Repeat less of it, or subscribe to topics by their names.",
+                    regex.size(), pattern.ProgramSize(), kMaxProgramSize));
   }
   std::set<std::string, std::less<>> matching;
   topics.for_each([&](const TopicDirectory::Topic& topic) {

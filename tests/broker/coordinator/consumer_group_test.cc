@@ -1,6 +1,7 @@
 // Groups of the consumer protocol (KIP-848), one step at a time.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 
 #include "tests/broker/coordinator/consumer_member.h"
 
@@ -241,6 +242,63 @@ TEST_CASE("regular expressions stand for whole names, and for topics yet to come
   a.leave();
   CHECK(driver.log().end() !=
         std::ranges::find(driver.log(), GroupRecord(RegexRecord{"g", "order-\\d+", {}})));
+}
+
+TEST_CASE("expressions are resolved once for the same topics") {
+  // Says how often it was walked through.
+  class Topics final : public TopicDirectory {
+   public:
+    explicit Topics(int& walks) : walks_(walks) {}
+    std::optional<Topic> find(std::string_view name) const override { return all_.find(name); }
+    std::optional<Topic> find(const Uuid& id) const override { return all_.find(id); }
+    void for_each(const std::function<void(const Topic&)>& fn) const override {
+      ++walks_;
+      all_.for_each(fn);
+    }
+    int64_t version() const override { return 2; }
+
+   private:
+    int& walks_;
+    const TestTopics all_{{{"t1", {Uuid::from_random(1, 1), 1}}, {"t2", {Uuid::from_random(2, 2), 1}}}, 2};
+  };
+  int walks = 0;
+  GroupDriver driver;
+  driver.machine().topics_changed(std::make_shared<Topics>(walks), std::nullopt);
+  for (int i = 0; i < 20; ++i) {
+    const std::string number = std::to_string(i);
+    Member member{driver, "m" + number};
+    CHECK(member.join({}, "t1|u" + number).error.code == ErrorCode::kNone);
+  }
+  CHECK(walks == 20);
+}
+
+TEST_CASE("an expression is refused that takes too much to match, and so are too many of them") {
+  GroupDriver driver;
+  driver.set_topic("t", 1);
+  Member a{driver, "a"};
+  const Error large = a.join({}, "(.*[a-z0-9].*){1000}x").error;
+  CHECK(large.code == ErrorCode::kInvalidRegularExpression);
+  CHECK(large.message.find("too large") != std::string::npos);
+  std::string names = "t";
+  for (int i = 0; i < 300; ++i) names += "|team-number-" + std::to_string(i) + "-orders-topic";
+  CHECK(a.join({}, names).error.code == ErrorCode::kNone);
+  int taken = 0;
+  Error refused;
+  for (int i = 0; i < 1'000; ++i) {
+    const std::string number = std::to_string(i);
+    Member member{driver, "m" + number};
+    const Error error = member.join({}, "t|u" + number).error;
+    error.code == ErrorCode::kNone ? static_cast<void>(++taken) : static_cast<void>(refused = error);
+  }
+  CHECK(taken == 99);
+  CHECK(refused.code == ErrorCode::kInvalidRegularExpression);
+  CHECK(refused.message.find("100 different") != std::string::npos);
+  // The same as another's is no further one.
+  Member same{driver, "same"};
+  CHECK(same.join({}, "t|u1").error.code == ErrorCode::kNone);
+  // And whoever changes its own from the last one that had it makes no further one either.
+  Member first{driver, "m2"};
+  CHECK(first.join({}, "another").error.code == ErrorCode::kNone);
 }
 
 TEST_CASE("a static member comes back to its partitions") {
