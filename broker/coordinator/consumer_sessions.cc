@@ -14,7 +14,7 @@ constexpr int64_t kLastRetryMs = 60'000;
 }  // namespace
 
 void GroupCoordinator::apply_to_consumer_group(const GroupRecord& record, int64_t offset, int64_t now_ms) {
-  const std::string& id = std::visit([](const auto& one) -> const std::string& { return one.group; }, record);
+  const std::string& id = group_of(record);
   if (std::holds_alternative<ConsumerGroupTopicsRecord>(record)) return;
   const bool is_tombstone = std::visit(
       [](const auto& one) {

@@ -11,7 +11,6 @@ namespace {
 
 // Deletions and expiry write as much as they have to, in batches well below the log's limit for one (1 MiB).
 constexpr size_t kMaxWriteBytes = 256 * 1024;
-constexpr size_t kRecordOverheadBytes = 64;
 
 }  // namespace
 
@@ -63,10 +62,9 @@ bool GroupCoordinator::has_room_for_positions(const OffsetCommit& request, const
   expire_soon(now_ms);
   effects_.warning = fmt::format(
       "Commits of new positions are refused for now (COORDINATOR_NOT_AVAILABLE): those of this shard's "
-      "groups "
-      "take {} of at most {} MiB of memory. Delete groups that nobody uses any more (millrace group delete), "
-      "have clients commit less metadata, or lower offsets.retention.minutes",
-      held >> 20, settings_.max_positions_bytes >> 20);
+      "groups take {} of at most {} MiB of memory. Delete groups that nobody uses any more (millrace group "
+      "delete), have clients commit less metadata, or lower offsets.retention.minutes",
+      mib(held), mib(settings_.max_positions_bytes));
   return false;
 }
 
@@ -165,25 +163,24 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetDelete& reque
     }
   }
   if (records.empty()) return answer(ticket, std::move(result));
-  write(std::move(records), true, SendAnswer{ticket, std::move(result)});
+  write_removals(std::move(records), SendAnswer{ticket, std::move(result)});
 }
 
-void GroupCoordinator::write_removals(std::vector<GroupRecord> records, Continuation then) {
+void GroupCoordinator::write_removals(std::vector<GroupRecord> records, SendAnswer then) {
   size_t bytes = 0;
-  std::vector<GroupRecord> batch;
+  std::vector<std::vector<GroupRecord>> batches(1);
   for (GroupRecord& record : records) {
-    const auto* commit = std::get_if<OffsetCommitRecord>(&record);
-    const size_t size = kRecordOverheadBytes +
-                        std::visit([](const auto& one) { return one.group.size(); }, record) +
-                        (commit == nullptr ? 0 : commit->topic.size());
-    if (bytes + size > kMaxWriteBytes && !batch.empty()) {
-      write(std::exchange(batch, {}), true, {});
+    const size_t size = estimated_bytes(record);
+    if (bytes + size > kMaxWriteBytes && !batches.back().empty()) {
+      batches.emplace_back();
       bytes = 0;
     }
     bytes += size;
-    batch.push_back(std::move(record));
+    batches.back().push_back(std::move(record));
   }
-  write(std::move(batch), true, std::move(then));
+  const uint64_t last = next_write_ + batches.size() - 1;
+  for (size_t i = 0; i + 1 < batches.size(); ++i) write(std::move(batches[i]), true, PartOfRemoval{last});
+  write(std::move(batches.back()), true, std::move(then));
 }
 
 }  // namespace millrace::coordinator

@@ -56,8 +56,6 @@ void set_error(GroupResponse& response, ErrorCode error) {
   }
 }
 
-int64_t mib(int64_t bytes) { return bytes >> 20; }
-
 // A cluster without topics.
 class NoTopics final : public TopicDirectory {
  public:
@@ -268,9 +266,7 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
   assert(!found.empty());
   Continuation& then = found.mapped();
   // What it has learnt of the topics is lost with it.
-  const std::string& id =
-      std::visit([](const auto& one) -> const std::string& { return one.group; }, write.records.front());
-  Group* of = find(id);
+  Group* of = find(group_of(write.records.front()));
   if (ConsumerGroup* consumer = of == nullptr ? nullptr : of->consumer()) consumer->set_stale(true);
   const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
   if (auto* downgrade = std::get_if<GroupDowngraded>(&then);
@@ -282,6 +278,10 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
     set_error(send->response,
               commit ? to_group_error(error, ErrorCode::kInvalidCommitOffsetSize) : group_error);
     answer(send->ticket, std::move(send->response));
+  } else if (auto* part = std::get_if<PartOfRemoval>(&then)) {
+    const auto last = unappended_.find(part->last_write);
+    SendAnswer* send = last == unappended_.end() ? nullptr : answer_in(last->second);
+    if (send != nullptr) set_error(send->response, group_error);
   } else if (auto* created = std::get_if<GroupCreated>(&then)) {
     Group* group = find(created->group);
     if (group != nullptr && group->classic() != nullptr) {

@@ -216,6 +216,10 @@ class GroupCoordinator {
     std::string old_leader;
     bool can_skip_assignment = false;
   };
+  // A batch of several; the last one's answer is that of all.
+  struct PartOfRemoval {
+    uint64_t last_write = 0;
+  };
   // A classic member has joined a consumer group and is answered.
   struct ClassicMemberJoined {
     GroupRef group;
@@ -230,8 +234,9 @@ class GroupCoordinator {
     bool rebalance = false;
     std::optional<SendAnswer> answer;
   };
-  using Continuation = std::variant<std::monostate, SendAnswer, GroupCreated, AssignmentStored,
-                                    StaticMemberReplaced, ClassicMemberJoined, GroupDowngraded>;
+  using Continuation =
+      std::variant<std::monostate, SendAnswer, GroupCreated, AssignmentStored, StaticMemberReplaced,
+                   PartOfRemoval, ClassicMemberJoined, GroupDowngraded>;
 
   template <class Kind, class F>
   void for_each_of(F& fn) const {
@@ -252,8 +257,8 @@ class GroupCoordinator {
   void answer_when_stored(const Group* group, uint64_t ticket, GroupResponse response);
   void write(std::vector<GroupRecord> records, bool apply, Continuation then);
   void write_group(Group& group, Continuation then);
-  // In as many batches as it takes; `then` belongs to the last.
-  void write_removals(std::vector<GroupRecord> records, Continuation then);
+  // In as many batches as it takes; `then` belongs to the last, and tells of any that has failed.
+  void write_removals(std::vector<GroupRecord> records, SendAnswer then);
   ErrorCode check_room(const Group* group, std::string_view id, int64_t more, int64_t now_ms);
   bool has_room_for_positions(const OffsetCommit& request, const Group* group, int64_t now_ms);
   Effects take_effects() { return std::exchange(effects_, {}); }

@@ -21,6 +21,9 @@ struct GroupMemory {
   ByteCount positions;
 };
 
+// For messages.
+inline int64_t mib(int64_t bytes) { return bytes >> 20; }
+
 // What a node of an ordered or hashed container takes besides its value, roughly.
 inline constexpr size_t kNodeBytes = 48;
 

@@ -20,7 +20,6 @@ namespace {
 constexpr size_t kMaxBatchBytes = size_t{100} << 20;
 // Commits wait for others up to so much, well below the log's limit for a batch (1 MiB).
 constexpr size_t kMaxHeldBytes = 256 << 10;
-constexpr size_t kRecordOverheadBytes = 80;
 constexpr size_t kFirstRecordsBytes = 1024;
 
 // One line a second: clients try again and again.
@@ -33,19 +32,9 @@ std::string_view what_to_do(ErrorCode error) {
          "less user data, or raise max.message.bytes of __consumer_offsets";
 }
 
-std::string_view group_of(const Write& write) {
-  return std::visit([](const auto& one) -> std::string_view { return one.group; }, write.records.front());
-}
-
 size_t estimated_bytes(const Write& write) {
   size_t bytes = 0;
-  for (const GroupRecord& record : write.records) {
-    bytes += kRecordOverheadBytes;
-    const auto* commit = std::get_if<OffsetCommitRecord>(&record);
-    if (commit == nullptr) continue;
-    bytes += commit->group.size() + commit->topic.size();
-    if (commit->value) bytes += commit->value->metadata.size();
-  }
+  for (const GroupRecord& record : write.records) bytes += estimated_bytes(record);
   return bytes;
 }
 
@@ -242,7 +231,7 @@ void GroupPartition::append(std::span<Write> writes) {
     // Of what the disk refuses the log below has told already, once for all.
     if (base.error().code != ErrorCode::kKafkaStorageError) {
       append_log.write(shard_.clock(), "{}: can't append {} records of group {}: {} {}{}", name_,
-                       writes.front().records.size(), loggable(group_of(writes.front())),
+                       writes.front().records.size(), loggable(group_of(writes.front().records.front())),
                        error_name(base.error().code), base.error().message, what_to_do(base.error().code));
     }
     return process(machine_.failed(writes.front(), base.error().code, now));

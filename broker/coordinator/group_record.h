@@ -196,4 +196,24 @@ using GroupRecord = std::variant<OffsetCommitRecord, GroupMetadataRecord, Consum
                                  ConsumerGroupTopicsRecord, ConsumerMemberRecord, TargetEpochRecord,
                                  TargetMemberRecord, CurrentAssignmentRecord, RegexRecord>;
 
+inline const std::string& group_of(const GroupRecord& record) {
+  return std::visit([](const auto& one) -> const std::string& { return one.group; }, record);
+}
+
+// What the record takes in a batch, roughly; a tombstone no more than this.
+inline size_t estimated_bytes(const GroupRecord& record) {
+  constexpr size_t kOverhead = 80;
+  const size_t names = std::visit(
+      [](const auto& one) {
+        size_t bytes = one.group.size();
+        if constexpr (requires { one.topic; }) bytes += one.topic.size();
+        if constexpr (requires { one.member; }) bytes += one.member.size();
+        if constexpr (requires { one.regex; }) bytes += one.regex.size();
+        return bytes;
+      },
+      record);
+  const auto* commit = std::get_if<OffsetCommitRecord>(&record);
+  return kOverhead + names + (commit != nullptr && commit->value ? commit->value->metadata.size() : 0);
+}
+
 }  // namespace millrace::coordinator

@@ -12,7 +12,6 @@ namespace {
 constexpr size_t kTurnBytes = 64 * 1024;
 constexpr size_t kTurnLooks = 20'000;
 constexpr size_t kLooksPerGroup = 10;
-constexpr size_t kRecordOverheadBytes = 64;
 constexpr int64_t kExpireAgainMs = 10'000;
 // Between two turns: all coordinators of a shard, two dozen or so, may be at it.
 constexpr int64_t kPauseMs = 50;
@@ -91,15 +90,16 @@ bool GroupCoordinator::sweep_group(Sweep& sweep, const Group& group, SweepTurn& 
       sweep.keeps = true;
       return true;
     }
-    turn.bytes += kRecordOverheadBytes + group.id.size() + topic.size();
     turn.records.push_back(OffsetCommitRecord{group.id, std::string(topic), partition, std::nullopt});
+    turn.bytes += estimated_bytes(turn.records.back());
     return true;
   };
   group.offsets.for_each_from(sweep.at_topic, sweep.at_partition, look);
   if (paused) return false;
   if (sweep.kind == Sweep::Kind::kExpiry && !sweep.keeps && is_unused(group)) {
-    turn.bytes += kRecordOverheadBytes + group.id.size();
+    const size_t before = turn.records.size();
     erase_group(group, turn.records);
+    for (size_t i = before; i < turn.records.size(); ++i) turn.bytes += estimated_bytes(turn.records[i]);
   }
   return true;
 }

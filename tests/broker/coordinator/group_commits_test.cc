@@ -2,6 +2,8 @@
 #include <set>
 #include <string>
 
+#include "broker/coordinator/group_record_codec.h"
+#include "protocol/writer.h"
 #include "tests/broker/coordinator/group_driver.h"
 
 namespace millrace::coordinator {
@@ -14,6 +16,12 @@ Code code(const OffsetCommitResult& result) { return result.topics.at(0).partiti
 OffsetFetchResult::Partition position(GroupDriver& driver, std::string_view group, std::string_view topic,
                                       int32_t partition) {
   return driver.call<OffsetFetchResult>(fetch(group, topic, partition)).topics.at(0).partitions.at(0);
+}
+
+OffsetCommit many_positions(std::string_view group, std::string_view topic, int32_t count) {
+  OffsetCommit request{.group = group, .topics = {{topic, {}, {}}}};
+  for (int32_t i = 0; i < count; ++i) request.topics[0].partitions.push_back({i, i, -1, {}});
+  return request;
 }
 
 // The groups that have lost a position to a tombstone.
@@ -180,11 +188,7 @@ TEST_CASE("deleting a group removes its positions; one with members stays") {
 
 TEST_CASE("a large group is deleted in several batches and answered after the last") {
   GroupDriver driver;
-  OffsetCommit request;
-  request.group = "g";
-  request.topics = {{"topic", {}, {}}};
-  for (int32_t i = 0; i < 10'000; ++i) request.topics[0].partitions.push_back({i, i, -1, {}});
-  driver.send(request);
+  driver.send(many_positions("g", "topic", 10'000));
   driver.auto_commit = false;
   Effects effects = driver.machine().handle(9'999, DeleteGroup{"g"}, driver.now_ms);
   CHECK(effects.writes.size() > 1);
@@ -194,6 +198,48 @@ TEST_CASE("a large group is deleted in several batches and answered after the la
   driver.commit();
   CHECK(driver.answer<DeleteGroupResult>(9'999).error == Code::kNone);
   CHECK(driver.machine().group_count() == 0);
+}
+
+TEST_CASE(
+    "a group whose positions can't all be removed is not said to be deleted, and can be deleted again") {
+  GroupDriver driver;
+  driver.send(many_positions("g", "topic", 10'000));
+  Effects effects = driver.machine().handle(++driver.tickets, DeleteGroup{"g"}, driver.now_ms);
+  REQUIRE(effects.writes.size() > 1);
+  Effects first;
+  first.writes.push_back(std::move(effects.writes.front()));
+  effects.writes.erase(effects.writes.begin());
+  driver.append_error = Code::kNotEnoughReplicas;
+  driver.take(std::move(first));
+  driver.append_error.reset();
+  CHECK_FALSE(driver.answered(driver.tickets));
+  driver.take(std::move(effects));
+  CHECK(driver.answer<DeleteGroupResult>(driver.tickets).error == Code::kCoordinatorNotAvailable);
+  CHECK(position(driver, "g", "topic", 0).offset == 0);
+  CHECK(driver.call<DeleteGroupResult>(DeleteGroup{"g"}).error == Code::kNone);
+  CHECK(driver.machine().group_count() == 0);
+}
+
+TEST_CASE("more positions than one batch takes are deleted") {
+  GroupDriver driver;
+  const std::string topic(241, 't');
+  driver.send(many_positions("g", topic, 4'400));
+  OffsetDelete request{"g", {{topic, {}}}};
+  for (int32_t i = 0; i < 4'400; ++i) request.topics[0].partitions.push_back(i);
+  const size_t before = driver.writes;
+  size_t records = 0;
+  Effects effects = driver.machine().handle(++driver.tickets, request, driver.now_ms);
+  for (const Write& write : effects.writes) {
+    protocol::Writer batch;
+    for (const GroupRecord& record : write.records) REQUIRE(encode_record(record, batch));
+    CHECK(batch.take().size() < 512 * 1024);
+    records += write.records.size();
+  }
+  driver.take(std::move(effects));
+  CHECK(driver.writes - before > 1);
+  CHECK(records == 4'400);
+  CHECK(driver.answer<OffsetDeleteResult>(driver.tickets).error == Code::kNone);
+  CHECK(driver.machine().progress("g")->position_count() == 0);
 }
 
 TEST_CASE("positions expire with offsets.retention.minutes, of simple consumers by their last commit") {
