@@ -36,6 +36,8 @@ class CleanerCheckpoint {
   // The offsets of the segments that were last merged into one, as announced before.
   const std::optional<OffsetRange>& merging() const { return merging_; }
   const std::string& load_problem() const { return load_problem_; }
+  // Whether a compaction may have changed anything when this was read.
+  bool was_used() const { return first_dirty_offset() || merging_ || !load_problem_.empty(); }
 
   // For advance and announce_merge: goes up with each lowering.
   uint64_t version() const { return version_; }

@@ -50,7 +50,9 @@ SegmentSurvey::SegmentSurvey(std::shared_ptr<const File> file, SealedSegment seg
     : file_(std::move(file)),
       segment_(std::move(segment)),
       reader_(*file_, segment_.size),
-      lowest_offset_(segment_.base_offset) {}
+      chain_(segment_.base_offset, segment_.end_offset, segment_.may_have_holes) {
+  chain_.limit_to(segment_.end_offset);
+}
 
 bool SegmentSurvey::advance(int64_t bytes) {
   const int64_t from = position_;
@@ -68,25 +70,30 @@ void SegmentSurvey::look_at_batch() {
   if (!start) return give_up(start.error().message);
   const auto header = protocol::peek_batch_header(*start);
   if (!header) return give_up(header.error().message);
-  if (auto what = header_damage(*header, lowest_offset_, segment_.size - position_); !what.empty()) {
+  if (auto what = length_damage(*header, segment_.size - position_); !what.empty())
     return give_up(std::move(what));
-  }
   const auto batch = reader_.at(position_, header->size_bytes());
   if (!batch) return give_up(batch.error().message);
   if (batch->size() < header->size_bytes()) return give_up("the file is shorter than it was");
-  if (protocol::crc_matches(*batch)) {
-    close(header->base_offset);
-    lowest_offset_ = header->last_offset() + 1;
-  } else {
+  if (!protocol::crc_matches(*batch)) {
     // The header may be what is damaged, so its offsets count for nothing.
     note(crc_damage(*header));
+    chain_.skip();
+  } else if (auto what = chain_.damage(*header); !what.empty()) {
+    // Without holes it can only belong where it stands; else nothing tells how far the damage goes.
+    if (!chain_.is_exact() || header->last_offset_delta < 0) return give_up(std::move(what));
+    note(std::move(what));
+    chain_.pass_as_due(*header);
+  } else {
+    close(header->base_offset);
+    chain_.pass(*header);
   }
   position_ += static_cast<int64_t>(header->size_bytes());
 }
 
 void SegmentSurvey::note(std::string what) {
   if (open_) return;
-  open_ = DamagedRange{lowest_offset_, segment_.end_offset, segment_.path, position_, std::move(what)};
+  open_ = DamagedRange{chain_.due(), segment_.end_offset, segment_.path, position_, std::move(what)};
 }
 
 void SegmentSurvey::close(int64_t end_offset) {

@@ -13,6 +13,7 @@
 #include "protocol/result.h"
 #include "storage/file_system.h"
 #include "storage/forward_reader.h"
+#include "storage/offset_chain.h"
 
 namespace millrace::storage {
 
@@ -56,12 +57,13 @@ struct SealedSegment {
   int64_t end_offset = 0;  // where the next segment begins, or what follows the part
   int64_t size = 0;
   bool is_part = false;
-  uint64_t changes = 0;  // that the log had seen to what was written before
+  bool may_have_holes = false;  // see OffsetChain
+  uint64_t changes = 0;         // that the log had seen to what was written before
 };
 
-// Reads a sealed segment from its start to its end, in steps, and checks every batch: size, magic, offsets,
-// CRC. Goes on behind a batch whose length can still be believed; else the rest of the segment is damaged.
-// Leaves the page cache as it was.
+// Reads a sealed segment from its start to its end, in steps, and checks every batch: size, magic, CRC,
+// offsets. Goes on behind a batch whose length can still be believed; else the rest of the segment is
+// damaged. Leaves the page cache as it was.
 class SegmentSurvey {
  public:
   SegmentSurvey(std::shared_ptr<const File> file, SealedSegment segment);
@@ -82,7 +84,7 @@ class SegmentSurvey {
   const SealedSegment segment_;
   ForwardReader reader_;
   int64_t position_ = 0;
-  int64_t lowest_offset_;
+  OffsetChain chain_;
   std::optional<DamagedRange> open_;  // up to the next sound batch
   std::vector<DamagedRange> damages_;
 };

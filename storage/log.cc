@@ -138,7 +138,7 @@ Result<AppendInfo> Log::append_as_follower(Bytes records, int64_t now_ms) {
 Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
   if (must_roll(header, now_ms)) {
     // Without a hole between the segments, by which a start would know that one is missing.
-    const bool is_too_far = header.last_offset() - log_end_offset_ > kFurthestOffset;
+    const bool is_too_far = header.last_offset() - log_end_offset_ > OffsetChain::kFurthest;
     if (auto rolled = roll_at(is_too_far ? header.base_offset : log_end_offset_, now_ms); !rolled)
       return rolled;
   }
@@ -198,7 +198,7 @@ int64_t Log::age_limit_ms() const {
 
 bool Log::must_roll(const BatchHeader& next, int64_t now_ms) const {
   const Segment& active = segments_.active();
-  if (next.last_offset() - active.base_offset() > kFurthestOffset) return true;
+  if (next.last_offset() - active.base_offset() > OffsetChain::kFurthest) return true;
   if (active.size() == 0) return false;
   if (active.size() > options_.config.segment_bytes - static_cast<int64_t>(next.size_bytes())) return true;
   // Kafka's rule: the age of a segment is how far the records' own timestamps have advanced since its first

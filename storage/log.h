@@ -14,7 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <expected>
-#include <limits>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -168,9 +168,6 @@ class Log {
   // and the log's share of a checkpoint.
   static constexpr int64_t kDirectSyncBytes = int64_t{512} << 10;
 
-  // From a segment's base offset. Kafka stores offsets as 32-bit differences; its tools expect no more.
-  static constexpr int64_t kFurthestOffset = std::numeric_limits<int32_t>::max();
-
   // Opens the log in options.directory, or makes a new one in an empty directory (which must exist). Segments
   // that the index covers aren't read; the others are scanned, and a torn tail of the last is cut. Damage in
   // the middle of data that had been synced isn't: it is left out of what is read (see read()), because a
@@ -230,7 +227,10 @@ class Log {
   const std::string& name() const { return name_; }
   const std::string& directory() const { return options_.directory; }
   const LogConfig& config() const { return options_.config; }
-  void set_config(const LogConfig& config) { options_.config = config; }
+  void set_config(const LogConfig& config) {
+    options_.config = config;
+    may_have_holes_ |= config.compact;
+  }
   LeaderEpochs& leader_epochs() { return epochs_; }
   const LeaderEpochs& leader_epochs() const { return epochs_; }
   ProducerState& producers() { return producers_; }
@@ -362,10 +362,13 @@ class Log {
                         const std::vector<SegmentSummary>& summaries, RecoveryReport& report, bool& cut);
   Result<> scan(Segment& segment, int64_t file_size, std::optional<int64_t> next_base, RecoveryReport& report,
                 bool& cut);
+  Result<ScanResult> scan_and_mend(Segment& segment, File& file, int64_t position, OffsetChain chain,
+                                   const std::function<void(const protocol::BatchHeader&)>& visit,
+                                   RecoveryReport& report);
   Result<> apply_journal(RecoveryReport& report);
   std::string path_of(const FoundSegment& found) const;
   bool is_stray(const FoundSegment& found) const;
-  Result<ScanResult> scan_past_damage(Segment& segment, const File& file, int64_t file_size,
+  Result<ScanResult> scan_past_damage(Segment& segment, File& file, int64_t file_size,
                                       std::optional<int64_t> next_base, ScanResult scanned,
                                       RecoveryReport& report);
   Result<bool> is_torn_tail(const File& file, int64_t from, int64_t to, int64_t end_offset) const;
@@ -444,6 +447,7 @@ class Log {
   int64_t staged_end_ = 0;
   int64_t bytes_since_commit_ = 0;
   bool syncs_directly_ = false;  // the last commit had kDirectSyncBytes
+  bool may_have_holes_ = false;  // between batches: it is, or was, compacted
   // Of the names in the directory: changes made, and how many of them are synced.
   uint64_t names_version_ = 0;
   uint64_t names_synced_ = 0;

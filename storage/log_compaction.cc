@@ -165,6 +165,7 @@ Result<> Log::drop_merged_away(int64_t now_ms) {
 // Opening.
 
 void Log::load_cleaner_checkpoint(RecoveryReport& report) {
+  may_have_holes_ = options_.config.compact || cleaner_checkpoint_->was_used();
   if (cleaner_checkpoint_->load_problem().empty()) return;
   report.notes.push_back(cleaner_checkpoint_->load_problem() + ": all of the log counts as uncompacted");
 }

@@ -6,9 +6,11 @@
 #include <map>
 #include <optional>
 
+#include "storage/cleaner_checkpoint.h"
 #include "storage/journal_directory.h"
 #include "storage/log_directory.h"
 #include "storage/log_loss.h"
+#include "storage/offset_chain.h"
 #include "storage/segment.h"
 
 namespace millrace::storage {
@@ -27,12 +29,12 @@ class SegmentInspector {
       : path_(path), options_(options), visitor_(visitor), report_(report) {}
 
   // Returns false if the visitor wants no more.
-  Result<bool> run(const File& file, int64_t base_offset) {
+  Result<bool> run(const File& file, int64_t base_offset, std::optional<int64_t> next_base) {
     const auto size = file.size();
     if (!size) return std::unexpected(size.error());
     ++report_.segments;
     report_.bytes += *size;
-    due_offset_ = base_offset;
+    chain_ = OffsetChain(base_offset, next_base, options_.may_have_holes);
     BatchCursor cursor(file, 0, *size);
     while (true) {
       const int64_t position = cursor.position();
@@ -41,7 +43,7 @@ class SegmentInspector {
       if (!batch) {
         // Where the length itself is in doubt there is no telling where the next batch begins.
         damage(
-            position, due_offset_,
+            position, chain_.due(),
             fmt::format("{} ({} bytes not looked at)", what_of(batch.error(), position), *size - position));
         return true;
       }
@@ -53,7 +55,7 @@ class SegmentInspector {
 
   // Position and largest timestamp before it, by base offset: what the index should say.
   const std::map<int64_t, IndexEntry>& batches() const { return batches_; }
-  int64_t next_offset() const { return due_offset_; }
+  int64_t next_offset() const { return chain_.due(); }
 
  private:
   void damage(int64_t position, int64_t offset, std::string what) {
@@ -70,17 +72,8 @@ class SegmentInspector {
 
   Result<bool> look_at(const File& file, const BatchAt& at) {
     const BatchHeader& header = at.header;
-    if (header.base_offset < due_offset_) {
-      damage(at.position, header.base_offset,
-             fmt::format("base offset {} where {} or more was due", header.base_offset, due_offset_));
-    }
-    if (header.last_offset_delta < 0) {
-      damage(at.position, header.base_offset,
-             fmt::format("a last offset delta of {}", header.last_offset_delta));
-    }
     batches_[header.base_offset] = {header.base_offset, at.position, max_timestamp_ms_};
     max_timestamp_ms_ = std::max(max_timestamp_ms_, header.max_timestamp_ms);
-    due_offset_ = std::max(due_offset_, header.last_offset() + 1);
     ++report_.batches;
     if (report_.first_offset < 0) report_.first_offset = header.base_offset;
     report_.last_offset = std::max(report_.last_offset, header.last_offset());
@@ -92,7 +85,20 @@ class SegmentInspector {
     if (*read != bytes.size() || !protocol::crc_matches(bytes)) {
       damage(at.position, header.base_offset,
              fmt::format("the batch's CRC is {:08x}, not that of its contents", header.crc));
+      // It keeps its place unless that can't be.
+      if (chain_.damage(header).empty()) chain_.pass(header);
+      chain_.skip();
       return true;
+    }
+    if (const std::string wrong = chain_.damage(header); wrong.empty()) {
+      chain_.pass(header);
+    } else {
+      damage(at.position, chain_.is_exact() ? chain_.due() : header.base_offset, wrong);
+      if (chain_.is_exact() && header.last_offset_delta >= 0) {
+        chain_.pass_as_due(header);
+      } else {
+        chain_.skip();
+      }
     }
     return options_.check_records || visitor_.on_record ? look_into(at, bytes) : true;
   }
@@ -128,7 +134,7 @@ class SegmentInspector {
   const InspectionOptions& options_;
   const InspectionVisitor& visitor_;
   InspectionReport& report_;
-  int64_t due_offset_ = 0;
+  OffsetChain chain_{0, std::nullopt, true};
   int64_t max_timestamp_ms_ = -1;
   std::map<int64_t, IndexEntry> batches_;
 };
@@ -262,7 +268,7 @@ Result<InspectionReport> inspect_segment(FileSystem& files, const std::string& p
   if (!file) return std::unexpected(file.error());
   InspectionReport report;
   SegmentInspector inspector(path, options, visitor, report);
-  const auto run = inspector.run(**file, base_offset.value_or(0));
+  const auto run = inspector.run(**file, base_offset.value_or(0), std::nullopt);
   if (!run) return std::unexpected(run.error());
   return report;
 }
@@ -282,7 +288,12 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
   int64_t due_offset = traces->found.empty() ? traces->log_start_offset() : traces->found.front().base_offset;
   // Whether it is known why the next segment doesn't follow.
   bool is_told = !lost.empty();
-  for (const FoundSegment& found : traces->found) {
+  InspectionOptions chained = options;
+  chained.may_have_holes = CleanerCheckpoint(files, directory).was_used();
+  for (size_t i = 0; i < traces->found.size(); ++i) {
+    const FoundSegment& found = traces->found[i];
+    const std::optional<int64_t> next_base =
+        i + 1 < traces->found.size() ? std::optional(traces->found[i + 1].base_offset) : std::nullopt;
     const std::string path = traces->path_of(found.base_offset);
     if (found.base_offset < due_offset) {
       report.damages.push_back(
@@ -293,9 +304,9 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
     }
     const auto file = files.open(path, OpenMode::kRead);
     if (!file) return std::unexpected(file.error());
-    SegmentInspector inspector(path, options, visitor, report);
+    SegmentInspector inspector(path, chained, visitor, report);
     const size_t damages_before = report.damages.size();
-    const auto go_on = inspector.run(**file, found.base_offset);
+    const auto go_on = inspector.run(**file, found.base_offset, next_base);
     if (!go_on) return std::unexpected(go_on.error());
     if (!*go_on) return report;
     due_offset = inspector.next_offset();

@@ -53,6 +53,9 @@ struct InspectionOptions {
   // holds if not; null where that isn't known.
   bool clean_shutdown = false;
   const JournalDirectory* journals = nullptr;
+  // Of a segment: whether there may be holes between its batches (offset_chain.h). inspect_partition looks
+  // for itself.
+  bool may_have_holes = true;
 };
 
 // Inspects one segment file: sizes, magic, CRC, ascending offsets, records that parse and agree with their

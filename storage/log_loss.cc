@@ -68,7 +68,7 @@ std::vector<Loss> lost_segments(const LogTraces& traces) {
 }
 
 Hole hole_before(const LogTraces& traces, const FoundSegment& next, int64_t end_offset) {
-  if (end_offset >= next.base_offset || next.base_offset - end_offset > Log::kFurthestOffset)
+  if (end_offset >= next.base_offset || next.base_offset - end_offset > OffsetChain::kFurthest)
     return Hole::kNone;
   // The kernel may write a new segment's pages, or its name, before those of the one before it.
   if (next.base_offset > traces.recovery_point()) return Hole::kUnsynced;

@@ -170,14 +170,23 @@ std::vector<SealedSegment> Log::sealed_segments() const {
     const Segment& segment = segments_.at(i);
     if (segment.next_offset() > recovery_point_) return sealed;
     if (segment.size() == 0) continue;
-    sealed.push_back({segment.path(), segment.base_offset(), segments_.at(i + 1).base_offset(),
-                      segment.size(), false, truncations_});
+    sealed.push_back({.path = segment.path(),
+                      .base_offset = segment.base_offset(),
+                      .end_offset = segments_.at(i + 1).base_offset(),
+                      .size = segment.size(),
+                      .may_have_holes = may_have_holes_,
+                      .changes = truncations_});
   }
   if (segments_.empty()) return sealed;
   const Segment& active = segments_.active();
   if (const auto part = active.covered(); part && part->size > 0) {
-    sealed.push_back(
-        {active.path(), part->base_offset, part->next_offset, part->size, true, truncations_ + swaps_});
+    sealed.push_back({.path = active.path(),
+                      .base_offset = part->base_offset,
+                      .end_offset = part->next_offset,
+                      .size = part->size,
+                      .is_part = true,
+                      .may_have_holes = may_have_holes_,
+                      .changes = truncations_ + swaps_});
   }
   return sealed;
 }

@@ -33,6 +33,7 @@ void empty_deleted(FileSystem& files, const LogTraces& traces) {
 Result<bool> has_sound_batch(const File& file, int64_t position, int64_t file_size, int64_t lowest_offset) {
   ForwardReader reader(file, file_size);
   int64_t candidate_bytes = 0;
+  const OffsetChain chain(lowest_offset, std::nullopt, true);
   for (int64_t at = position + 1;;) {
     const auto window = reader.at(at, ForwardReader::kWindow);
     if (!window) return std::unexpected(window.error());
@@ -43,8 +44,7 @@ Result<bool> has_sound_batch(const File& file, int64_t position, int64_t file_si
       if ((*window)[i + kMagicAt] != static_cast<std::byte>(BatchHeader::kMagic)) continue;
       const auto header = protocol::peek_batch_header(window->subspan(i, BatchHeader::kSize));
       const int64_t found_at = at + static_cast<int64_t>(i);
-      if (!header || !header_damage(*header, lowest_offset, file_size - found_at).empty() ||
-          header->base_offset - lowest_offset > Log::kFurthestOffset)
+      if (!header || !length_damage(*header, file_size - found_at).empty() || !chain.damage(*header).empty())
         continue;
       candidate_bytes += static_cast<int64_t>(header->size_bytes());
       if (candidate_bytes > kMaxCandidateBytes) return true;
@@ -340,9 +340,11 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   const int64_t from = segment.size();
   if (from == 0) segment.forget_batches();
   const int64_t found_from = segment.next_offset();
-  auto scanned = scan_segment(**file, from, segment.next_offset(), [&](const BatchHeader& header) {
+  const auto note = [&](const BatchHeader& header) {
     segment.note_batch(header, options_.config.index_interval_bytes);
-  });
+  };
+  const OffsetChain chain(segment.next_offset(), next_base, may_have_holes_);
+  auto scanned = scan_and_mend(segment, **file, from, chain, note, report);
   if (!scanned) return std::unexpected(scanned.error());
   ++report.segments_scanned;
   report.bytes_scanned += file_size - from;
@@ -381,12 +383,34 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
   return (*file)->sync_data();
 }
 
+// Puts a base offset right where nothing else of its batch is wrong, and the batches around it prove what it
+// was: everything behind it would be lost with it.
+Result<ScanResult> Log::scan_and_mend(Segment& segment, File& file, int64_t position, OffsetChain chain,
+                                      const std::function<void(const BatchHeader&)>& visit,
+                                      RecoveryReport& report) {
+  while (true) {
+    auto scanned = scan_segment(file, position, chain, visit);
+    if (!scanned || !scanned->is_misplaced) return scanned;
+    position = scanned->valid_bytes;
+    const int64_t due = segment.next_offset();
+    chain = OffsetChain(due, chain.end(), may_have_holes_);
+    Buffer base_offset(sizeof(due));
+    protocol::set_base_offset(base_offset, due);
+    const Bytes piece(base_offset);
+    if (auto written = file.write_at(std::span(&piece, 1), position); !written)
+      return std::unexpected(written.error());
+    report.notes.push_back(fmt::format(
+        "{} at byte {}: {}; it is that by its contents and the batches around it, and was put right",
+        file.path(), position, scanned->damage));
+  }
+}
+
 // Goes on behind damage in data that had been synced, as far as it can be told where the next batch begins;
 // in the last segment only where nobody reads any more, before the log's start: elsewhere that is an error,
 // since records are to be appended behind it, and somebody has to say what is to become of it. Nothing is
 // cut: offsets that aren't found are known to be damaged from now on. Damage that the result tells lies in
 // data that was never known to be synced.
-Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int64_t file_size,
+Result<ScanResult> Log::scan_past_damage(Segment& segment, File& file, int64_t file_size,
                                          std::optional<int64_t> next_base, ScanResult scanned,
                                          RecoveryReport& report) {
   const int64_t limit = next_base.value_or(log_start_offset_);
@@ -409,8 +433,9 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
       range = {segment.next_offset(), 0, file.path(), scanned.valid_bytes, scanned.damage};
     BatchCursor cursor(file, scanned.valid_bytes, file_size);
     const auto at = cursor.next();
-    if (!at || !*at || (*at)->header.last_offset() >= limit ||
-        !header_damage((*at)->header, segment.next_offset(), file_size - scanned.valid_bytes).empty()) {
+    OffsetChain chain(segment.next_offset(), next_base, true);
+    chain.limit_to(limit);
+    if (!at || !*at || !chain.damage((*at)->header).empty()) {
       if (!next_base) {
         return loss(fmt::format(
             "{} is damaged at byte {} (offset {}), although it was synced up to offset {}: {}", file.path(),
@@ -423,10 +448,13 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, const File& file, int
     BatchHeader header = (*at)->header;
     header.max_timestamp_ms = segment.max_timestamp_ms();
     segment.note_batch(header, options_.config.index_interval_bytes);
-    auto rest = scan_segment(file, cursor.position(), segment.next_offset(), [&](const BatchHeader& sound) {
+    const auto note_sound = [&](const BatchHeader& sound) {
       close(sound.base_offset);
       segment.note_batch(sound, options_.config.index_interval_bytes);
-    });
+    };
+    chain = OffsetChain(segment.next_offset(), next_base, may_have_holes_);
+    chain.skip();
+    auto rest = scan_and_mend(segment, file, cursor.position(), chain, note_sound, report);
     if (!rest) return rest;
     scanned = std::move(*rest);
   }

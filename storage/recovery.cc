@@ -17,17 +17,10 @@ constexpr size_t kCheckpointLimit = 4096;
 
 }  // namespace
 
-std::string header_damage(const BatchHeader& header, int64_t lowest_offset, int64_t bytes_left) {
+std::string length_damage(const BatchHeader& header, int64_t bytes_left) {
   const auto size = static_cast<int64_t>(header.size_bytes());
-  if (size > bytes_left) return fmt::format("a batch of {} bytes where only {} are left", size, bytes_left);
-  if (header.base_offset < lowest_offset) {
-    return fmt::format("a batch with base offset {} where {} or more was due", header.base_offset,
-                       lowest_offset);
-  }
-  if (header.last_offset_delta < 0 || header.last_offset() < header.base_offset) {
-    return fmt::format("a batch with a last offset delta of {}", header.last_offset_delta);
-  }
-  return {};
+  if (size <= bytes_left) return {};
+  return fmt::format("a batch of {} bytes where only {} are left", size, bytes_left);
 }
 
 std::string crc_damage(const BatchHeader& header) {
@@ -35,12 +28,21 @@ std::string crc_damage(const BatchHeader& header) {
                      header.base_offset);
 }
 
-Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowest_offset,
+Result<ScanResult> scan_segment(const File& file, int64_t position, OffsetChain chain,
                                 const std::function<void(const BatchHeader&)>& visit) {
   const auto size = file.size();
   if (!size) return std::unexpected(size.error());
   ForwardReader reader(file, *size);
   ScanResult result{.valid_bytes = position, .damage = {}};
+  // Whether the batch at the end of what is valid, whose offsets are wrong, belongs there.
+  const auto is_misplaced = [&](const BatchHeader& header) -> Result<bool> {
+    const auto next_at = result.valid_bytes + static_cast<int64_t>(header.size_bytes());
+    if (next_at == *size) return chain.is_proven_by(header, nullptr);
+    const auto start = reader.at(next_at, BatchHeader::kSize);
+    if (!start) return std::unexpected(start.error());
+    const auto next = protocol::peek_batch_header(*start);
+    return next && chain.is_proven_by(header, &*next);
+  };
   while (result.valid_bytes < *size) {
     const auto start = reader.at(result.valid_bytes, BatchHeader::kSize);
     if (!start) return std::unexpected(start.error());
@@ -49,7 +51,7 @@ Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowe
       result.damage = header.error().message;
       break;
     }
-    result.damage = header_damage(*header, lowest_offset, *size - result.valid_bytes);
+    result.damage = length_damage(*header, *size - result.valid_bytes);
     if (!result.damage.empty()) break;
     const auto batch = reader.at(result.valid_bytes, header->size_bytes());
     if (!batch) return std::unexpected(batch.error());
@@ -57,9 +59,16 @@ Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowe
       result.damage = crc_damage(*header);
       break;
     }
+    result.damage = chain.damage(*header);
+    if (!result.damage.empty()) {
+      const auto misplaced = is_misplaced(*header);
+      if (!misplaced) return std::unexpected(misplaced.error());
+      result.is_misplaced = *misplaced;
+      break;
+    }
     visit(*header);
     result.valid_bytes += static_cast<int64_t>(header->size_bytes());
-    lowest_offset = header->last_offset() + 1;
+    chain.pass(*header);
   }
   return result;
 }

@@ -14,6 +14,7 @@
 #include "storage/damage.h"
 #include "storage/file_system.h"
 #include "storage/journal_format.h"
+#include "storage/offset_chain.h"
 
 namespace millrace::storage {
 
@@ -43,17 +44,20 @@ struct ScanResult {
   int64_t valid_bytes = 0;
   // Why the scan ended before the file did; empty when all of it is sound.
   std::string damage;
+  // Of the damage: nothing but the base offset of the batch is wrong, and the batches around it prove that it
+  // should be the one that was due.
+  bool is_misplaced = false;
 };
 
-// What is wrong with a batch's header, where `bytes_left` are left of the file; empty if nothing is.
-std::string header_damage(const protocol::BatchHeader& header, int64_t lowest_offset, int64_t bytes_left);
+// What is wrong with a batch's length, where `bytes_left` are left of the file; empty if nothing is.
+std::string length_damage(const protocol::BatchHeader& header, int64_t bytes_left);
 // The words for a batch whose CRC is wrong.
 std::string crc_damage(const protocol::BatchHeader& header);
 
-// Goes through the batches of a segment file from `position` on: sizes, magic, CRC, ascending offsets (the
-// first at least `lowest_offset`). Calls `visit` for each sound batch, up to the first that isn't. Errors:
-// kKafkaStorageError when the file can't be read.
-Result<ScanResult> scan_segment(const File& file, int64_t position, int64_t lowest_offset,
+// Goes through the batches of a segment file from `position` on: sizes, magic, CRC, offsets (`chain`). Calls
+// `visit` for each sound batch, up to the first that isn't. Errors: kKafkaStorageError when the file can't be
+// read.
+Result<ScanResult> scan_segment(const File& file, int64_t position, OffsetChain chain,
                                 const std::function<void(const protocol::BatchHeader&)>& visit);
 
 // What a log keeps in the small file "log-checkpoint".

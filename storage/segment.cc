@@ -189,6 +189,7 @@ void Segment::unseal() {
 
 void Segment::mark_damaged() {
   damaged_ = true;
+  known_.reset();
   unseal();
 }
 

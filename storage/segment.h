@@ -118,6 +118,7 @@ class Segment {
   const std::vector<IndexEntry>& entries_in_memory() const { return entries_; }
 
  private:
+  Result<bool> is_before_lower(const File& file, const BatchAt& batch, MissingData* missing) const;
   Result<IndexEntry> checked(const Result<std::optional<IndexEntry>>& stored, MissingData* missing) const;
   KnownPositions& known() const;
   bool store(const SegmentSummary& summary);

@@ -32,9 +32,22 @@ Result<std::optional<BatchAt>> Segment::find(int64_t offset, MissingData* missin
   while (true) {
     auto batch = cursor.next();
     if (batch && *batch && (*batch)->header.last_offset() < offset) continue;
+    if (batch && *batch && damaged_) {
+      const auto is_misplaced = is_before_lower(**file, **batch, missing);
+      if (!is_misplaced) return std::unexpected(is_misplaced.error());
+      if (*is_misplaced) continue;
+    }
     if (batch && *batch) known().note_read(offset, (*batch)->position);
     return batch;
   }
+}
+
+// Whether the batch behind this one has a lower offset: then it is this one's that is wrong, and what is
+// looked for comes later.
+Result<bool> Segment::is_before_lower(const File& file, const BatchAt& batch, MissingData* missing) const {
+  const auto next = BatchCursor(file, batch.end_position(), size(), missing).next();
+  if (!next && is_missing(next.error())) return std::unexpected(next.error());
+  return next && *next && (*next)->header.base_offset < batch.header.base_offset;
 }
 
 Result<int64_t> Segment::position_of(int64_t offset, MissingData* missing) const {

@@ -1,5 +1,7 @@
 #include "storage/damage.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <limits>
 
@@ -28,6 +30,8 @@ struct ThreeSegments : LogFixture {
   // Of the batch with this offset: its last byte, or the first of its length.
   void damage_records(int64_t offset) { flip(offset, batch_bytes - 1); }
   void damage_length(int64_t offset) { flip(offset, 8); }
+  // Which no CRC covers: the byte makes it greater.
+  void damage_base_offset(int64_t offset, size_t byte) { flip(offset, byte); }
 
   std::vector<DamagedRange> survey(const SealedSegment& segment, int64_t step = 1 << 20) {
     SegmentSurvey survey(*files.open(segment.path, OpenMode::kRead), segment);
@@ -97,6 +101,29 @@ TEST_CASE("What isn't synced is no matter for a survey: recovery looks at it") {
   CHECK(f.log->sealed_segments().size() == 3);
   for (int i = 0; i < 4; ++i) f.append(batch_of(1));
   CHECK(f.log->sealed_segments().size() == 3);
+}
+
+TEST_CASE("A batch with another base offset is refused, and everything before and behind it is served") {
+  ThreeSegments f;
+  const int64_t offset = GENERATE(range<int64_t>(0, 8));
+  const size_t byte = GENERATE(0, 3, 7);
+  CAPTURE(offset, byte);
+  f.damage_base_offset(offset, byte);
+  f.scrub();
+  REQUIRE(f.log->damages().count() == 1);
+  const DamagedRange* damage = f.log->damages().covering(offset);
+  REQUIRE(damage != nullptr);
+  CHECK(damage->first_offset == offset);
+  CHECK(damage->end_offset == offset + 1);
+  CHECK(damage->what.find(fmt::format("where {} was due", offset)) != std::string::npos);
+  Offsets expected;
+  for (int64_t i = 0; i < 12; ++i)
+    if (i != offset) expected.push_back(i);
+  CHECK(f.readable() == expected);
+  // The next start puts it right.
+  f.kill_and_open();
+  CHECK(f.readable().size() == 12);
+  CHECK(f.log->damages().empty());
 }
 
 TEST_CASE("A damaged batch is refused, and everything before and behind it is served") {

@@ -86,6 +86,7 @@ size_t DurabilitySimulation::first_batch_of(const Buffer& content) {
 }
 
 std::optional<DurabilitySimulation::Damage> DurabilitySimulation::damage_something() {
+  if (misplaces_) return misplace_something();
   if (looter_() % 3 == 0) return lose_something();
   std::vector<std::string> candidates;
   for (const std::string& path : files_.paths()) {
@@ -99,7 +100,29 @@ std::optional<DurabilitySimulation::Damage> DurabilitySimulation::damage_somethi
                                                          : anywhere(files_.content(path));
   if (!position) return std::nullopt;
   count("fault: flipped bit");
-  const Damage damage{path, *position, std::byte{1} << below(8), std::nullopt};
+  Damage damage{.path = path, .position = *position, .flipped = std::byte{1} << below(8)};
+  flip(damage);
+  return damage;
+}
+
+std::optional<DurabilitySimulation::Damage> DurabilitySimulation::misplace_something() {
+  std::vector<std::string> candidates;
+  for (size_t i = 0; i < kPartitions; ++i) {
+    if (i == kCompacted) continue;
+    for (const std::string& path : files_.paths()) {
+      if (path.starts_with(shard_.partitions()[i].options.directory) && path.ends_with(Segment::kSuffix))
+        candidates.push_back(path);
+    }
+  }
+  if (candidates.empty()) return std::nullopt;
+  const std::string& path = candidates[misplacer_() % candidates.size()];
+  const auto batches = places_of_batches(files_.content(path));
+  if (batches.empty()) return std::nullopt;
+  shard_.die(true);
+  count("fault: flipped base offset");
+  Damage damage{.path = path,
+                .position = batches[misplacer_() % batches.size()].first + misplacer_() % sizeof(int64_t),
+                .flipped = std::byte{1} << (misplacer_() % 8)};
   flip(damage);
   return damage;
 }
@@ -108,8 +131,8 @@ std::optional<size_t> DurabilitySimulation::anywhere(const Buffer& content) {
   return static_cast<size_t>(below(static_cast<int64_t>(content.size())));
 }
 
-std::optional<size_t> DurabilitySimulation::place_under_crc(const Buffer& content) {
-  constexpr size_t kCrcAt = 17;
+// Where each begins, and its size.
+std::vector<std::pair<size_t, size_t>> DurabilitySimulation::places_of_batches(const Buffer& content) {
   std::vector<std::pair<size_t, size_t>> batches;
   for (size_t at = 0; at + protocol::BatchHeader::kSize <= content.size();) {
     const auto header = protocol::peek_batch_header(Bytes(content).subspan(at));
@@ -117,14 +140,32 @@ std::optional<size_t> DurabilitySimulation::place_under_crc(const Buffer& conten
     batches.emplace_back(at, header->size_bytes());
     at += header->size_bytes();
   }
+  return batches;
+}
+
+std::optional<size_t> DurabilitySimulation::place_under_crc(const Buffer& content) {
+  constexpr size_t kCrcAt = 17;
+  const auto batches = places_of_batches(content);
   if (batches.empty()) return std::nullopt;
   const auto [at, size] = batches[static_cast<size_t>(below(static_cast<int64_t>(batches.size())))];
   return at + kCrcAt + static_cast<size_t>(below(static_cast<int64_t>(size - kCrcAt)));
 }
 
-void DurabilitySimulation::flip(const Damage& damage) {
+void DurabilitySimulation::flip(Damage& damage) {
   for (Buffer* content : {&files_.content(damage.path), &files_.on_disk(damage.path)}) {
-    if (damage.position < content->size()) (*content)[damage.position] ^= damage.flipped;
+    std::optional<std::byte> left;
+    if (damage.position < content->size()) left = (*content)[damage.position] ^= damage.flipped;
+    damage.left.push_back(left);
+  }
+}
+
+// Where a start hasn't done so itself.
+void DurabilitySimulation::flip_back(const Damage& damage) {
+  auto left = damage.left.begin();
+  for (Buffer* content : {&files_.content(damage.path), &files_.on_disk(damage.path)}) {
+    if (damage.position < content->size() && *left == (*content)[damage.position])
+      (*content)[damage.position] ^= damage.flipped;
+    ++left;
   }
 }
 
@@ -151,7 +192,7 @@ void DurabilitySimulation::repair() {
     calm_ = false;
     files_.content(damage_->path) = files_.on_disk(damage_->path) = *damage_->lost;
   } else if (files_.has(damage_->path)) {
-    flip(*damage_);
+    flip_back(*damage_);
   }
   damage_.reset();
 }

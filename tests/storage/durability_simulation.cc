@@ -10,7 +10,9 @@ DurabilitySimulation::DurabilitySimulation(uint32_t seed, Plant plant)
     : random_(seed),
       forger_(seed + 2),
       looter_(seed + 3),
+      misplacer_(seed + 4),
       forges_(plant == Plant::kKnownSalt || (plant == Plant::kNone && seed % 5 == 4)),
+      misplaces_(seed % 7 == 3),
       plant_(plant),
       shard_(files_, plant, seed % 3 == 0 ? kSmallGroupBytes : kJournalMaxGroupBytes) {
   files_.random.seed(seed + 1);

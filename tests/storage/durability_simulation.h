@@ -150,6 +150,7 @@ class DurabilitySimulation {
     std::byte flipped{};
     // Of a segment that is gone, or cut off between two batches: what it had.
     std::optional<Buffer> lost = std::nullopt;
+    std::vector<std::optional<std::byte>> left = {};  // what the flip made of the byte, cached and on disk
   };
   // A segment that must be there: it has records at or above the log's start, and the next one begins below
   // the recovery point. Without the index only that tells of it.
@@ -158,9 +159,13 @@ class DurabilitySimulation {
   // A flipped bit where a start must see it: in the journal, or under a CRC of a segment that the index
   // doesn't cover, since it is lost, too.
   std::optional<Damage> damage_something();
+  // A flipped bit in a batch's base offset, which no CRC covers, in a log that was never compacted.
+  std::optional<Damage> misplace_something();
   std::optional<size_t> anywhere(const Buffer& content);
   std::optional<size_t> place_under_crc(const Buffer& content);
-  void flip(const Damage& damage);
+  static std::vector<std::pair<size_t, size_t>> places_of_batches(const Buffer& content);
+  void flip(Damage& damage);
+  void flip_back(const Damage& damage);
   // Whether a log has found damage in synced data, which must then not be read.
   bool refuses_what_is_damaged();
 
@@ -170,7 +175,9 @@ class DurabilitySimulation {
   std::mt19937 random_;
   std::mt19937 forger_;  // its own, so that the other seeds' runs stay as they are
   std::mt19937 looter_;  // the same
+  std::mt19937 misplacer_;
   const bool forges_;
+  const bool misplaces_;
   const Plant plant_;
   FaultFileSystem files_;
   SimulatedShard shard_;

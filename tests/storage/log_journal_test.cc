@@ -101,6 +101,18 @@ TEST_CASE("Much at once is synced in its segment, and little after it is journal
   CHECK(f.report.batches_restored == 2);
 }
 
+TEST_CASE("A last batch with another base offset is cut off, and comes back from the journal") {
+  JournaledLog f;
+  for (int i = 0; i < 4; ++i) f.append(batch_of(1));
+  CHECK(f.commit());
+  f.log.reset();
+  Buffer& content = f.files.content(f.segment_path(0));
+  content[content.size() / 4 * 3 + GENERATE(1, 7)] ^= std::byte{4};
+  f.open_with_journal(false);
+  CHECK(f.base_offsets() == std::vector<int64_t>{0, 1, 2, 3});
+  CHECK(f.report.batches_restored == 1);
+}
+
 TEST_CASE("A topic that is synced now and then doesn't use the journal") {
   JournaledLog f;
   f.options.config.flush_messages = 10;
