@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "broker/coordinator/group_record_codec.h"
@@ -131,7 +132,8 @@ runtime::Task<Result<>> GroupPartition::load() {
     auto replay_record = [&](const protocol::RecordView& record) {
       auto decoded = decode_record(record.key, record.value);
       if (!decoded) {
-        wrong = std::move(decoded.error());
+        wrong = {decoded.error().code,
+                 "record at offset " + std::to_string(record.offset) + ": " + decoded.error().message};
         return false;
       }
       *decoded ? machine_.replay(**decoded, record.offset) : static_cast<void>(++skipped);

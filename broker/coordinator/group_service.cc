@@ -118,8 +118,11 @@ runtime::Task<GroupResponse> GroupService::list(const ListGroups& request) {
       for (const auto& partition : by_shard_[i]->all()) {
         const auto response = co_await partition->handle(one);
         const auto& part = std::get<ListGroupsResult>(response);
-        if (part.error != ErrorCode::kNone && part.error != ErrorCode::kNotCoordinator)
-          of_shard.error = part.error;
+        // Of one that failed for good nothing is to come, and clients drop the groups beside an error: the
+        // others are listed without it, as Apache Kafka does.
+        const bool left_out =
+            part.error == ErrorCode::kNotCoordinator || part.error == ErrorCode::kCoordinatorNotAvailable;
+        if (part.error != ErrorCode::kNone && !left_out) of_shard.error = part.error;
         of_shard.groups.insert(of_shard.groups.end(), part.groups.begin(), part.groups.end());
       }
       co_return of_shard;

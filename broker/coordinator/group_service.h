@@ -1,6 +1,5 @@
 // All group coordinators of this broker: finds the one that keeps a group, on whatever shard it lives, and
-// makes
-// __consumer_offsets when it is first needed.
+// makes __consumer_offsets when it is first needed.
 #pragma once
 
 #include <cstddef>

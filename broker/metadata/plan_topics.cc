@@ -241,6 +241,16 @@ Result<> create_partitions(const PlanContext& context, const NewPartitions& requ
                            Transaction& transaction) {
   const TopicPtr topic = context.image.topic(request.topic);
   if (!topic) return fail(ErrorCode::kUnknownTopicOrPartition);
+  // Which one keeps a group follows from their number: a group would move to one that knows nothing of it.
+  // Apache Kafka adds them, and has the groups move at its next start.
+  if (is_internal_topic(topic->name)) {
+    return fail(
+        ErrorCode::kInvalidPartitions,
+        fmt::format("The number of partitions of internal topic {} can't be changed: it says which one "
+                    "keeps a group, so groups would lose their members and commits. "
+                    "offsets.topic.num.partitions says how many a new cluster begins with.",
+                    topic->name));
+  }
   const auto count = static_cast<int32_t>(topic->partitions.size());
   if (request.count == count) {
     return fail(ErrorCode::kInvalidPartitions, fmt::format("Topic already has {} partition(s).", count));

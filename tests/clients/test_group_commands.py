@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import subprocess
 import time
 
 import pytest
 from group_members import RdkafkaMember, wait_for
 
-from command_line import TIMEOUT_S
+from command_line import TIMEOUT_S, CommandLine
 
 PROTOCOLS = [pytest.param({}, id="classic"), pytest.param({"group.protocol": "consumer"}, id="consumer")]
 _numbers = itertools.count(1)
@@ -119,6 +120,40 @@ def test_seek_refuses_what_makes_no_sense(millrace, topic, group):
     assert 'no topic "nothing-here"' in millrace.complaint("group", "seek", group, "--to", "5", "-t", "nothing-here")
     assert "to step on or back from" in millrace.complaint("group", "seek", group, "--to", "-1", "-t", topic)
     assert group not in millrace.lines("group", "list", "-q")
+
+
+def test_seek_of_a_topic_that_is_named_twice(millrace, topic, group):
+    millrace("group", "seek", group, "--to", "start", "-t", topic, "-t", topic)
+    assert offsets(millrace, group, topic) == [0, 0, 0]
+
+
+def test_what_keeps_the_groups_stays_as_it_is(own_broker):
+    millrace = CommandLine(own_broker().address)
+    millrace("topic", "create", "kept")
+    millrace("group", "seek", "g", "--to", "start", "-t", "kept")
+    assert "keeps a group" in millrace.complaint("topic", "alter", "__consumer_offsets", "--partitions", "60")
+    assert "--force" in millrace.complaint("topic", "delete", "__consumer_offsets", "-y", code=2)
+    assert millrace.lines("group", "list", "-q") == ["g"]
+    millrace("topic", "delete", "__consumer_offsets", "-y", "--force")
+
+
+def test_groups_are_listed_without_those_that_cannot_be_read(own_broker):
+    broker = own_broker({"offsets.topic.num.partitions": "2"})
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "read")
+    names = [f"g{n}" for n in range(6)]
+    for name in names:
+        millrace("group", "seek", name, "--to", "start", "-t", "read")
+    subprocess.run(
+        ["kcat", "-b", broker.address, "-X", "client.id=__admin_client", "-t", "__consumer_offsets",
+         "-p", "0", "-P", "-k", "k"],
+        input=b"x", check=True, timeout=TIMEOUT_S,
+    )  # fmt: skip
+    broker.restart()
+    listed = set(millrace.lines("group", "list", "-q"))
+    assert listed
+    assert listed < set(names)
+    assert "can't coordinate its groups: record at offset" in broker.log_tail()
 
 
 def test_lag_in_records_and_seconds(millrace, topic, group):

@@ -63,6 +63,7 @@ Result<TopicPartitions> choose(Cluster& cluster, const Arguments& arguments, con
     const Result<TopicInfo> topic = cluster.topic(name);
     if (!topic) return std::unexpected(topic.error());
     std::vector<int32_t>& partitions = chosen[name];
+    partitions.clear();  // it may be named twice
     if (numbers) {
       partitions = *numbers;
     } else {

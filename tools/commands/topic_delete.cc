@@ -1,6 +1,8 @@
 // millrace topic delete: deletes topics, by name or by regular expression.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tools/client/admin.h"
 #include "tools/commands/by_name.h"
 #include "tools/commands/rows.h"
@@ -9,6 +11,8 @@
 
 namespace millrace::tools {
 namespace {
+
+constexpr std::string_view kGroupsTopic = "__consumer_offsets";
 
 // Internal topics are only deleted by name.
 Result<std::vector<std::string>> topic_names(Cluster& cluster) {
@@ -39,6 +43,15 @@ Result<std::vector<DeletionResult>> remove(Cluster& cluster, const std::vector<s
 }
 
 int run(const Arguments& arguments, Console& console) {
+  const std::vector<std::string> names = arguments.all("topic");
+  if (std::ranges::find(names, kGroupsTopic) != names.end() && !arguments.has("force")) {
+    console.complain(
+        "topic delete",
+        fmt::format("{} keeps what consumer groups have committed: without it every group loses its "
+                    "place. --force deletes it all the same",
+                    kGroupsTopic));
+    return kExitUsage;
+  }
   return delete_by_name({.noun = "topic",
                          .list = topic_names,
                          .loss_of_one = "all records in it",
@@ -65,6 +78,7 @@ Command topic_delete_command() {
                .check = regular_expression()},
               {.names = "--if-exists", .help = "Succeed when a topic isn't there"},
               {.names = "-y,--yes", .help = "Don't ask"},
+              {.names = "--force", .help = "Even __consumer_offsets, with the places of all groups"},
               output_option(),
           }),
           .run = run};

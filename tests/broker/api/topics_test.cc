@@ -245,6 +245,21 @@ TEST_CASE("Files of a deleted topic that a kill left behind go with the next sta
   CHECK(produce(later, "t", 0, batch_of({"c"})) == 0);
 }
 
+TEST_CASE("the partitions that keep groups can't become more", "[api]") {
+  TestBroker broker(TestBroker::Settings{{"offsets.topic.num.partitions", "3"}});
+  TestClient client(broker.port());
+  protocol::FindCoordinatorRequest request;
+  request.key = "g";
+  REQUIRE(client.call<protocol::FindCoordinatorResponse>(request, 3).error_code == ErrorCode::kNone);
+  for (const bool validate_only : {true, false}) {
+    const auto answer = grow(client, "__consumer_offsets", 5, 3, validate_only);
+    CHECK(answer.error_code == ErrorCode::kInvalidPartitions);
+    REQUIRE(answer.error_message);
+    CHECK(answer.error_message->find("keeps a group") != std::string_view::npos);
+  }
+  CHECK(partition_count(client, "__consumer_offsets") == 3);
+}
+
 TEST_CASE("CreatePartitions adds partitions that can be written at once", "[api]") {
   TestBroker broker(TestBroker::Settings{{"shards", "2"}});
   TestClient client(broker.port());
