@@ -84,28 +84,38 @@ class Stored:
 
 
 def read_partition(address: str, topic: str, partition: int) -> Stored:
-    """All records from the log's start to its end."""
+    """All records from the log's start to its end. Begins again where retention takes the start while it is read."""
     consumer = ck.Consumer(
         {"bootstrap.servers": address, "group.id": "reads-all", "enable.auto.commit": False, "check.crcs": True,
          "auto.offset.reset": "error", "enable.partition.eof": True}
     )  # fmt: skip
+    deadline = time.monotonic() + READ_TIMEOUT_S
     try:
-        start, end = consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), 60)
-        stored = Stored(start)
-        if start == end:
-            return stored
-        consumer.assign([ck.TopicPartition(topic, partition, start)])
-        deadline = time.monotonic() + READ_TIMEOUT_S
-        while time.monotonic() < deadline:
-            for message in consumer.consume(10_000, 0.5):
-                if message.error() and message.error().code() == ck.KafkaError._PARTITION_EOF:
-                    return stored
-                if message.error():
-                    raise AssertionError(f"reading {topic}-{partition}: {message.error()}")
-                stored.add(*HEAD.unpack_from(message.value()), message.offset())
-        raise AssertionError(f"{topic}-{partition} could not be read to offset {end} in {READ_TIMEOUT_S} s")
+        while True:
+            start, end = consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), 60)
+            try:
+                return _read(consumer, topic, partition, start, end, deadline)
+            except ck.KafkaException as failure:
+                moved = consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), 60)[0] > start
+                if failure.args[0].code() != ck.KafkaError._AUTO_OFFSET_RESET or not moved:
+                    raise AssertionError(f"reading {topic}-{partition}: {failure}") from None
     finally:
         consumer.close()
+
+
+def _read(consumer: ck.Consumer, topic: str, partition: int, start: int, end: int, deadline: float) -> Stored:
+    stored = Stored(start)
+    if start == end:
+        return stored
+    consumer.assign([ck.TopicPartition(topic, partition, start)])
+    while time.monotonic() < deadline:
+        for message in consumer.consume(10_000, 0.5):
+            if message.error() and message.error().code() == ck.KafkaError._PARTITION_EOF:
+                return stored
+            if message.error():
+                raise ck.KafkaException(message.error())
+            stored.add(*HEAD.unpack_from(message.value()), message.offset())
+    raise AssertionError(f"{topic}-{partition} could not be read to offset {end} in {READ_TIMEOUT_S} s")
 
 
 def compare(plan: TopicPlan, partition: int, stored: Stored, ledgers: list[Ledger], verdict: Verdict) -> None:

@@ -61,6 +61,20 @@ def examine(history: list[tuple[float, float, str, int]]) -> tuple[int, int, int
     return wrong, overlaps, again
 
 
+def tell_of_repeats(workers: list[Process]) -> None:
+    """What the workers said of the partitions that were read again."""
+    seen = set()
+    for worker in workers:
+        for event in list(worker.said):
+            place = (event.get("partition"), event.get("offset"))
+            if event["event"] in ("assigned", "not committed"):
+                tell(f"{worker.name}: {event}")
+            elif event["event"] == "handled" and place in seen:
+                tell(f"{worker.name} handled again: {event}")
+            elif event["event"] == "handled":
+                seen.add(place)
+
+
 def main() -> None:
     verdict = Verdict("payments")
     with broker_with({TOPIC: PARTITIONS}) as (broker, _):
@@ -98,6 +112,8 @@ def main() -> None:
     verdict.check("two workers at one account at once", overlaps, overlaps == 0)
     # Committed after each payment: of a killed worker at most one per partition, and it worked on one at a time.
     verdict.check("payments handled again after the kill", again, again <= 1)
+    if again > 1:
+        tell_of_repeats(workers)
     verdict.give()
 
 
