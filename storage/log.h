@@ -371,7 +371,8 @@ class Log {
   Result<ScanResult> scan_past_damage(Segment& segment, File& file, int64_t file_size,
                                       std::optional<int64_t> next_base, ScanResult scanned,
                                       RecoveryReport& report);
-  Result<bool> is_torn_tail(const File& file, int64_t from, int64_t to, int64_t end_offset) const;
+  Result<bool> is_torn_tail(const File& file, const ScanResult& scanned, int64_t file_size,
+                            int64_t end_offset) const;
   Result<> keep_tail(const File& file, int64_t from, int64_t to) const;
   Result<> set_aside_beyond(int64_t base_offset, RecoveryReport& report);
   Result<> load_epochs(RecoveryReport& report);

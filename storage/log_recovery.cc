@@ -358,7 +358,7 @@ Result<> Log::scan(Segment& segment, int64_t file_size, std::optional<int64_t> n
     cut = true;
     bool keeps_tail = !is_last || was_synced;
     if (!keeps_tail) {
-      const auto is_torn = is_torn_tail(**file, scanned->valid_bytes, file_size, segment.next_offset());
+      const auto is_torn = is_torn_tail(**file, *scanned, file_size, segment.next_offset());
       if (!is_torn) return std::unexpected(is_torn.error());
       keeps_tail = !*is_torn;
     }
@@ -464,13 +464,16 @@ Result<ScanResult> Log::scan_past_damage(Segment& segment, File& file, int64_t f
   return scanned;
 }
 
-// Whether what is damaged from `from` on, behind offset `end_offset`, holds no batch but those that the
-// journal restores.
-Result<bool> Log::is_torn_tail(const File& file, int64_t from, int64_t to, int64_t end_offset) const {
+// Whether what is damaged of a file, behind offset `end_offset`, holds no batch but those that the journal
+// restores.
+Result<bool> Log::is_torn_tail(const File& file, const ScanResult& scanned, int64_t file_size,
+                               int64_t end_offset) const {
+  int64_t restored_end = end_offset;
   for (const JournaledBatch& journaled : options_.journaled) {
-    if (journaled.position >= journal_floor_) end_offset = std::max(end_offset, journaled.next_offset);
+    if (journaled.position >= journal_floor_) restored_end = std::max(restored_end, journaled.next_offset);
   }
-  const auto has_batch = has_sound_batch(file, from, to, end_offset);
+  if (scanned.has_sound_contents && restored_end == end_offset) return false;
+  const auto has_batch = has_sound_batch(file, scanned.valid_bytes, file_size, restored_end);
   return has_batch ? Result<bool>(!*has_batch) : has_batch;
 }
 

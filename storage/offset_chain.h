@@ -17,7 +17,7 @@ namespace millrace::storage {
 class OffsetChain {
  public:
   // From a segment's base offset. Kafka stores offsets as 32-bit differences; its tools expect no more.
-  static constexpr int64_t kFurthest = std::numeric_limits<int32_t>::max();
+  static constexpr int32_t kFurthest = std::numeric_limits<int32_t>::max();
 
   // `due`: where the batch before ends, or the segment begins. `end`: where the next segment seems to begin,
   // which may be one that is to go; nullopt for the last one.

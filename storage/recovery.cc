@@ -63,6 +63,7 @@ Result<ScanResult> scan_segment(const File& file, int64_t position, OffsetChain 
     if (!result.damage.empty()) {
       const auto misplaced = is_misplaced(*header);
       if (!misplaced) return std::unexpected(misplaced.error());
+      result.has_sound_contents = true;
       result.is_misplaced = *misplaced;
       break;
     }

@@ -44,8 +44,9 @@ struct ScanResult {
   int64_t valid_bytes = 0;
   // Why the scan ended before the file did; empty when all of it is sound.
   std::string damage;
-  // Of the damage: nothing but the base offset of the batch is wrong, and the batches around it prove that it
-  // should be the one that was due.
+  // Of the damage: nothing but the offsets of the batch are wrong.
+  bool has_sound_contents = false;
+  // And the batches around it prove that its base offset should be the one that was due.
   bool is_misplaced = false;
 };
 

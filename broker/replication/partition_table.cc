@@ -33,8 +33,7 @@ void say(const storage::Log& log, const storage::RecoveryReport& report) {
     if (cut.set_aside) {
       runtime::log_error(
           "Recovery of {} found damage: {} bytes of {} from position {} on, which may hold sound records, "
-          "are "
-          "out of the log now and kept in {}.cut: {}. See with `millrace log dump` what is in there.",
+          "are out of the log now and kept in {}.cut: {}. See with `millrace log dump` what is in there.",
           name, cut.bytes, cut.file, cut.position, cut.file, cut.reason);
       continue;
     }

@@ -180,14 +180,19 @@ class SlowPipe:
         return (self.taken + out).decode().splitlines(), err.decode()
 
 
+def slow_member(millrace, topic: str, partitions: int, values: list[str], group: str) -> SlowPipe:
+    """Follows a topic of its own with these values; its pipe is full."""
+    millrace("topic", "create", topic, "-p", str(partitions))
+    produce(millrace, topic, values)
+    member = SlowPipe(millrace, topic, "-g", group, "-f")
+    member.take(1000)
+    return member
+
+
 def test_a_member_whose_reader_is_slow_stays_in_the_group(own_broker, group):
-    broker = own_broker(SHORT_SESSION)
-    millrace = CommandLine(broker.address)
-    millrace("topic", "create", "slow", "-p", "1")
+    millrace = CommandLine(own_broker(SHORT_SESSION).address)
     values = [f"0-{n:030}" for n in range(20_000)]
-    produce(millrace, "slow", values)
-    first = SlowPipe(millrace, "slow", "-g", group, "-f")
-    first.take(1000)
+    first = slow_member(millrace, "slow", 1, values, group)
     # Longer than a session.
     for _ in range(6):
         time.sleep(1)
@@ -205,13 +210,9 @@ def test_a_member_whose_reader_is_slow_stays_in_the_group(own_broker, group):
 
 
 def test_a_partition_that_goes_to_another_member_is_written_by_one(own_broker, group):
-    broker = own_broker(SHORT_SESSION)
-    millrace = CommandLine(broker.address)
-    millrace("topic", "create", "given", "-p", "2")
+    millrace = CommandLine(own_broker(SHORT_SESSION).address)
     values = [f"{n % 2}-{n:030}" for n in range(10_000)]
-    produce(millrace, "given", values)
-    first = SlowPipe(millrace, "given", "-g", group, "-f")
-    first.take(1000)
+    first = slow_member(millrace, "given", 2, values, group)
     second = Reader(millrace, "given", "-g", group, "-f")
     wait_for(lambda: shares(millrace, group) == [1, 1])
     wait_for(lambda: len(second.values) > 3000)

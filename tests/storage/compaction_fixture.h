@@ -54,6 +54,13 @@ struct CompactionFixture : LogFixture {
     return append(keyed_batch(records, batch));
   }
   // Puts all that is there below the active segment, where compaction may have it.
+  // Each key in a segment of its own.
+  void put_and_seal(const std::vector<std::string>& keys) {
+    for (const std::string& key : keys) {
+      put({{key, "1"}});
+      seal();
+    }
+  }
   void seal() {
     REQUIRE(log->flush());
     REQUIRE(log->roll(kNow));

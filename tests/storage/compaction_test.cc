@@ -432,10 +432,7 @@ TEST_CASE("A full disk gives the compaction up, and it works when there is space
 
 TEST_CASE("A merged segment whose file can't be renamed is dropped with the next compaction") {
   CompactionFixture f;
-  for (const char* key : {"a", "b", "c"}) {
-    f.put({{key, "1"}});
-    f.seal();
-  }
+  f.put_and_seal({"a", "b", "c"});
   const std::string merged = f.segment_path(1);
   bool refuses = true;
   f.files.judge = [&](test::Operation operation, const std::string& path) {
@@ -454,10 +451,7 @@ TEST_CASE("A merged segment whose file can't be renamed is dropped with the next
 
 TEST_CASE("A merged segment whose file can't be renamed is settled before the next merge is announced") {
   CompactionFixture f;
-  for (const char* key : {"a", "b", "c"}) {
-    f.put({{key, "1"}});
-    f.seal();
-  }
+  f.put_and_seal({"a", "b", "c"});
   const std::string merged = f.segment_path(1);
   bool refuses = true;
   bool is_dead = false;
@@ -467,10 +461,7 @@ TEST_CASE("A merged segment whose file can't be renamed is settled before the ne
   };
   CHECK_FALSE(f.driver.run(*f.log, kNow, f.log->log_end_offset()));
   REQUIRE(f.files.has(merged));
-  for (const char* key : {"d", "e"}) {
-    f.put({{key, "1"}});
-    f.seal();
-  }
+  f.put_and_seal({"d", "e"});
   refuses = GENERATE(true, false);
   // The machine stops once the second merge is announced.
   f.driver.intent_persisted = [&] { is_dead = true; };

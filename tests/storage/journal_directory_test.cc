@@ -22,10 +22,8 @@ using test::kSalt;
 
 TEST_CASE("Files stay as they are until nobody needs what was read from them") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
-  f.commit();
+  f.begin();
+  f.commit_batches(1);
   f.open(true);
   f.directory->keep_for({kOrders});
   f.add_file();
@@ -49,10 +47,8 @@ TEST_CASE("Files stay as they are until nobody needs what was read from them") {
 
 TEST_CASE("A partition that stays out of service keeps its own files only, at start after start") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
-  f.commit();
+  f.begin();
+  f.commit_batches(1);
   for (int start = 0; start < 6; ++start) {
     f.open(true);
     CHECK(f.recovered(kOrders).size() == 1);
@@ -66,8 +62,7 @@ TEST_CASE("A partition that stays out of service keeps its own files only, at st
 
 TEST_CASE("Files that were checkpointed aren't read") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   const Buffer batch = batch_at(0, 1, 3 << 19);
   // Five fill a file; the position of each file's first group is 1, 6 and 11.
   JournalPosition needed_from;
@@ -85,37 +80,29 @@ TEST_CASE("Files that were checkpointed aren't read") {
 
 TEST_CASE("A file that was taken but can't have been written to isn't read") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   const Buffer batch = batch_at(0, 1, 3 << 19);
   const size_t group_bytes = JournalGroupBuilder(kSalt).size_with(batch.size());
   // Five fill a file.
-  const auto commit_up_to = [&](int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      if (f.journal->wants_file()) f.add_file();
-      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 19)));
-      f.commit();
-    }
-  };
   const auto damage = [&](const std::string& name, size_t group) {
     f.files.content("/data/journal/" + name)[kJournalBlockBytes + group * group_bytes + 100] ^= std::byte{1};
   };
   const std::string first = "00000001.journal";
   const std::string second = "00000002.journal";
   SECTION("the one before has room for any group") {
-    commit_up_to(1);
+    f.commit_large_batches(1);
     f.add_file();
     CHECK(f.open_and_note_reads() == std::set{first});
     CHECK(f.recovered(kOrders).size() == 1);
   }
   SECTION("a group may not have fitted into the one before") {
-    commit_up_to(5);
+    f.commit_large_batches(5);
     REQUIRE(f.files.has("/data/journal/" + second));
     CHECK(f.open_and_note_reads() == std::set{first, second});
     CHECK(f.recovered(kOrders).size() == 5);
   }
   SECTION("the one before ends in damage, and its own first group is damaged") {
-    commit_up_to(7);
+    f.commit_large_batches(7);
     damage(first, 3);
     damage(first, 4);
     f.files.content("/data/journal/" + second)[kJournalBlockBytes + 20] ^= std::byte{1};
@@ -124,13 +111,13 @@ TEST_CASE("A file that was taken but can't have been written to isn't read") {
     CHECK(f.directory->damages().size() == 1);
   }
   SECTION("no file of the run begins with a sound group") {
-    commit_up_to(2);
+    f.commit_large_batches(2);
     f.files.content("/data/journal/" + first)[kJournalBlockBytes + 20] ^= std::byte{1};
     CHECK(f.open_and_note_reads() == std::set{first, second});
     CHECK(f.recovered(kOrders) == std::vector<int64_t>{1});
   }
   SECTION("numbers are missing") {
-    commit_up_to(12);
+    f.commit_large_batches(12);
     f.files.content("/data/journal/" + second)[kJournalBlockBytes + 20] ^= std::byte{1};
     CHECK(f.open_and_note_reads().contains(second));
     CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11});
@@ -140,12 +127,8 @@ TEST_CASE("A file that was taken but can't have been written to isn't read") {
 
 TEST_CASE("Damage of a file's first group is told, and a torn one isn't") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  for (int64_t i = 0; i < 3; ++i) {
-    REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
-    f.commit();
-  }
+  f.begin();
+  f.commit_batches(3);
   Buffer& content = f.files.content("/data/journal/00000001.journal");
   SECTION("its header") {
     content[kJournalBlockBytes + 20] ^= std::byte{1};
@@ -199,10 +182,8 @@ TEST_CASE("A torn group in a file that was checkpointed is no damage") {
 
 TEST_CASE("What isn't the journal's is told and left alone, and a file comes back that couldn't be opened") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
-  f.commit();
+  f.begin();
+  f.commit_batches(1);
   const std::string foreign = "/data/journal/00000007.journal";
   REQUIRE(f.files.open(foreign, OpenMode::kCreate));
   f.files.content(foreign).resize(JournalDirectory::kFileBytes + 1, std::byte{7});
@@ -225,12 +206,8 @@ TEST_CASE("What isn't the journal's is told and left alone, and a file comes bac
 
 TEST_CASE("A file that was cut off is told, although its header is sound") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  for (int64_t i = 0; i < 3; ++i) {
-    REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
-    f.commit();
-  }
+  f.begin();
+  f.commit_batches(3);
   const std::string path = "/data/journal/00000001.journal";
   f.files.content(path).resize(3 * kJournalBlockBytes);
   f.open(true);
@@ -244,17 +221,9 @@ TEST_CASE("A file that was cut off is told, although its header is sound") {
 
 TEST_CASE("Groups that were in a file that is gone are told, if they were needed") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  const auto commit_up_to = [&](int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      if (f.journal->wants_file()) f.add_file();
-      REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3 << 19)));
-      f.commit();
-    }
-  };
+  f.begin();
   // Five fill a file.
-  commit_up_to(12);
+  f.commit_large_batches(12);
   const auto path = [](int number) { return "/data/journal/0000000" + std::to_string(number) + ".journal"; };
   SECTION("none is gone") {
     f.open(true);
@@ -288,10 +257,8 @@ TEST_CASE("Groups that were in a file that is gone are told, if they were needed
 
 TEST_CASE("A file whose header is damaged is read by the copy; without that it isn't believed") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
-  f.commit();
+  f.begin();
+  f.commit_batches(1);
   Buffer& content = f.files.content("/data/journal/00000001.journal");
   content[20] ^= std::byte{1};
   f.open(true);
@@ -430,10 +397,8 @@ TEST_CASE("A crash while a journal takes a file of the size before leaves it usa
 
 TEST_CASE("A batch that is gone from its file since the start read it is an error, and isn't restored") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
-  REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
-  f.commit();
+  f.begin();
+  f.commit_batches(1);
   f.open(true);
   const JournaledBatch batch = f.directory->recovered(kOrders).front();
   CHECK(batch.log_end_offset == 0);

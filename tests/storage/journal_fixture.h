@@ -33,6 +33,26 @@ struct JournalFixture {
     REQUIRE(file);
     REQUIRE(journal->add_file(std::move(*file)) == nullptr);
   }
+  // Anew, with one file.
+  void begin() {
+    open(false);
+    add_file();
+  }
+  // A group of one batch of kOrders for each of so many offsets, from 0 on.
+  void commit_batches(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      REQUIRE(journal->stage(kOrders, i, batch_at(i)));
+      commit();
+    }
+  }
+  // The same, of batches of which five fill a file; takes the files that it needs.
+  void commit_large_batches(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (journal->wants_file()) add_file();
+      REQUIRE(journal->stage(kOrders, i, batch_at(i, 1, 3 << 19)));
+      commit();
+    }
+  }
   // Of the one group that is staged; returns where it went.
   Journal::Write commit() {
     const auto groups = journal->take();

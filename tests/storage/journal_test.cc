@@ -18,8 +18,7 @@ using test::kOrders;
 
 TEST_CASE("What was written is there after a power loss, by partition and in order") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   for (int64_t i = 0; i < 3; ++i) {
     REQUIRE(f.journal->stage(kOrders, i, batch_at(i)));
     REQUIRE(f.journal->stage(kClicks, 10 + i, batch_at(10 + i)));
@@ -67,8 +66,7 @@ Buffer forged_group(const JournalPosition& position) {
 
 TEST_CASE("What a client has put into a record isn't taken for a group, whatever becomes of the real ones") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   Buffer& content = f.files.content("/data/journal/00000001.journal");
   const auto stage_forging = [&](int64_t offset) {
     // Clients can guess a run and a number.
@@ -106,8 +104,7 @@ TEST_CASE("What a client has put into a record isn't taken for a group, whatever
 
 TEST_CASE("What a client has put into a record isn't taken for a group of the file's next use") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   // A client can guess what the next start's run will be.
   const uint64_t next_run = (uint64_t{2} << kJournalRunBits);
   REQUIRE(f.journal->stage(kOrders, 0, batch_with_forged(0, forged_group({next_run, 2}))));
@@ -152,8 +149,7 @@ TEST_CASE("Without a file nothing is staged, and full files go round") {
 
 TEST_CASE("A file that a checkpoint gives back while another one is made isn't lost") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   const Buffer batch = batch_at(0, 1, 3 << 19);
   // Returns where they went; five fill a file.
   const auto commit = [&](int batches) {
@@ -188,8 +184,7 @@ TEST_CASE("A file that a checkpoint gives back while another one is made isn't l
 TEST_CASE("What a group has no room for goes to the next one of the same round") {
   JournalFixture f;
   f.group_bytes = 2 * kJournalBlockBytes;
-  f.open(false);
-  f.add_file();
+  f.begin();
   // Two fill a group.
   int64_t staged = 0;
   while (f.journal->stage(kOrders, staged, batch_at(staged, 1, 3000))) ++staged;
@@ -215,8 +210,7 @@ TEST_CASE("What a group has no room for goes to the next one of the same round")
 
 TEST_CASE("A batch that is larger than a group isn't staged, and others still are") {
   JournalFixture f;
-  f.open(false);
-  f.add_file();
+  f.begin();
   REQUIRE(f.journal->stage(kOrders, 0, batch_at(0)));
   CHECK_FALSE(f.journal->stage(kOrders, 1, batch_at(1, 1, kJournalMaxGroupBytes)));
   REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
@@ -231,8 +225,7 @@ TEST_CASE("A file is full for a checkpoint once its last group is done") {
   JournalFixture f;
   f.file_bytes = 8 * kJournalBlockBytes;
   f.group_bytes = 2 * kJournalBlockBytes;
-  f.open(false);
-  f.add_file();
+  f.begin();
   int64_t next = 0;
   const auto stage = [&](int batches) {
     for (int i = 0; i < batches; ++i, ++next)
@@ -259,8 +252,7 @@ TEST_CASE("A file is full for a checkpoint once its last group is done") {
 TEST_CASE("What is forgotten may be in a group before the next position, and nowhere else") {
   JournalFixture f;
   f.group_bytes = 2 * kJournalBlockBytes;
-  f.open(false);
-  f.add_file();
+  f.begin();
   for (int64_t i = 0; i < 3; ++i) REQUIRE(f.journal->stage(kOrders, i, batch_at(i, 1, 3000)));
   REQUIRE(f.journal->stage(kClicks, 0, batch_at(0)));
   const JournalPosition floor = f.journal->next_position();

@@ -87,6 +87,21 @@ TEST_CASE("A base offset that changed is put right where the batches around it t
   CHECK(f.report.notes.empty());
 }
 
+TEST_CASE("A last batch with another base offset, which nothing restores, is kept beside the log") {
+  LogFixture f;
+  f.open();
+  const size_t size = batch_of(2).size();
+  for (int i = 0; i < 3; ++i) f.append(batch_of(2));
+  f.log.reset();
+  // Of offset 4: to 6, and to 0.
+  flip_base_offset(f.files.content(f.segment_path(0)), 2 * size, GENERATE(1, 2));
+  f.kill_and_open();
+  CHECK(f.base_offsets() == Offsets{0, 2});
+  REQUIRE(f.report.cuts.size() == 1);
+  CHECK(f.report.cuts[0].set_aside);
+  CHECK(f.files.content(f.segment_path(0) + ".cut").size() == size);
+}
+
 TEST_CASE("The last batch of a closed segment is put right by where the next one begins") {
   LogFixture f;
   const size_t size = batch_of(2).size();

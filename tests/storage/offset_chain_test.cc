@@ -52,6 +52,13 @@ TEST_CASE("Offsets that no segment reaches, and deltas below zero, are damage") 
   CHECK_FALSE(chain.damage(batch_at(std::numeric_limits<int64_t>::max(), 7)).empty());
   CHECK_FALSE(chain.damage(batch_at(std::numeric_limits<int64_t>::min())).empty());
   CHECK_FALSE(chain.damage(batch_at(10, -1)).empty());
+  CHECK(chain.damage(batch_at(10, OffsetChain::kFurthest)).empty());
+  // As far as a segment whose file has the greatest name there can be.
+  const int64_t last = std::numeric_limits<int64_t>::max();
+  OffsetChain at_the_end(last - 1, std::nullopt, may_have_holes);
+  CHECK_FALSE(at_the_end.damage(batch_at(last - 1, 5)).empty());
+  at_the_end.pass_as_due(batch_at(0, 5));
+  CHECK(at_the_end.due() == last);
 }
 
 TEST_CASE("What follows a batch proves where it belongs, or doesn't") {

@@ -18,6 +18,18 @@ void settle(Member& member, ClassicClient& classic) {
   classic.rejoins = 0;
 }
 
+// A static member of the consumer protocol and a classic one share the four partitions of "t".
+struct MixedGroup {
+  explicit MixedGroup(GroupDriver& driver) : modern{driver, "m", "instance"}, classic{driver} {
+    driver.set_topic("t", 4);
+    modern.join();
+    classic.join();
+    settle(modern, classic);
+  }
+  Member modern;
+  ClassicClient classic;
+};
+
 int quiet_beats(ClassicClient& classic, int of) {
   int quiet = 0;
   for (int i = 0; i < of; ++i) quiet += classic.beat() == ErrorCode::kNone;
@@ -39,12 +51,8 @@ TEST_CASE("a classic member rejoins once for a topic's partitions, and not for a
     goes = true;
   }
   GroupDriver driver(settings);
-  driver.set_topic("t", 4);
-  Member modern{driver, "m", "instance"};
-  modern.join();
-  ClassicClient classic{driver};
-  classic.join();
-  settle(modern, classic);
+  MixedGroup group{driver};
+  auto& [modern, classic] = group;
   CHECK(modern.leave(goes ? kLeavingEpoch : kStaticLeavingEpoch) == ErrorCode::kNone);
   quiet_beats(classic, 3);
   classic.rejoins = 0;
@@ -61,12 +69,8 @@ TEST_CASE("a classic member rejoins once for a topic's partitions, and not for a
 
 TEST_CASE("what can't be written of new partitions is looked at again") {
   GroupDriver driver;
-  driver.set_topic("t", 4);
-  Member modern{driver, "m", "instance"};
-  modern.join();
-  ClassicClient classic{driver};
-  classic.join();
-  settle(modern, classic);
+  MixedGroup group{driver};
+  auto& [modern, classic] = group;
   driver.set_topic("t", 6);
   driver.append_error = ErrorCode::kNotEnoughReplicas;
   CHECK(modern.beat().error.code == ErrorCode::kCoordinatorNotAvailable);
