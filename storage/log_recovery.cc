@@ -73,7 +73,7 @@ Result<> Log::load(RecoveryReport& report) {
   if (!checkpoint && checkpoint.error().code != ErrorCode::kCorruptMessage)
     return std::unexpected(checkpoint.error());
   if (!checkpoint) {
-    report.notes.push_back(checkpoint.error().message + ": records that were deleted may be back");
+    report.warnings.push_back(checkpoint.error().message + ": records that were deleted may be back");
   } else if (*checkpoint) {
     log_start_offset_ = (*checkpoint)->log_start_offset;
     checkpointed_recovery_point_ = (*checkpoint)->recovery_point;

@@ -36,6 +36,8 @@ struct RecoveryReport {
   std::vector<Cut> cuts;
   // Of synced data: left where it is, and not served.
   std::vector<DamagedRange> damages;
+  // What a person may have to see to: something isn't as it was, and nothing else can tell.
+  std::vector<std::string> warnings;
   // Everything else worth a line in the log: files removed, checkpoints rebuilt.
   std::vector<std::string> notes;
 };

@@ -40,6 +40,8 @@ void say(const storage::Log& log, const storage::RecoveryReport& report) {
     runtime::log_warning("Recovery of {} cut {} bytes off the end of {}, from position {} on: {}. {}", name,
                          cut.bytes, cut.file, cut.position, cut.reason, fate_of_cut(log, report));
   }
+  for (const std::string& warning : report.warnings)
+    runtime::log_warning("Recovery of {}: {}", name, warning);
   for (const std::string& note : report.notes) runtime::log_info("Recovery of {}: {}", name, note);
   if (report.segments_scanned > 0) {
     runtime::log_debug("Recovery of {} read {} segments, {} bytes", name, report.segments_scanned,

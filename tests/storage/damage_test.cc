@@ -533,8 +533,8 @@ TEST_CASE("A flipped bit in a checkpoint deletes nothing") {
   // 2 becomes 3, 0 or 6.
   checkpoint[at] ^= GENERATE(std::byte{1}, std::byte{2}, std::byte{4});
   f.open(true);
-  REQUIRE_FALSE(f.report.notes.empty());
-  CHECK(f.report.notes[0].find("log-checkpoint") != std::string::npos);
+  REQUIRE_FALSE(f.report.warnings.empty());
+  CHECK(f.report.warnings[0].find("log-checkpoint") != std::string::npos);
   CHECK(f.readable().size() == 12);
 }
 

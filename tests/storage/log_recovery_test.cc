@@ -377,7 +377,7 @@ TEST_CASE("A checkpoint that doesn't parse is reported and the log opens without
   f.files.content(f.options.directory + "/log-checkpoint").resize(10);
   f.open();
   CHECK(f.log->log_start_offset() == 0);
-  CHECK(f.report.notes.size() == 1);
+  CHECK(f.report.warnings.size() == 1);
 }
 
 TEST_CASE("Leftovers of deletions and half-written files are removed at the start") {
