@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "protocol/utf8.h"
 #include "tools/utf8.h"
 
 namespace millrace::tools {
@@ -193,6 +194,8 @@ void new_line(std::string& out, int indent, int depth) {
 }
 
 }  // namespace
+
+Json Json::name(const std::string& bytes) { return protocol::printable(bytes); }
 
 Result<Json> Json::parse(std::string_view text) { return Parser(text).document(); }
 

@@ -37,6 +37,11 @@ class Json {
     if (value) *this = Json(*value);
   }
 
+  // A name of any bytes, as groups, members and clients have them: those that aren't UTF-8 as \xNN. As U+FFFD
+  // they would make one name of several.
+  static Json name(const std::string& bytes);
+  static Json name(const std::optional<std::string>& bytes) { return bytes ? name(*bytes) : Json(); }
+
   static Json object() { return Json(Object{}); }
   static Json list() { return Json(List{}); }
 

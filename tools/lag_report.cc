@@ -171,8 +171,8 @@ Json lag_json(const LagReport& report) {
     item.set("oldest_unread", lag.oldest_unread_ms ? Json(format_timestamp(*lag.oldest_unread_ms)) : Json());
     set_rates(item, partition.in_rate, partition.out_rate, partition.catch_up);
     const bool read = !lag.member_id.empty();
-    item.set("member_id", read ? Json(lag.member_id) : Json())
-        .set("client_id", read ? Json(lag.client_id) : Json())
+    item.set("member_id", read ? Json::name(lag.member_id) : Json())
+        .set("client_id", read ? Json::name(lag.client_id) : Json())
         .set("host", read ? Json(lag.host) : Json());
     partitions.push(std::move(item));
   }

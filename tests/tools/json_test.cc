@@ -24,6 +24,8 @@ TEST_CASE("escapes of JSON strings") {
   CHECK(Json(std::string("a\xff!")).dump() == "\"a\\ufffd!\"");
   CHECK(Json(std::string("\xe2\x82")).dump() == "\"\\ufffd\\ufffd\"");
   CHECK(Json(std::string("\xc0\x80")).dump() == "\"\\ufffd\\ufffd\"");
+  CHECK(Json::name(std::string("a\xff")).dump() == "\"a\\\\xff\"");
+  CHECK(Json::name(std::optional<std::string>()).is_null());
 }
 
 TEST_CASE("bad JSON says where and why") {

@@ -46,7 +46,7 @@ int delete_and_report(const Deletion& deletion, Cluster& cluster, const Argument
       console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", name));
     }
     Json item = Json::object();
-    item.set("name", name).set("deleted", result.has_value());
+    item.set("name", Json::name(name)).set("deleted", result.has_value());
     item.set("error", result ? Json() : Json(error_name(result.error().code)));
     item.set("message", result ? Json() : Json(result.error().message));
     list.push(std::move(item));

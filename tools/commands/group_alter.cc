@@ -29,7 +29,7 @@ int run(const Arguments& arguments, Console& console) {
     return kExitDone;
   }
   Json json = Json::object();
-  json.set("name", group).set("altered", true);
+  json.set("name", Json::name(group)).set("altered", true);
   changes.add_to(json);
   console.write(json.dump(2) + "\n");
   return kExitDone;

@@ -31,8 +31,9 @@ Json member_json(const GroupMember& member) {
   Json topics = Json::list();
   for (const std::string& topic : member.topics) topics.push(topic);
   Json item = Json::object();
-  item.set("member_id", member.id).set("instance_id", member.instance_id).set("client_id", member.client_id);
-  item.set("host", member.host).set("rack", member.rack);
+  item.set("member_id", Json::name(member.id)).set("instance_id", Json::name(member.instance_id));
+  item.set("client_id", Json::name(member.client_id)).set("host", member.host);
+  item.set("rack", Json::name(member.rack));
   item.set("epoch", member.epoch < 0 ? Json() : Json(int64_t{member.epoch}));
   item.set("classic", member.classic).set("topics", std::move(topics)).set("topic_regex", member.topic_regex);
   item.set("assignment", partitions_json(member.assignment));
@@ -42,7 +43,7 @@ Json member_json(const GroupMember& member) {
 
 Json as_json(const GroupDescription& group, const std::vector<ConfigEntry>& settings) {
   Json json = Json::object();
-  json.set("name", group.name).set("type", group.type).set("protocol_type", group.protocol_type);
+  json.set("name", Json::name(group.name)).set("type", group.type).set("protocol_type", group.protocol_type);
   json.set("state", group.state).set("assignor", group.assignor);
   json.set("coordinator", int64_t{group.coordinator});
   json.set("epoch", group.epoch < 0 ? Json() : Json(int64_t{group.epoch}));

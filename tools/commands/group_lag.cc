@@ -35,7 +35,7 @@ Result<Look> look(Cluster& cluster, const std::string& name, LagHistory& history
 
 Json as_json(const Look& look) {
   Json json = Json::object();
-  json.set("name", look.group.name).set("state", look.group.state);
+  json.set("name", Json::name(look.group.name)).set("state", look.group.state);
   json.set("members", static_cast<int64_t>(look.group.members.size()));
   const Json lag = lag_json(look.report);
   for (const Json::Member& member : *lag.if_object()) json.set(member.first, member.second);

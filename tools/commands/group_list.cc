@@ -1,7 +1,6 @@
 // millrace group list: the groups with their kind, state and number of members.
 #include <re2/re2.h>
 
-#include "protocol/utf8.h"
 #include "tools/client/groups.h"
 #include "tools/commands/rows.h"
 #include "tools/connect.h"
@@ -22,8 +21,7 @@ std::string as_json(const std::vector<Row>& rows) {
   Json list = Json::list();
   for (const Row& row : rows) {
     Json item = Json::object();
-    // Not as U+FFFD, which would make one name of several.
-    item.set("name", protocol::printable(row.group.name))
+    item.set("name", Json::name(row.group.name))
         .set("type", row.group.type)
         .set("protocol_type", row.group.protocol_type);
     item.set("assignor", row.description ? Json(row.description->assignor) : Json());

@@ -168,7 +168,7 @@ void report(const Arguments& arguments, Console& console, const std::vector<Move
   }
   if (!wants_json(arguments)) return console.write(table.render(console.colour_out));
   Json json = Json::object();
-  json.set("group", arguments.text("group")).set("dry_run", arguments.has("dry-run"));
+  json.set("group", Json::name(arguments.text("group"))).set("dry_run", arguments.has("dry-run"));
   console.write(json.set("partitions", std::move(list)).dump(2) + "\n");
 }
 
