@@ -253,7 +253,8 @@ Task<std::vector<GroupReport>> GroupMonitor::report(std::vector<GroupProgress> g
   const int64_t now_ms = monotonic_ms(services_);
   const int64_t wall_ms = services_.home().clock().now_ms();
   for (size_t i = 0; i < groups.size(); ++i) {
-    GroupHistory& history = histories_[groups[i].name];
+    GroupHistory passing;
+    GroupHistory& history = history_of(groups[i].name, marks[i].size(), passing);
     history.add(now_ms, std::move(marks[i]));
     reports.push_back(made_report(groups[i], *image, history, bounds, wall_ms));
   }
@@ -269,14 +270,21 @@ size_t GroupMonitor::position_count(const GroupProgress& group) const {
 
 void GroupMonitor::forget_old() {
   const int64_t now_ms = monotonic_ms(services_);
-  size_t positions = 0;
+  remembered_ = 0;
   std::erase_if(histories_, [&](const auto& entry) {
     if (now_ms - entry.second.last_ms() > kForgetMs) return true;
-    positions += entry.second.size() + 1;
+    remembered_ += entry.second.size() + 1;
     return false;
   });
-  // Somebody asks for very many, one by one.
-  if (positions > 2 * kMostPositions) histories_.clear();
+}
+
+// Somebody who asks for very many, one by one, costs those that are watched nothing.
+GroupHistory& GroupMonitor::history_of(const std::string& group, size_t positions, GroupHistory& passing) {
+  const auto known = histories_.find(group);
+  if (known != histories_.end()) return known->second;
+  if (remembered_ + positions + 1 > kMostRemembered) return passing;
+  remembered_ += positions + 1;
+  return histories_[group];
 }
 
 Task<Result<GroupReport>> GroupMonitor::look(std::string_view name) {

@@ -76,6 +76,8 @@ class GroupMonitor {
   static constexpr size_t kTimestampsPerVisit = 50;
   // A group that nobody has looked at for this long is forgotten.
   static constexpr int64_t kForgetMs = 600'000;
+  // Positions whose looks are kept, for rates. A group beyond has none until others are forgotten.
+  static constexpr size_t kMostRemembered = 2 * kMostPositions;
 
   // The services outlive it.
   explicit GroupMonitor(api::Services& services) : services_(services) {}
@@ -112,9 +114,12 @@ class GroupMonitor {
   // Places that a report on the group looks at.
   size_t position_count(const coordinator::GroupProgress& group) const;
   void forget_old();
+  // What is known of the group, which has so many positions; `passing` if there is no room to keep more.
+  GroupHistory& history_of(const std::string& group, size_t positions, GroupHistory& passing);
 
   api::Services& services_;
   std::map<std::string, GroupHistory, std::less<>> histories_;
+  size_t remembered_ = 0;  // positions in histories_, and one for each group
   metadata::TurnQueue scrapes_;
 };
 

@@ -11,7 +11,8 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 from group_members import RdkafkaMember, wait_for
 
 import wire
@@ -283,6 +284,22 @@ def test_ten_thousand_groups(watched):
     assert count(watched.samples(), "millrace_consumergroup_lag_seconds") == 2 * MOST_TIMESTAMPS
     # One that is left out is still told of when it is asked for by name.
     assert watched.group(f"group-{groups - 1}")["lag"] == 3 * partitions
+
+
+def test_rates_outlast_those_who_look_at_everything(watched):
+    # Looks at 100,000 positions are kept.
+    watched.millrace("topic", "create", "wide", "-p", "1000")
+    names = [f"group-{number}" for number in range(105)]
+    admin = AdminClient({"bootstrap.servers": watched.broker.address})
+    positions = [TopicPartition("wide", p, 0) for p in range(1000)]
+    commits = [admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(name, positions)]) for name in names]
+    for commit in commits:
+        [future.result(30) for future in commit.values()]
+    for name in names:
+        watched.group(name)
+    time.sleep(1.1)
+    assert watched.group(names[0])["out_rate"] == 0
+    assert watched.group(names[-1])["out_rate"] is None
 
 
 def test_groups_with_huge_ids(watched):
