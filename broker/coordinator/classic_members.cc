@@ -92,7 +92,7 @@ void GroupCoordinator::join_consumer_group(uint64_t ticket, const JoinGroup& req
     replaces ? change.take_over(*known, id) : change.rejoin(*known);
   }
   MemberMetadata metadata = updated(change.metadata(), request, *subscription);
-  const int64_t more = bytes_of(id, metadata) - (known == nullptr ? 0 : known->held.bytes());
+  const int64_t more = bytes_of(id, metadata) - (known == nullptr ? 0 : bytes_of(known->id, known->metadata));
   const ErrorCode room = check_room(&group, group.id, more, now_ms);
   if (room != ErrorCode::kNone) return refuse(room);
   if (!change.update(std::move(metadata))) return refuse(ErrorCode::kUnknownServerError);

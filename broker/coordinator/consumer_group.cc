@@ -19,6 +19,20 @@ int64_t bytes_of(std::string_view id, const MemberMetadata& metadata) {
   return static_cast<int64_t>(bytes);
 }
 
+int64_t bytes_of(const ConsumerMember& member) {
+  // A node of a map for whose it is and one for who owns it; one of a set for whose it is to be.
+  constexpr size_t kOwned = 2 * kNodeBytes + sizeof(int64_t) + sizeof(std::pair<const int32_t, void*>);
+  constexpr size_t kWanted = kNodeBytes;
+  size_t bytes = 0;
+  for (const OwnedPartitions* owned : {&member.assignment.assigned, &member.assignment.pending_revocation}) {
+    for (const auto& [topic, partitions] : *owned)
+      bytes += kNodeBytes + sizeof(OwnedPartitions::value_type) + kOwned * partitions.size();
+  }
+  for (const auto& [topic, partitions] : member.target)
+    bytes += kNodeBytes + sizeof(Assignment::value_type) + kWanted * partitions.size();
+  return bytes_of(member.id, member.metadata) + static_cast<int64_t>(bytes);
+}
+
 ConsumerMember* ConsumerGroup::find(std::string_view id) const {
   const auto found = members_.find(id);
   return found == members_.end() ? nullptr : found->second.get();
@@ -90,7 +104,7 @@ ConsumerMember& ConsumerGroup::find_or_add(std::string_view id) {
 
 void ConsumerGroup::count(ConsumerMember& member) {
   member.held.join(held);
-  member.held.set(bytes_of(member.id, member.metadata));
+  member.held.set(bytes_of(member));
 }
 
 void ConsumerGroup::disown(const ConsumerMember& member) {
@@ -139,11 +153,10 @@ ConsumerMember* ConsumerGroup::apply(std::string_view id, const std::optional<Me
 }
 
 void ConsumerGroup::apply(std::string_view id, const std::optional<Assignment>& value) {
-  if (!value) {
-    if (ConsumerMember* member = find(id)) member->target.clear();
-    return;
-  }
-  find_or_add(id).target = *value;
+  ConsumerMember* member = value ? &find_or_add(id) : find(id);
+  if (member == nullptr) return;
+  member->target = value.value_or(Assignment{});
+  count(*member);
 }
 
 ConsumerMember* ConsumerGroup::apply(std::string_view id, const std::optional<MemberAssignment>& value) {
@@ -158,6 +171,7 @@ ConsumerMember* ConsumerGroup::apply(std::string_view id, const std::optional<Me
       for (const auto& [partition, since] : partitions) owners[partition] = member;
     }
   }
+  count(*member);
   return member;
 }
 

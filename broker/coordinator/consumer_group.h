@@ -30,7 +30,7 @@ struct ConsumerMember {
   MemberMetadata metadata;
   MemberAssignment assignment;
   Assignment target;
-  ByteCount held;             // by what it says about itself
+  ByteCount held;             // by what it says about itself, and by its assignments
   bool is_described = false;  // there is a record of its metadata: during a replay others may come first
 
   Deadline session;
@@ -49,6 +49,8 @@ struct ConsumerMember {
 
 // What a member of this id holds by what it says about itself, roughly.
 int64_t bytes_of(std::string_view id, const MemberMetadata& metadata);
+// And with its assignments, however few bytes asked for them: one name may stand for thousands of partitions.
+int64_t bytes_of(const ConsumerMember& member);
 
 class ConsumerGroup {
  public:

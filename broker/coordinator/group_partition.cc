@@ -222,8 +222,10 @@ void GroupPartition::append_held() {
 // As one batch.
 void GroupPartition::append(std::span<Write> writes) {
   const int64_t now = now_ms();
-  auto batch = batch_of(writes, now);
-  auto base = batch ? log_->append(std::move(*batch), now) : Result<int64_t>(std::unexpected(batch.error()));
+  const int64_t wall_ms = shard_.clock().now_ms();
+  auto batch = batch_of(writes, now, wall_ms);
+  auto base =
+      batch ? log_->append(std::move(*batch), wall_ms) : Result<int64_t>(std::unexpected(batch.error()));
   if (!base && writes.size() > 1) {
     // One that can't be written mustn't take the others with it.
     for (Write& write : writes) append({&write, 1});
@@ -247,14 +249,14 @@ void GroupPartition::append(std::span<Write> writes) {
   appended_.notify_all();
 }
 
-Result<Buffer> GroupPartition::batch_of(std::span<const Write> writes, int64_t now_ms) {
+Result<Buffer> GroupPartition::batch_of(std::span<const Write> writes, int64_t now_ms, int64_t wall_ms) {
   protocol::Writer records(kFirstRecordsBytes);
   protocol::BatchBuilder builder;
   for (const Write& write : writes) {
     for (const GroupRecord& record : write.records) {
-      const auto encoded = encode_record(record, records);
+      const auto encoded = encode_record(record, records, wall_ms - now_ms);
       if (!encoded) return std::unexpected(encoded.error());
-      builder.append(encoded->key, encoded->value, {}, now_ms);
+      builder.append(encoded->key, encoded->value, {}, wall_ms);
     }
   }
   return builder.build();

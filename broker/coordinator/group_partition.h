@@ -74,8 +74,9 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   void process_commit(Effects effects);
   void append_held();
   void append(std::span<Write> writes);
-  static Result<Buffer> batch_of(std::span<const Write> writes, int64_t now_ms);
+  static Result<Buffer> batch_of(std::span<const Write> writes, int64_t now_ms, int64_t wall_ms);
   void fail_log(const Error& error);
+  // The wall clock's time at the start, and what has passed since: it never goes back.
   int64_t now_ms() const;
   int64_t deadline_ns(int64_t deadline_ms) const;
 

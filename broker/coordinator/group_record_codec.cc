@@ -20,7 +20,13 @@ constexpr int16_t kGroupMetadataVersion = 3;
 constexpr int16_t kOffsetCommitVersion = 4;
 constexpr int16_t kOffsetCommitVersionWithExpiry = 1;
 
-Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer) {
+// -1 is none.
+int64_t shifted(int64_t timestamp_ms, int64_t by_ms) {
+  return timestamp_ms == -1 ? -1 : timestamp_ms + by_ms;
+}
+
+Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer,
+                                    int64_t wall_ahead_ms) {
   const OffsetCommitKey key{record.group, record.topic, record.partition};
   if (!record.value) return encode_tombstone(key, writer);
   const CommittedOffset& from = *record.value;
@@ -28,15 +34,16 @@ Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::
   value.offset = from.offset;
   value.leader_epoch = from.leader_epoch;
   value.metadata = from.metadata;
-  value.commit_timestamp = from.commit_timestamp_ms;
-  value.expire_timestamp = from.expire_timestamp_ms;
+  value.commit_timestamp = shifted(from.commit_timestamp_ms, wall_ahead_ms);
+  value.expire_timestamp = shifted(from.expire_timestamp_ms, wall_ahead_ms);
   value.topic_id = from.topic_id;
   const int16_t version =
       from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry;
   return encode_pair(key, value, version, writer);
 }
 
-Result<EncodedRecord> encode_group(const GroupMetadataRecord& record, protocol::Writer& writer) {
+Result<EncodedRecord> encode_group(const GroupMetadataRecord& record, protocol::Writer& writer,
+                                   int64_t wall_ahead_ms) {
   const GroupMetadataKey key{record.group};
   if (!record.value) return encode_tombstone(key, writer);
   std::vector<GroupMetadataValue::Member> members;
@@ -51,7 +58,7 @@ Result<EncodedRecord> encode_group(const GroupMetadataRecord& record, protocol::
   value.generation = record.value->generation;
   value.protocol = view(record.value->protocol);
   value.leader = view(record.value->leader);
-  value.current_state_timestamp = record.value->state_timestamp_ms;
+  value.current_state_timestamp = shifted(record.value->state_timestamp_ms, wall_ahead_ms);
   value.members = members;
   return encode_pair(key, value, kGroupMetadataVersion, writer);
 }
@@ -98,9 +105,12 @@ Result<std::optional<GroupRecord>> decode_group(Bytes key_bytes, std::optional<B
 
 }  // namespace
 
-Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer) {
-  if (const auto* commit = std::get_if<OffsetCommitRecord>(&record)) return encode_commit(*commit, writer);
-  if (const auto* group = std::get_if<GroupMetadataRecord>(&record)) return encode_group(*group, writer);
+Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer,
+                                    int64_t wall_ahead_ms) {
+  if (const auto* commit = std::get_if<OffsetCommitRecord>(&record))
+    return encode_commit(*commit, writer, wall_ahead_ms);
+  if (const auto* group = std::get_if<GroupMetadataRecord>(&record))
+    return encode_group(*group, writer, wall_ahead_ms);
   return encode_consumer_record(record, writer);
 }
 

@@ -19,8 +19,10 @@ struct EncodedRecord {
 
 // Appended to `writer`, as views of it until it grows further. Written as Kafka 4.3 does: GroupMetadataValue
 // 3, OffsetCommitValue 4 (1 when the client asked for its own retention). Fails with kInvalidRequest for what
-// the format can't hold (a text of more than 32767 bytes).
-Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer);
+// the format can't hold (a text of more than 32767 bytes). `wall_ahead_ms` is how far the wall clock, by
+// which they are kept and others read them, is ahead of the clock of the timestamps of commits and groups.
+Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer,
+                                    int64_t wall_ahead_ms = 0);
 
 // Reads any version of both record types, and commits of type 0 (before Kafka 0.10). Nothing for types that
 // belong to other kinds of groups. Fails with kInvalidRecord for a record that can't be read.

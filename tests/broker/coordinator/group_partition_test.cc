@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "broker/coordinator/group_record_codec.h"
+#include "broker/runtime/clock.h"
 #include "broker/runtime/shard_group.h"
 #include "protocol/record_batch.h"
 #include "tests/broker/coordinator/group_driver.h"
@@ -62,7 +64,7 @@ class Fixture {
     return shards_[0].run(std::move(f));
   }
 
-  Fixture() : shards_(1, runtime::SystemClock::instance(), 1) {}
+  explicit Fixture(const runtime::Clock& clock = runtime::SystemClock::instance()) : shards_(1, clock, 1) {}
   ~Fixture() {
     stop();
     on_shard([this] { return disk.changed.notify_all(), 0; });
@@ -171,6 +173,28 @@ TEST_CASE("commits and members survive the coordinator") {
   fixture.stop();
   fixture.start();
   CHECK(position(fixture) == -1);
+}
+
+TEST_CASE("commits are kept with the time of the wall clock, also after it was set") {
+  constexpr int64_t kStartMs = 1'700'000'000'000;
+  runtime::ManualClock clock(kStartMs);
+  Fixture fixture(clock);
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  clock.set_wall_ms(kStartMs + 86'400'000);
+  CHECK(code(fixture.call<OffsetCommitResult>(commit("g", "t", 0, 5))) == ErrorCode::kNone);
+  fixture.stop();
+  REQUIRE(fixture.disk.batches.size() == 1);
+  std::vector<int64_t> times;
+  auto note = [&](const protocol::RecordView& record) {
+    times.push_back(record.timestamp_ms);
+    const auto decoded = decode_record(record.key, record.value);
+    REQUIRE(decoded);
+    times.push_back(std::get<OffsetCommitRecord>(**decoded).value->commit_timestamp_ms);
+    return true;
+  };
+  REQUIRE(protocol::for_each_record(fixture.disk.batches[0], 1000, note));
+  CHECK(times == std::vector<int64_t>(2, kStartMs + 86'400'000));
 }
 
 TEST_CASE("a request waits until its records are committed") {

@@ -253,7 +253,7 @@ std::string subscription(size_t user_data) {
 }  // namespace
 
 TEST_CASE("classic members of a consumer group are bounded like others, and count when it is a classic one") {
-  GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 1'000'000});
+  GroupDriver driver({.max_group_bytes = 105'000, .max_members_bytes = 1'000'000});
   Bystanders bystanders(driver);
   REQUIRE(driver.call<ConsumerHeartbeatResult>(beat("greedy", "m", kJoiningEpoch)).error.code == Code::kNone);
   const std::string large = subscription(10'000);
@@ -277,6 +277,36 @@ TEST_CASE("classic members of a consumer group are bounded like others, and coun
   // As read from the log it counts, too.
   driver.restart();
   CHECK(driver.memory->members.bytes() > 50'000);
+  bystanders.check_untouched();
+}
+
+TEST_CASE("what the coordinator assigns counts: a few bytes may ask for thousands of partitions") {
+  GroupDriver driver({.max_members_bytes = 2'000'000});
+  Bystanders bystanders(driver);
+  driver.set_topic("wide", 1'000);
+  const auto join_wide = [&](const std::string& group) {
+    ConsumerHeartbeat request = beat(group, "m", kJoiningEpoch);
+    request.topics = std::vector<std::string_view>{"wide"};
+    return driver.call<ConsumerHeartbeatResult>(request).error.code;
+  };
+  const int64_t before = driver.memory->members.bytes();
+  REQUIRE(join_wide("first") == Code::kNone);
+  const int64_t one = driver.memory->members.bytes() - before;
+  CHECK(one > 100'000);
+  int refused = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto error = join_wide("greedy-" + std::to_string(i));
+    if (error == Code::kNone) continue;
+    CHECK(error == Code::kCoordinatorNotAvailable);
+    ++refused;
+  }
+  CHECK(refused > 80);
+  CHECK(driver.memory->members.bytes() < 2'000'000 + one);
+  const int64_t full = driver.memory->members.bytes();
+  driver.restart();
+  CHECK(driver.memory->members.bytes() == full);
+  CHECK(driver.call<ConsumerHeartbeatResult>(beat("first", "m", kLeavingEpoch)).error.code == Code::kNone);
+  CHECK(driver.memory->members.bytes() < full - one / 2);
   bystanders.check_untouched();
 }
 

@@ -178,7 +178,7 @@ class History {
     machine_->for_each_consumer_group(
         [&](const std::string&, const GroupOffsets&, const ConsumerGroup& group) {
           int64_t members = 0;
-          for (const auto& [id, member] : group.members()) members += bytes_of(id, member->metadata);
+          for (const auto& [id, member] : group.members()) members += bytes_of(*member);
           if (members != group.held.bytes()) throw Violation("a consumer group is counted wrong");
           held += members;
         });
