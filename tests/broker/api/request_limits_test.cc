@@ -96,9 +96,9 @@ TEST_CASE("Joins that wait for the others don't hold the memory of requests", "[
   std::vector<std::thread> sending;
   for (size_t i = 0; i < kParked; ++i) {
     const std::string member(join(client, "").member_id);
-    parked.push_back(std::make_unique<TestClient>(broker.port()));
+    TestClient& one = *parked.emplace_back(std::make_unique<TestClient>(broker.port()));
     sending.emplace_back(
-        [&, member, i] { send_padded(*parked[i], join_request(member, protocols), 9, kPaddingBytes); });
+        [&, member] { send_padded(one, join_request(member, protocols), 9, kPaddingBytes); });
   }
   for (std::thread& one : sending) one.join();
   check_large_produce(broker);
@@ -123,8 +123,8 @@ TEST_CASE("Fetches that wait for records don't hold the memory of requests", "[l
   std::vector<std::unique_ptr<TestClient>> parked;
   std::vector<std::thread> sending;
   for (size_t i = 0; i < kParked; ++i) {
-    parked.push_back(std::make_unique<TestClient>(broker.port()));
-    sending.emplace_back([&, i] { send_padded(*parked[i], fetch, 12, kPaddingBytes); });
+    TestClient& one = *parked.emplace_back(std::make_unique<TestClient>(broker.port()));
+    sending.emplace_back([&] { send_padded(one, fetch, 12, kPaddingBytes); });
   }
   for (std::thread& one : sending) one.join();
   check_large_produce(broker);
