@@ -118,6 +118,8 @@ def main() -> None:
     verdict.check("payments out of order", wrong, wrong == 0)
     verdict.check("two workers at one account at once", overlaps, overlaps == 0)
     # Committed after each payment: of a killed worker at most one per partition, and it worked on one at a time.
+    # In 2 of some 900 runs librdkafka 2.16.1 handed a worker that got a partition back one record of its earlier
+    # assignment, within 1 ms of the new one: from its own queue, as asking the broker for the beginning takes it 100 ms.
     verdict.check("payments handled again after the kill", again, again <= 1)
     if again > 1:
         tell_of_repeats(workers)
