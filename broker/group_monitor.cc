@@ -224,10 +224,13 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
                                           .lagging_partitions = report.lagging_partitions,
                                           .lag = lag,
                                           .rates = report.rates});
-  if (report.uncommitted_partitions > 0) {
+  // During their first rebalance nothing is known yet of what classic members read.
+  const bool reads_unknown = group.members > 0 && group.subscribed.empty();
+  if (report.uncommitted_partitions > 0 || reads_unknown) {
     if (report.lag == 0) report.lag.reset();
     if (report.lag_seconds == 0) report.lag_seconds.reset();
-    if (report.useful_members == 0 && report.members < report.partitions) report.useful_members.reset();
+    if (report.useful_members == 0 && (reads_unknown || report.members < report.partitions))
+      report.useful_members.reset();
   }
   return report;
 }

@@ -145,6 +145,16 @@ def test_it_shares_with_other_clients(millrace, broker, topic, group):
     )
 
 
+def test_a_member_that_gets_no_partition_says_so(millrace, topics, group):
+    topic = topics.create(partitions=1)
+    first = Reader(millrace, topic, "-g", group, "-f")
+    wait_for(lambda: shares(millrace, group) == [1])
+    second = millrace("consume", topic, "-g", group)
+    assert second.stdout == b""
+    assert "other members" in second.stderr.decode()
+    first.end()
+
+
 def test_a_reader_that_goes_away_takes_nothing_along(millrace, topics, group):
     topic = topics.create()
     produce(millrace, topic, [f"0-{n:030}" for n in range(20_000)])
@@ -327,7 +337,8 @@ def test_a_member_outlives_a_restart(own_broker, group):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["-o", "5"], "group seek g --to 5"), (["-o", "start"], "--reset"), (["-p", "0"], "shares all partitions")],
+    [(["-o", "5"], "group seek g --to 5"), (["-o", "start"], "--reset"), (["-p", "0"], "shares all partitions"),
+     (["--from-beginning", "--reset", "end"], "contradict")],
 )
 def test_what_a_group_decides_is_not_an_option(millrace, topic, arguments, words):
     assert words in millrace.complaint("consume", topic, "-g", "g", *arguments, code=2)

@@ -28,9 +28,10 @@ UNESCAPED = {r"\n": "\n", r"\"": '"', r"\\": "\\"}
 class Watched:
     """A broker with its HTTP port."""
 
-    def __init__(self, own_broker):
+    def __init__(self, own_broker, settings: dict[str, str] | None = None):
         self.http = f"http://127.0.0.1:{free_port()}"
-        self.broker = own_broker({"http.listener": self.http.removeprefix("http://"), "offsets.topic.num.partitions": "5"})
+        own = {"http.listener": self.http.removeprefix("http://"), "offsets.topic.num.partitions": "5"}
+        self.broker = own_broker({**own, **(settings or {})})
         self.millrace = CommandLine(self.broker.address)
 
     def get(self, path: str) -> tuple[int, str]:
@@ -195,6 +196,20 @@ def test_partitions_without_a_commit(watched):
     assert (uncommitted, lag) == (2, 3)
     assert seconds >= 3600
     assert committed(5, 5, 5, 5) == (0, 0, 0, 0)
+    member.close()
+
+
+def test_a_group_in_its_first_rebalance(own_broker):
+    """What its members will read isn't known yet: a zero would say that there is nothing to do."""
+    watched = Watched(own_broker, {"group.initial.rebalance.delay.ms": "60000"})
+    watched.millrace("topic", "create", "orders", "-p", "3")
+    fill(watched.millrace, "orders", 3, 10)
+    member = Consumer({"bootstrap.servers": watched.broker.address, "group.id": "some"})
+    member.subscribe(["orders"])
+    wait_for(lambda: (member.poll(0.1), '"members":1' in watched.get("/groups/some")[1])[1])
+    seen = watched.group("some")
+    assert (seen["state"], seen["lag"], seen["useful_members"]) == ("PreparingRebalance", None, None)
+    assert series("millrace_consumergroup_useful_members", "some") not in watched.samples()
     member.close()
 
 

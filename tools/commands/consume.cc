@@ -59,6 +59,9 @@ Result<void> check_group_options(const Arguments& arguments) {
                     "--reset start|end",
                     group, arguments.text("offset")));
   }
+  if (arguments.has("from-beginning") && arguments.text("reset") == "end")
+    return conflict(
+        "--from-beginning and --reset end contradict each other: both say where a new group starts");
   if (arguments.has("partitions"))
     return conflict(
         "--partitions and --group both say what to read: a group shares all partitions among its members");
