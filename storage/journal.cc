@@ -20,7 +20,8 @@ bool Journal::stage(const TopicIdPartition& partition, int64_t log_end_offset, B
 void Journal::forget(const TopicIdPartition& partition) { staging_.remove(partition); }
 
 void Journal::close_group() {
-  const Bytes bytes = staging_.seal({{run_.number, next_number_++}, needed_from_});
+  const Bytes bytes =
+      staging_.seal({{run_.number, next_number_.fetch_add(1, std::memory_order_relaxed)}, needed_from_});
   if (!fits_current(bytes.size())) {
     // Not full_ yet: a checkpoint could give it to another journal before its groups are written.
     if (current_) closed_.filled.push_back(std::move(current_));

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -47,8 +48,11 @@ class Journal {
   bool stage(const TopicIdPartition& partition, int64_t log_end_offset, Bytes batch);
   // Drops what is staged for a partition (its log was truncated), but for what is before next_position().
   void forget(const TopicIdPartition& partition);
-  // Of the group that is being staged. What a log appends from now on gets this position or a later one.
-  JournalPosition next_position() const { return {run_.number, next_number_}; }
+  // Of the group that is being staged. What a log appends from now on gets this position or a later one. Any
+  // thread: a log that is opened asks in the disk pool.
+  JournalPosition next_position() const {
+    return {run_.number, next_number_.load(std::memory_order_relaxed)};
+  }
   // For JournalDirectory::take_file.
   const JournalRun& run() const { return run_; }
 
@@ -93,7 +97,7 @@ class Journal {
   const JournalRun run_;
   const int64_t groups_end_;  // in each file
   const size_t group_bytes_;
-  uint64_t next_number_ = 1;
+  std::atomic<uint64_t> next_number_ = 1;
   uint64_t needed_from_ = 1;
   JournalGroupBuilder staging_;
   Groups closed_;

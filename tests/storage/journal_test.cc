@@ -1,8 +1,10 @@
 #include "storage/journal.h"
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <numeric>
+#include <thread>
 
 #include "tests/storage/journal_fixture.h"
 
@@ -247,6 +249,29 @@ TEST_CASE("A file is full for a checkpoint once its last group is done") {
   CHECK_FALSE(f.journal->has_full());
   f.journal->done();
   CHECK(f.journal->take_full() == std::vector{first[0].file});
+}
+
+// For ThreadSanitizer: logs are opened in the disk pool while the shard writes.
+TEST_CASE("The next position can be asked for while groups are written") {
+  JournalFixture f;
+  f.begin();
+  std::atomic<bool> ended = false;
+  bool went_back = false;
+  std::thread opening([&] {
+    for (uint64_t last = 0; !ended;) {
+      const uint64_t now = f.journal->next_position().number;
+      went_back |= now < last;
+      last = now;
+    }
+  });
+  for (int64_t i = 0; i < 100; ++i) {
+    CHECK(f.journal->stage(kOrders, i, batch_at(i)));
+    f.commit();
+  }
+  ended = true;
+  opening.join();
+  CHECK_FALSE(went_back);
+  CHECK(f.journal->next_position().number == 101);
 }
 
 TEST_CASE("What is forgotten may be in a group before the next position, and nowhere else") {
