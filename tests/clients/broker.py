@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KAFKA = ROOT / "tests" / "peers" / "kafka"
 BINARY = os.environ.get("MILLRACE_BINARY", str(ROOT / "build" / "release" / "millrace"))
 IS_KAFKA = os.environ.get("MILLRACE_TEST_TARGET") == "kafka"
+# It keeps several bytes for each one that was ever used, and takes ten times as long.
+UNDER_TSAN = os.environ.get("MILLRACE_SANITIZER") == "tsan"
 START_TIMEOUT_S = 60
 
 

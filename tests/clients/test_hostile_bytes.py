@@ -18,7 +18,7 @@ from conftest import Topics, open_client
 
 import records
 import wire
-from broker import IS_KAFKA, Broker
+from broker import IS_KAFKA, UNDER_TSAN, Broker
 from confluent_client import ConfluentClient
 from records import assert_same
 from wire import Batch, Connection
@@ -309,6 +309,7 @@ def test_members_send_more_than_a_record_holds(attacked, metadata, assignment, e
 
 
 @only_ours
+@pytest.mark.skipif(UNDER_TSAN, reason="it is about memory")
 def test_members_that_join_with_much_and_vanish(attacked):
     """500 joins with 5 MB each, to one group and to many: nobody waits for the answers."""
     for group in ("greedy", *(f"greedy-{i}" for i in range(10))):
