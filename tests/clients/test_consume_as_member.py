@@ -147,8 +147,9 @@ def test_it_shares_with_other_clients(millrace, broker, topic, group):
 
 def test_a_member_that_gets_no_partition_says_so(millrace, topics, group):
     topic = topics.create(partitions=1)
+    produce(millrace, topic, ["0-one"])
     first = Reader(millrace, topic, "-g", group, "-f")
-    wait_for(lambda: shares(millrace, group) == [1])
+    wait_for(lambda: first.values == ["0-one"])
     second = millrace("consume", topic, "-g", group)
     assert second.stdout == b""
     assert "other members" in second.stderr.decode()

@@ -312,7 +312,9 @@ Error no_such_group(Cluster& cluster, const std::string& name) {
     std::vector<std::string> names;
     for (const GroupListing& group : *groups) names.push_back(group.name);
     const std::string near = nearest(name, names);
-    if (!near.empty()) {
+    if (near == name) {
+      text += "; it came to be just now: try again";
+    } else if (!near.empty()) {
       text += fmt::format("; did you mean \"{}\"?", near);
     } else {
       text += names.empty() ? "; there are no groups yet (they come with their first member or commit)"
