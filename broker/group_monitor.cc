@@ -224,12 +224,10 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
                                           .lagging_partitions = report.lagging_partitions,
                                           .lag = lag,
                                           .rates = report.rates});
-  // During their first rebalance nothing is known yet of what classic members read.
-  const bool reads_unknown = group.members > 0 && group.subscribed.empty();
-  if (report.uncommitted_partitions > 0 || reads_unknown) {
+  if (report.uncommitted_partitions > 0 || group.subscription_unknown) {
     if (report.lag == 0) report.lag.reset();
     if (report.lag_seconds == 0) report.lag_seconds.reset();
-    if (report.useful_members == 0 && (reads_unknown || report.members < report.partitions))
+    if (report.useful_members == 0 && (group.subscription_unknown || report.members < report.partitions))
       report.useful_members.reset();
   }
   return report;
@@ -284,10 +282,13 @@ void GroupMonitor::forget_old() {
 // Somebody who asks for very many, one by one, costs those that are watched nothing.
 GroupHistory& GroupMonitor::history_of(const std::string& group, size_t positions, GroupHistory& passing) {
   const auto known = histories_.find(group);
-  if (known != histories_.end()) return known->second;
-  if (remembered_ + positions + 1 > kMostRemembered) return passing;
+  if (known != histories_.end()) remembered_ -= known->second.size() + 1;
+  if (remembered_ + positions + 1 > kMostRemembered) {
+    if (known != histories_.end()) histories_.erase(known);
+    return passing;
+  }
   remembered_ += positions + 1;
-  return histories_[group];
+  return known != histories_.end() ? known->second : histories_[group];
 }
 
 Task<Result<GroupReport>> GroupMonitor::look(std::string_view name) {

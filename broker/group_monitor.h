@@ -76,7 +76,8 @@ class GroupMonitor {
   static constexpr size_t kTimestampsPerVisit = 50;
   // A group that nobody has looked at for this long is forgotten.
   static constexpr int64_t kForgetMs = 600'000;
-  // Positions whose looks are kept, for rates. A group beyond has none until others are forgotten.
+  // Positions whose looks are kept, for rates and for what is known of unread records. A group beyond has no
+  // rates until others are forgotten.
   static constexpr size_t kMostRemembered = 2 * kMostPositions;
 
   // The services outlive it.

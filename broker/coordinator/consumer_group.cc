@@ -20,17 +20,23 @@ int64_t bytes_of(std::string_view id, const MemberMetadata& metadata) {
 }
 
 int64_t bytes_of(const ConsumerMember& member) {
-  // A node of a map for whose it is and one for who owns it; one of a set for whose it is to be.
-  constexpr size_t kOwned = 2 * kNodeBytes + sizeof(int64_t) + sizeof(std::pair<const int32_t, void*>);
+  // In the member's own map and in the group's owners; in its target.
+  constexpr size_t kOwned = 2 * kNodeBytes + sizeof(std::pair<const int32_t, int32_t>) +
+                            sizeof(std::pair<const int32_t, const ConsumerMember*>);
   constexpr size_t kWanted = kNodeBytes;
   size_t bytes = 0;
   for (const OwnedPartitions* owned : {&member.assignment.assigned, &member.assignment.pending_revocation}) {
     for (const auto& [topic, partitions] : *owned)
-      bytes += kNodeBytes + sizeof(OwnedPartitions::value_type) + kOwned * partitions.size();
+      bytes += 2 * (kNodeBytes + sizeof(OwnedPartitions::value_type)) + kOwned * partitions.size();
   }
   for (const auto& [topic, partitions] : member.target)
     bytes += kNodeBytes + sizeof(Assignment::value_type) + kWanted * partitions.size();
   return bytes_of(member.id, member.metadata) + static_cast<int64_t>(bytes);
+}
+
+int64_t bytes_of(std::string_view regex, const ResolvedRegex& resolved) {
+  return static_cast<int64_t>(kNodeBytes + sizeof(ConsumerGroup::Regexes::value_type) + text_bytes(regex) +
+                              names_bytes(resolved.topics));
 }
 
 ConsumerMember* ConsumerGroup::find(std::string_view id) const {
@@ -176,11 +182,14 @@ ConsumerMember* ConsumerGroup::apply(std::string_view id, const std::optional<Me
 }
 
 void ConsumerGroup::apply(std::string_view regex, const std::optional<ResolvedRegex>& value) {
-  if (value) {
-    regexes_.insert_or_assign(std::string(regex), *value);
-  } else if (const auto found = regexes_.find(regex); found != regexes_.end()) {
+  regexes_held_.join(held);
+  if (const auto found = regexes_.find(regex); found != regexes_.end()) {
+    regexes_held_.set(regexes_held_.bytes() - bytes_of(found->first, found->second));
     regexes_.erase(found);
   }
+  if (!value) return;
+  regexes_held_.set(regexes_held_.bytes() + bytes_of(regex, *value));
+  regexes_.emplace(regex, *value);
 }
 
 void ConsumerGroup::drop_undescribed() {

@@ -51,10 +51,12 @@ struct ConsumerMember {
 int64_t bytes_of(std::string_view id, const MemberMetadata& metadata);
 // And with its assignments, however few bytes asked for them: one name may stand for thousands of partitions.
 int64_t bytes_of(const ConsumerMember& member);
+// A regular expression with the topics that it stands for.
+int64_t bytes_of(std::string_view regex, const ResolvedRegex& resolved);
 
 class ConsumerGroup {
  public:
-  ByteCount held;  // before the members, which are part of it
+  ByteCount held;  // before the members and the regular expressions, which are part of it
 
   using Members = std::map<std::string, std::unique_ptr<ConsumerMember>, std::less<>>;
   using Regexes = std::map<std::string, ResolvedRegex, std::less<>>;
@@ -111,6 +113,7 @@ class ConsumerGroup {
   int32_t target_epoch_ = 0;
   Members members_;
   Regexes regexes_;
+  ByteCount regexes_held_;
   std::map<std::string, std::string, std::less<>> static_members_;  // instance -> member id
   std::map<Uuid, std::map<int32_t, const ConsumerMember*>> owners_;
 };

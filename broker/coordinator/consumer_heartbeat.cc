@@ -160,14 +160,15 @@ void GroupCoordinator::handle_request(uint64_t ticket, const ConsumerHeartbeat& 
   MemberMetadata metadata = updated(change.metadata(), request);
   const ConsumerMember* before = known;
   if (before == nullptr && request.instance) before = joined->group->find_static(*request.instance);
-  int64_t more = bytes_of(change.member(), metadata) - (before == nullptr ? 0 : before->held.bytes());
+  int64_t more = bytes_of(change.member(), metadata);
+  if (before != nullptr) more -= bytes_of(before->id, before->metadata);
   // A classic group that becomes one of this protocol has its subscriptions as names.
   if (joined->made && group != nullptr) more += joined->made->held.bytes() - group->classic()->held.bytes();
   if (const ErrorCode room = check_room(group, request.group, more, now_ms); room != ErrorCode::kNone) {
     return refuse(
         {room, room == ErrorCode::kGroupMaxSizeReached
-                   ? fmt::format("What the members of group {} sent takes all of the {} bytes that a "
-                                 "group may have; subscribe to fewer topics, or by a pattern.",
+                   ? fmt::format("What the members of group {} sent and were assigned takes all of the {} "
+                                 "bytes that a group may have; subscribe to fewer topics.",
                                  request.group, settings_.max_group_bytes)
                    : "The coordinator has no memory for more members for now."});
   }

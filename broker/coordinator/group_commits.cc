@@ -11,6 +11,8 @@ namespace {
 
 // Deletions and expiry write as much as they have to, in batches well below the log's limit for one (1 MiB).
 constexpr size_t kMaxWriteBytes = 256 * 1024;
+// As good as for ever, and no overflow behind it.
+constexpr int64_t kMaxRetentionMs = INT64_MAX / 4;
 
 }  // namespace
 
@@ -92,7 +94,8 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
       CommittedOffset value;
       value.offset = partition.offset;
       value.commit_timestamp_ms = now_ms;
-      if (request.retention_ms != -1) value.expire_timestamp_ms = now_ms + request.retention_ms;
+      if (request.retention_ms != -1)
+        value.expire_timestamp_ms = now_ms + std::min(request.retention_ms, kMaxRetentionMs);
       value.leader_epoch = partition.leader_epoch;
       value.metadata = std::string(metadata);
       value.topic_id = topic.id;

@@ -308,8 +308,8 @@ ErrorCode GroupCoordinator::check_room(const Group* group, std::string_view id, 
   const int64_t held = group == nullptr ? 0 : group->held.bytes();
   if (held + more > settings_.max_group_bytes) {
     effects_.warning = fmt::format(
-        "Group {} has no room for {} bytes more: what its members sent takes {} of at most {} MiB of memory. "
-        "They are refused with GROUP_MAX_SIZE_REACHED. Have them subscribe to fewer topics, or by a pattern, "
+        "Group {} has no room for {} bytes more: what its members sent and were assigned takes {} of at most "
+        "{} MiB of memory. They are refused with GROUP_MAX_SIZE_REACHED. Have them subscribe to fewer topics "
         "and send less user data, or make several groups of it",
         loggable(id), more, mib(held), mib(settings_.max_group_bytes));
     return ErrorCode::kGroupMaxSizeReached;
@@ -320,10 +320,11 @@ ErrorCode GroupCoordinator::check_room(const Group* group, std::string_view id, 
   if (more <= (settings_.max_members_bytes - memory_->members.bytes()) / 4) return ErrorCode::kNone;
   expire_soon(now_ms);
   effects_.warning = fmt::format(
-      "Group {} has no room for {} bytes more for now: what the members of all groups of this shard sent "
-      "takes {} of at most {} MiB of memory. They are told to try again (COORDINATOR_NOT_AVAILABLE). Find "
-      "who joins with very long subscriptions, assignments or ids, or leaves empty groups behind (millrace "
-      "group list)",
+      "Group {} has no room for {} bytes more for now: what the members of all groups of this shard sent and "
+      "were assigned takes {} of at most {} MiB of memory. They are told to try again "
+      "(COORDINATOR_NOT_AVAILABLE). Find who joins with very long subscriptions, assignments or ids, reads "
+      "very "
+      "many partitions, or leaves empty groups behind (millrace group list)",
       loggable(id), more, mib(memory_->members.bytes()), mib(settings_.max_members_bytes));
   return ErrorCode::kCoordinatorNotAvailable;
 }

@@ -1,6 +1,6 @@
-// What the groups of a shard keep in memory of what clients sent. Each part counts itself where it changes (a
-// member in its group, a group here), so that there is nothing to keep in step; GroupCoordinator::check_room
-// refuses what doesn't fit.
+// What the groups of a shard keep in memory of what clients sent and were assigned. Each part counts itself
+// where it changes (a member in its group, a group here), so that there is nothing to keep in step;
+// GroupCoordinator::check_room refuses what doesn't fit.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@
 namespace millrace::coordinator {
 
 struct GroupMemory {
-  // Of members and assignments, and of groups that have committed nothing: what joins bring. Gone soon after
-  // whoever sent it.
+  // Of members, their assignments and the topics that their regular expressions stand for, and of groups that
+  // have committed nothing: what joins bring. Gone soon after whoever sent it.
   ByteCount members;
   // Of committed positions, and of the groups that have some: on disk, too, and for long.
   ByteCount positions;

@@ -30,6 +30,8 @@ std::optional<GroupProgress> GroupCoordinator::progress(std::string_view id) con
     progress.protocol_type = classic->protocol_type.value_or("");
     progress.state = state_name(classic->state);
     progress.members = classic->members().size();
+    progress.subscription_unknown =
+        progress.members > 0 && classic->uses_consumer_protocol() && !classic->knows_subscription();
     if (const auto& subscribed = classic->subscription())
       progress.subscribed.insert(subscribed->begin(), subscribed->end());
   }

@@ -23,7 +23,9 @@ struct GroupProgress {
   std::string protocol_type;  // "consumer" for consumers of either type
   size_t members = 0;
   std::set<std::string> subscribed;  // topics, as far as the members tell
-  std::vector<Topic> topics;         // with commits, in order
+  // Classic consumers in their first rebalance: what they are subscribed to isn't known yet.
+  bool subscription_unknown = false;
+  std::vector<Topic> topics;  // with commits, in order
 
   size_t position_count() const {
     size_t count = 0;

@@ -34,7 +34,7 @@ struct GroupSettings {
   // Members of one group that were given an id and have not joined with it yet. A client that asks for ids
   // without ever using one can't fill the memory; Kafka has no such limit.
   int32_t max_pending_members = 10'000;
-  // Bytes that one group's members hold by what they sent, of either protocol, with their assignments; and
+  // Bytes that one group's members hold by what they sent and were assigned, of either protocol; and
   // those of all groups of one shard, with groups that have committed nothing: members that join and vanish
   // can't fill the memory. Kafka has no such limits. What was read from the log counts, and is never refused.
   int64_t max_group_bytes = 32LL << 20;

@@ -309,7 +309,8 @@ def test_rates_outlast_those_who_look_at_everything(watched):
     positions = [TopicPartition("wide", p, 0) for p in range(1000)]
     commits = [admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(name, positions)]) for name in names]
     for commit in commits:
-        [future.result(30) for future in commit.values()]
+        for future in commit.values():
+            future.result(60)
     for name in names:
         watched.group(name)
     time.sleep(1.1)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import collections
 import pathlib
+import time
 
-from stage import Process, Verdict, broker_with, is_short, producer, tell, wait_until
+from stage import TIMEOUT_S, Process, Verdict, broker_with, is_short, producer, tell, wait_until
 
 WORKER = str(pathlib.Path(__file__).with_name("worker.py"))
 TOPIC = "payments"
@@ -99,7 +100,10 @@ def main() -> None:
         workers.append(start(broker, "dia"))
         paid = 2 * ROUNDS
         pay(sender, ROUNDS, paid)
+        began = time.monotonic()
         while not workers[-1].handled():  # who may take long to begin: the others mustn't have done all by then
+            if time.monotonic() - began > TIMEOUT_S:
+                raise SystemExit("FAILED: dia was given no work")
             wait_until(lambda: handled(workers) > ACCOUNTS * (paid - 10) or workers[-1].handled(), "dia at work")
             pay(sender, paid, paid + 10)
             paid += 10

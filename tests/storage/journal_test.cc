@@ -255,12 +255,11 @@ TEST_CASE("A file is full for a checkpoint once its last group is done") {
 TEST_CASE("The next position can be asked for while groups are written") {
   JournalFixture f;
   f.begin();
-  std::atomic<bool> ended = false;
-  bool went_back = false;
-  std::thread opening([&] {
-    for (uint64_t last = 0; !ended;) {
+  std::atomic<bool> went_back = false;
+  std::jthread opening([&](const std::stop_token& ended) {
+    for (uint64_t last = 0; !ended.stop_requested();) {
       const uint64_t now = f.journal->next_position().number;
-      went_back |= now < last;
+      if (now < last) went_back = true;
       last = now;
     }
   });
@@ -268,7 +267,7 @@ TEST_CASE("The next position can be asked for while groups are written") {
     CHECK(f.journal->stage(kOrders, i, batch_at(i)));
     f.commit();
   }
-  ended = true;
+  opening.request_stop();
   opening.join();
   CHECK_FALSE(went_back);
   CHECK(f.journal->next_position().number == 101);

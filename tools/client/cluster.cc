@@ -161,7 +161,7 @@ Result<std::string> Cluster::similar_topics(const std::string& name) {
   std::vector<std::string> names;
   for (const TopicInfo& topic : *all) names.push_back(topic.name);
   const std::string near = nearest(name, names);
-  if (near == name) return std::string("; it came to be just now: try again");
+  if (!near.empty() && near == name) return std::string("; it came to be just now: try again");
   if (!near.empty()) return fmt::format("; did you mean \"{}\"?", near);
   return std::string(names.empty() ? "; there are no topics yet (millrace topic create makes one)"
                                    : "; millrace topic list shows all");

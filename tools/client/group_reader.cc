@@ -98,7 +98,7 @@ void GroupReader::done_with(int32_t partition, int64_t next_offset) {
 Result<void> GroupReader::leave() {
   if (!options_.follow && !ever_owned_ && patience_.passed()) {
     on_note_(
-        fmt::format("{}: other members of group \"{}\" have all partitions, so nothing was read here; "
+        fmt::format("{}: no partition was left for this member of group \"{}\", so nothing was read here; "
                     "-f waits for some",
                     topic_.name, options_.group));
   }

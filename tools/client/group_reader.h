@@ -47,7 +47,7 @@ class GroupReader : public RecordSource {
   std::optional<int64_t> due_in_ms() const override;
   Result<std::vector<int32_t>> keep_up() override;
   void done_with(int32_t partition, int64_t next_offset) override;
-  // Commits what is done with and leaves the group.
+  // Commits what is done with and leaves the group. Notes it if nothing was read for want of a partition.
   Result<void> leave();
 
  private:

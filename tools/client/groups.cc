@@ -312,8 +312,8 @@ Error no_such_group(Cluster& cluster, const std::string& name) {
     std::vector<std::string> names;
     for (const GroupListing& group : *groups) names.push_back(group.name);
     const std::string near = nearest(name, names);
-    if (near == name) {
-      text += "; it came to be just now: try again";
+    if (!near.empty() && near == name) {
+      text += "; it came to be just now, or is of a kind that this can't show";
     } else if (!near.empty()) {
       text += fmt::format("; did you mean \"{}\"?", near);
     } else {

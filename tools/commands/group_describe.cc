@@ -29,13 +29,15 @@ Json partitions_json(const TopicPartitions& by_topic) {
 
 Json member_json(const GroupMember& member) {
   Json topics = Json::list();
-  for (const std::string& topic : member.topics) topics.push(topic);
+  for (const std::string& topic : member.topics) topics.push(Json::name(topic));
   Json item = Json::object();
   item.set("member_id", Json::name(member.id)).set("instance_id", Json::name(member.instance_id));
   item.set("client_id", Json::name(member.client_id)).set("host", member.host);
   item.set("rack", Json::name(member.rack));
   item.set("epoch", member.epoch < 0 ? Json() : Json(int64_t{member.epoch}));
-  item.set("classic", member.classic).set("topics", std::move(topics)).set("topic_regex", member.topic_regex);
+  item.set("classic", member.classic)
+      .set("topics", std::move(topics))
+      .set("topic_regex", Json::name(member.topic_regex));
   item.set("assignment", partitions_json(member.assignment));
   item.set("target_assignment", member.target ? partitions_json(*member.target) : Json());
   return item;
@@ -43,8 +45,9 @@ Json member_json(const GroupMember& member) {
 
 Json as_json(const GroupDescription& group, const std::vector<ConfigEntry>& settings) {
   Json json = Json::object();
-  json.set("name", Json::name(group.name)).set("type", group.type).set("protocol_type", group.protocol_type);
-  json.set("state", group.state).set("assignor", group.assignor);
+  json.set("name", Json::name(group.name)).set("type", group.type);
+  json.set("protocol_type", Json::name(group.protocol_type));
+  json.set("state", group.state).set("assignor", Json::name(group.assignor));
   json.set("coordinator", int64_t{group.coordinator});
   json.set("epoch", group.epoch < 0 ? Json() : Json(int64_t{group.epoch}));
   json.set("assignment_epoch", group.epoch < 0 ? Json() : Json(int64_t{group.assignment_epoch}));

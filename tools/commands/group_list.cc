@@ -23,8 +23,8 @@ std::string as_json(const std::vector<Row>& rows) {
     Json item = Json::object();
     item.set("name", Json::name(row.group.name))
         .set("type", row.group.type)
-        .set("protocol_type", row.group.protocol_type);
-    item.set("assignor", row.description ? Json(row.description->assignor) : Json());
+        .set("protocol_type", Json::name(row.group.protocol_type));
+    item.set("assignor", row.description ? Json::name(row.description->assignor) : Json());
     item.set("state", row.group.state);
     item.set("members",
              row.description ? Json(static_cast<int64_t>(row.description->members.size())) : Json());

@@ -310,6 +310,24 @@ TEST_CASE("what the coordinator assigns counts: a few bytes may ask for thousand
   bystanders.check_untouched();
 }
 
+TEST_CASE("who has been assigned much may not say as much more for it") {
+  GroupDriver driver({.max_group_bytes = 300'000});
+  Bystanders bystanders(driver);
+  driver.set_topic("wide", 1'000);
+  ConsumerHeartbeat request = beat("greedy", "m", kJoiningEpoch);
+  request.topics = std::vector<std::string_view>{"wide"};
+  const auto joined = driver.call<ConsumerHeartbeatResult>(request);
+  REQUIRE(joined.error.code == Code::kNone);
+  const std::string name(200, 'n');
+  std::vector<std::string> names;
+  for (int i = 0; i < 700; ++i) names.push_back(name + std::to_string(i));
+  ConsumerHeartbeat more = beat("greedy", "m", joined.epoch);
+  more.topics.emplace(names.begin(), names.end());
+  CHECK(driver.call<ConsumerHeartbeatResult>(more).error.code == Code::kGroupMaxSizeReached);
+  CHECK(driver.call<ConsumerHeartbeatResult>(beat("greedy", "m", joined.epoch)).error.code == Code::kNone);
+  bystanders.check_untouched();
+}
+
 TEST_CASE("assignments are bounded, for one group and for a coordinator") {
   GroupDriver driver({.max_group_bytes = 100'000, .max_members_bytes = 500'000});
   Bystanders bystanders(driver);

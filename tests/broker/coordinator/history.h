@@ -177,10 +177,11 @@ class History {
     });
     machine_->for_each_consumer_group(
         [&](const std::string&, const GroupOffsets&, const ConsumerGroup& group) {
-          int64_t members = 0;
-          for (const auto& [id, member] : group.members()) members += bytes_of(*member);
-          if (members != group.held.bytes()) throw Violation("a consumer group is counted wrong");
-          held += members;
+          int64_t bytes = 0;
+          for (const auto& [id, member] : group.members()) bytes += bytes_of(*member);
+          for (const auto& [regex, resolved] : group.regexes()) bytes += bytes_of(regex, resolved);
+          if (bytes != group.held.bytes()) throw Violation("a consumer group is counted wrong");
+          held += bytes;
         });
     if (memory_->members.bytes() < held) throw Violation("members are counted as less than they are");
     if (machine_->group_count() == 0 && (memory_->members.bytes() != 0 || memory_->positions.bytes() != 0))
