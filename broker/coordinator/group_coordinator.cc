@@ -323,8 +323,7 @@ ErrorCode GroupCoordinator::check_room(const Group* group, std::string_view id, 
       "Group {} has no room for {} bytes more for now: what the members of all groups of this shard sent and "
       "were assigned takes {} of at most {} MiB of memory. They are told to try again "
       "(COORDINATOR_NOT_AVAILABLE). Find who joins with very long subscriptions, assignments or ids, reads "
-      "very "
-      "many partitions, or leaves empty groups behind (millrace group list)",
+      "very many partitions, or leaves empty groups behind (millrace group list)",
       loggable(id), more, mib(memory_->members.bytes()), mib(settings_.max_members_bytes));
   return ErrorCode::kCoordinatorNotAvailable;
 }

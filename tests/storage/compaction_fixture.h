@@ -53,7 +53,6 @@ struct CompactionFixture : LogFixture {
   AppendInfo put(const std::vector<KeyedRecord>& records, const protocol::BatchOptions& batch = {}) {
     return append(keyed_batch(records, batch));
   }
-  // Puts all that is there below the active segment, where compaction may have it.
   // Each key in a segment of its own.
   void put_and_seal(const std::vector<std::string>& keys) {
     for (const std::string& key : keys) {
@@ -61,6 +60,7 @@ struct CompactionFixture : LogFixture {
       seal();
     }
   }
+  // Puts all that is there below the active segment, where compaction may have it.
   void seal() {
     REQUIRE(log->flush());
     REQUIRE(log->roll(kNow));
