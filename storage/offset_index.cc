@@ -15,6 +15,7 @@
 #include <fstream>
 #include <limits>
 
+#include "storage/database_advice.h"
 #include "storage/database_logger.h"
 
 namespace millrace::storage {
@@ -125,22 +126,16 @@ bool is_damage(const rocksdb::Status& status) {
   return text.find("IO error") == std::string::npos || text.find("No such file") != std::string::npos;
 }
 
-std::string_view advice(const std::string& text) {
-  if (text.find("No space left") != std::string::npos || text.find("quota") != std::string::npos)
-    return "free disk space, a few MiB at least, and start again";
-  if (text.find("Too many open files") != std::string::npos)
-    return "raise the limit of open files (ulimit -n), and start again";
-  if (text.find("Permission denied") != std::string::npos)
-    return "let the broker's user read and write it, and start again";
-  if (text.find("/LOCK") != std::string::npos) return "another process may have it open";
-  return "see in the kernel's log whether the disk fails. An index that is lost for good is rebuilt from the "
-         "segments once its directory is removed, which takes a scan of all of them";
-}
-
 std::unexpected<Error> open_failure(const rocksdb::Status& status, const std::string& directory) {
   const std::string text = status.ToString();
-  return fail(ErrorCode::kKafkaStorageError,
-              fmt::format("the offset index {} can't be opened: {}; {}", directory, text, advice(text)));
+  std::string_view advice = advice_on_opening(text);
+  if (advice.empty()) {
+    advice =
+        "see in the kernel's log whether the disk fails. An index that is lost for good is rebuilt from the "
+        "segments once its directory is removed, which takes a scan of all of them";
+  }
+  return fail(ErrorCode::kKafkaStorageError, fmt::format("the offset index {} can't be opened: {}; {}",
+                                                         directory, plain_status(text), advice));
 }
 
 rocksdb::Options database_options(rocksdb::Env* env) {

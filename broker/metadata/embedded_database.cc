@@ -6,17 +6,23 @@
 #include <rocksdb/options.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 
+#include "broker/metadata/controller.h"
+#include "broker/metadata/metadata_codec.h"
+#include "broker/runtime/logging.h"
+#include "storage/database_advice.h"
 #include "storage/database_logger.h"
 
 namespace millrace::metadata {
 namespace {
 
 // A key of the store is kept under "k" + key, as "create mod version lease\nvalue"; the store's revision
-// under this.
+// under the first of these, under the other "revision digest", the digest of all entries as they were then.
 constexpr std::string_view kRevisionKey = "revision";
+constexpr std::string_view kDigestKey = "digest";
 constexpr char kKeyMark = 'k';
 constexpr size_t kWriteBufferBytes = 4 << 20;
 constexpr int kOpenFiles = 64;
@@ -55,6 +61,45 @@ Result<KeyValue> read_stored(std::string_view key, std::string_view stored) {
   return entry;
 }
 
+// The sum of these is the digest of a store: it can be kept up to date, and is another one where an entry is
+// missing, came back, or is an older one. FNV-1a, with the end of MurmurHash3, for sums of similar texts.
+uint64_t digest_of(std::string_view key, std::string_view stored) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  };
+  add(key);
+  add(std::string_view("\0", 1));
+  add(stored);
+  hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccd;
+  hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53;
+  return hash ^ hash >> 33;
+}
+
+std::string digest_text(int64_t revision, uint64_t digest) {
+  return fmt::format("{} {:016x}", revision, digest);
+}
+
+std::unexpected<Error> open_failure(const rocksdb::Status& status, const std::string& directory) {
+  const std::string text = status.ToString();
+  if (status.IsCorruption()) {
+    return fail(ErrorCode::kKafkaStorageError,
+                fmt::format("{} is damaged: {}. The topics and their settings are in there; their records, "
+                            "beside it, aren't touched. Restore it from a copy and start again",
+                            directory, text));
+  }
+  if (const auto advice = storage::advice_on_opening(text); !advice.empty()) {
+    return fail(ErrorCode::kKafkaStorageError,
+                fmt::format("{} can't be opened: {}; {}", directory, storage::plain_status(text), advice));
+  }
+  return fail(
+      ErrorCode::kKafkaStorageError,
+      fmt::format("{} can't be opened: {}. The topics and their settings are in there; their records, "
+                  "beside it, aren't touched. See in the kernel's log whether the disk fails. Restore "
+                  "it from a copy and start again",
+                  directory, storage::plain_status(text)));
+}
+
 rocksdb::Options options() {
   rocksdb::Options options;
   options.create_if_missing = true;
@@ -63,8 +108,8 @@ rocksdb::Options options() {
   options.info_log = storage::silent_database_logger();
   // A start on a full disk needs as little space as possible.
   options.avoid_flush_during_recovery = true;
-  // A torn tail is a transaction that nobody was told of. Damage before it would lose what was acknowledged:
-  // refuse.
+  // A torn tail may be a transaction that nobody was told of; where it is more, check_for_loss() finds out.
+  // Damage before it would lose what was acknowledged: refuse.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   return options;
 }
@@ -72,7 +117,7 @@ rocksdb::Options options() {
 }  // namespace
 
 EmbeddedDatabase::EmbeddedDatabase(std::string directory, WriteFailed write_failed)
-    : directory_(std::move(directory)), write_failed_(std::move(write_failed)) {}
+    : directory_(std::move(directory)), write_failed_(std::move(write_failed)), acknowledged_(directory_) {}
 EmbeddedDatabase::~EmbeddedDatabase() = default;
 
 Result<std::unique_ptr<EmbeddedDatabase>> EmbeddedDatabase::open(const std::string& directory,
@@ -90,16 +135,12 @@ Result<> EmbeddedDatabase::open_files() {
   must_reopen_ = true;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(options(), directory_, &db);
-  if (status.IsCorruption()) {
-    return fail(ErrorCode::kKafkaStorageError,
-                fmt::format("{} is damaged: {}. The topics and their settings are in there; their records, "
-                            "beside it, aren't touched. Restore it from a copy and start again",
-                            directory_, status.ToString()));
-  }
-  if (!status.ok()) return storage_error("opening " + directory_, status);
+  if (!status.ok()) return open_failure(status, directory_);
   db_.reset(db);
+  if (Result<> loaded = load_revision(); !loaded) return loaded;
+  if (Result<> checked = check_for_loss(); !checked) return checked;
   must_reopen_ = false;
-  return load_revision();
+  return {};
 }
 
 Result<> EmbeddedDatabase::load_revision() {
@@ -112,6 +153,62 @@ Result<> EmbeddedDatabase::load_revision() {
     return fail(ErrorCode::kKafkaStorageError, "metadata store, reading the revision: damaged");
   }
   return {};
+}
+
+// RocksDB opens without what a write-ahead log has lost at its end, and without a whole one that is gone; and
+// not only the latest has what is nowhere else. Of the latest the acknowledged revision tells, of the others
+// the digest that came with the last transaction.
+Result<> EmbeddedDatabase::check_for_loss() {
+  digest_ = 0;
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}));
+  for (at->Seek(std::string(1, kKeyMark)); at->Valid() && at->key()[0] == kKeyMark; at->Next())
+    digest_ += digest_of(view(at->key()), view(at->value()));
+  if (!at->status().ok()) return storage_error("reading all", at->status());
+  std::string stored;
+  const rocksdb::Status status = db_->Get({}, slice(kDigestKey), &stored);
+  if (!status.ok() && !status.IsNotFound()) return storage_error("reading the digest", status);
+  // One of another revision is from before a broker that stores none.
+  const bool has_digest = stored.starts_with(fmt::format("{} ", revision_));
+
+  const int64_t acknowledged = acknowledged_.read();
+  std::string missing;
+  if (revision_ < acknowledged) {
+    missing = fmt::format("it ends with revision {}, and {} was acknowledged", revision_, acknowledged);
+  } else if (has_digest && stored != digest_text(revision_, digest_)) {
+    missing = fmt::format("what is in it isn't what its last one, of revision {}, left", revision_);
+  }
+  const std::string accept = fmt::format("{}/{}", directory_, kAcceptLossFile);
+  storage::PosixFileSystem files;
+  const auto accepted = files.exists(accept);
+  if (!accepted) return std::unexpected(accepted.error());
+  if (!missing.empty()) {
+    if (!*accepted) {
+      return fail(
+          ErrorCode::kKafkaStorageError,
+          fmt::format("{} has lost transactions: {}. Topics and settings may be missing; the records, beside "
+                      "it, aren't touched. Restore it from a copy, or put back the file that was removed or "
+                      "cut off, and start again. To go on with what is there, create the file {}",
+                      directory_, missing, accept));
+    }
+    if (Result<> done = accept_loss(acknowledged); !done) return done;
+    runtime::log_warning("{} goes on with what is there, as {} in it says: {}", directory_, kAcceptLossFile,
+                         missing);
+  }
+  if (!*accepted) return {};
+  if (Result<> removed = files.remove(accept); !removed) return removed;
+  return files.sync_directory(directory_);
+}
+
+// No revision comes twice, and no producer id: partitions would take a new producer's batches for the earlier
+// one's. Each block of ids was a transaction of its own, so that there were no more blocks than revisions.
+Result<> EmbeddedDatabase::accept_loss(int64_t acknowledged) {
+  const int64_t revision = std::max(revision_, acknowledged) + 1;
+  const Transaction skip{
+      {},
+      {Operation::put(std::string(kProducerIdsKey), encode_producer_ids(revision * kProducerIdBlockSize))}};
+  const Result<std::vector<Event>> events = stage(skip, revision);
+  if (!events) return std::unexpected(events.error());
+  return write(*events, revision);
 }
 
 Result<> EmbeddedDatabase::expire_leases() {
@@ -204,9 +301,25 @@ Result<std::vector<Event>> EmbeddedDatabase::stage(const Transaction& transactio
   return events;
 }
 
+Result<uint64_t> EmbeddedDatabase::digest_after(const std::vector<Event>& events) const {
+  uint64_t digest = digest_;
+  std::string stored;
+  for (const Event& event : events) {
+    const std::string key = stored_key(event.entry.key);
+    const rocksdb::Status status = db_->Get({}, key, &stored);
+    if (!status.ok() && !status.IsNotFound()) return storage_error("reading " + event.entry.key, status);
+    if (status.ok()) digest -= digest_of(key, stored);
+    if (!event.is_delete) digest += digest_of(key, stored_value(event.entry));
+  }
+  return digest;
+}
+
 Result<> EmbeddedDatabase::write(const std::vector<Event>& events, int64_t revision) {
+  const Result<uint64_t> digest = digest_after(events);
+  if (!digest) return std::unexpected(digest.error());
   rocksdb::WriteBatch batch;
   batch.Put(slice(kRevisionKey), fmt::format("{}", revision));
+  batch.Put(slice(kDigestKey), digest_text(revision, *digest));
   for (const Event& event : events) {
     if (event.is_delete) {
       batch.Delete(stored_key(event.entry.key));
@@ -217,7 +330,12 @@ Result<> EmbeddedDatabase::write(const std::vector<Event>& events, int64_t revis
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const rocksdb::Status status = db_->Write(synced, &batch);
-  if (status.ok()) return {};
+  if (status.ok()) {
+    revision_ = revision;
+    digest_ = *digest;
+    acknowledged_.write(revision);
+    return {};
+  }
   must_reopen_ = true;
   auto failure = storage_error("writing", status);
   if (!status.IsNoSpace() && write_failed_) write_failed_(failure.error());
@@ -237,7 +355,6 @@ Result<Commit> EmbeddedDatabase::commit(const Transaction& transaction) {
   Result<std::vector<Event>> events = stage(transaction, revision);
   if (!events) return std::unexpected(events.error());
   if (Result<> written = write(*events, revision); !written) return std::unexpected(written.error());
-  revision_ = revision;
   for (const Event& event : *events) {
     leased_keys_.erase(event.entry.key);
     if (event.entry.lease != kNoLease) leased_keys_.emplace(event.entry.key, event.entry.lease);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/metadata/acknowledged_revision.h"
 #include "broker/metadata/metadata_store.h"
 #include "protocol/result.h"
 
@@ -32,10 +33,13 @@ struct Commit {
 class EmbeddedDatabase {
  public:
   using WriteFailed = std::function<void(const Error&)>;
+  // Made by a person in the store's directory, it has a store opened that has lost transactions.
+  static constexpr std::string_view kAcceptLossFile = "accept-loss";
 
   // Opens or creates it in `directory`. Keys left by the leases of an earlier process are deleted, in a
   // transaction of their own. `write_failed` is told when writing or syncing failed for another reason than a
-  // full disk, which leaves unknown what is on disk. Fails with kKafkaStorageError.
+  // full disk, which leaves unknown what is on disk. Fails with kKafkaStorageError, also where transactions
+  // that were acknowledged are gone and nobody accepted that.
   static Result<std::unique_ptr<EmbeddedDatabase>> open(const std::string& directory,
                                                         WriteFailed write_failed = {});
   ~EmbeddedDatabase();
@@ -55,9 +59,13 @@ class EmbeddedDatabase {
   EmbeddedDatabase(std::string directory, WriteFailed write_failed);
   Result<> open_files();
   Result<> load_revision();
+  Result<> check_for_loss();
+  Result<> accept_loss(int64_t acknowledged);
   Result<> expire_leases();
   Result<bool> holds(const Compare& compare) const;
   Result<std::vector<Event>> stage(const Transaction& transaction, int64_t revision) const;
+  Result<uint64_t> digest_after(const std::vector<Event>& events) const;
+  // On success `revision` is the store's.
   Result<> write(const std::vector<Event>& events, int64_t revision);
 
   const std::string directory_;
@@ -65,6 +73,8 @@ class EmbeddedDatabase {
   std::unique_ptr<rocksdb::DB> db_;  // null while it can't be opened again
   bool must_reopen_ = false;
   int64_t revision_ = 0;
+  uint64_t digest_ = 0;  // of all entries
+  AcknowledgedRevision acknowledged_;
   LeaseId last_lease_ = kNoLease;
   std::set<LeaseId> leases_;
   std::map<std::string, LeaseId, std::less<>> leased_keys_;

@@ -1,9 +1,13 @@
 #include "broker/metadata/embedded_store.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <vector>
 
+#include "broker/metadata/metadata_codec.h"
 #include "broker/runtime/random.h"
 #include "tests/broker/metadata/test_cluster.h"
 
@@ -26,6 +30,23 @@ std::unique_ptr<EmbeddedDatabase> open(const TestDirectory& directory) {
   auto database = EmbeddedDatabase::open(directory.path());
   REQUIRE(database);
   return std::move(*database);
+}
+
+// Those that have something, the oldest first: each process begins one, and what a small store has is in
+// them alone.
+std::vector<std::filesystem::path> write_ahead_logs(const TestDirectory& directory) {
+  std::vector<std::filesystem::path> logs;
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) logs.push_back(entry.path());
+  }
+  std::ranges::sort(logs);
+  REQUIRE_FALSE(logs.empty());
+  return logs;
+}
+
+void lose_last_transaction(const TestDirectory& directory) {
+  const auto log = write_ahead_logs(directory).back();
+  std::filesystem::resize_file(log, std::filesystem::file_size(log) - 1);
 }
 
 }  // namespace
@@ -126,6 +147,109 @@ TEST_CASE("A damaged store says where it is and what is to be done") {
   const auto opened = EmbeddedDatabase::open(directory.path());
   REQUIRE_FALSE(opened);
   CHECK_THAT(opened.error().message, Catch::StartsWith(directory.path() + " is damaged: "));
+  CHECK_THAT(opened.error().message, Catch::Contains("Restore it from a copy"));
+}
+
+TEST_CASE("A store that lost what was acknowledged isn't opened until it is put back") {
+  TestDirectory directory;
+  for (const char* process : {"1", "2", "3"}) {
+    auto database = open(directory);
+    for (const char* key : {"a", "b", "c"}) put(*database, std::string(key) + process, "1");
+  }
+  const auto logs = write_ahead_logs(directory);
+  REQUIRE(logs.size() == 3);
+  const std::filesystem::path log = logs[GENERATE(0u, 1u, 2u)];
+  const auto copy = std::filesystem::path(directory.path()) / "copy";
+  std::filesystem::copy_file(log, copy);
+  const auto size = std::filesystem::file_size(log);
+  SECTION("the last transaction") { std::filesystem::resize_file(log, size - 1); }
+  SECTION("half of all") { std::filesystem::resize_file(log, size / 2); }
+  SECTION("all") { std::filesystem::resize_file(log, 0); }
+  SECTION("the file") { std::filesystem::remove(log); }
+  for (int start = 0; start < 2; ++start) {
+    const auto opened = EmbeddedDatabase::open(directory.path());
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == ErrorCode::kKafkaStorageError);
+    CHECK_THAT(opened.error().message, Catch::StartsWith(directory.path() + " has lost transactions"));
+    CHECK_THAT(opened.error().message, Catch::Contains("Restore it from a copy"));
+    CHECK_THAT(opened.error().message, Catch::Contains(directory.path() + "/accept-loss"));
+  }
+  std::filesystem::copy_file(copy, log, std::filesystem::copy_options::overwrite_existing);
+  auto database = open(directory);
+  CHECK(database->revision() == 9);
+  CHECK(database->range("")->entries.size() == 9);
+}
+
+TEST_CASE("A store whose deletions or changes are lost isn't opened either") {
+  TestDirectory directory;
+  for (const char* key : {"a", "b"}) put(*open(directory), key, "1");
+  SECTION("a deletion") { commit(*open(directory), {{}, {Operation::remove("a")}}); }
+  SECTION("a change") { put(*open(directory), "a", "2"); }
+  put(*open(directory), "c", "1");
+  CHECK(open(directory)->range("b")->entries.size() == 1);
+  const auto logs = write_ahead_logs(directory);
+  std::filesystem::remove(logs[logs.size() - 2]);
+  CHECK_FALSE(EmbeddedDatabase::open(directory.path()));
+}
+
+TEST_CASE("Whoever accepts the loss of transactions gets no revision and no producer id twice") {
+  TestDirectory directory;
+  const std::string ids(kProducerIdsKey);
+  const auto next_id = [&](const EmbeddedDatabase& database) {
+    return *decode_producer_ids((*database.get(ids))->value);
+  };
+  {
+    auto database = open(directory);
+    put(*database, ids, encode_producer_ids(kProducerIdBlockSize));
+    put(*database, ids, encode_producer_ids(2 * kProducerIdBlockSize));
+  }
+  lose_last_transaction(directory);
+  REQUIRE_FALSE(EmbeddedDatabase::open(directory.path()));
+  const std::string accept = directory.path() + "/accept-loss";
+  std::ofstream(accept).put('\n');
+  {
+    auto database = open(directory);
+    CHECK(database->revision() > 2);
+    CHECK(next_id(*database) >= 2 * kProducerIdBlockSize);
+  }
+  CHECK_FALSE(std::filesystem::exists(accept));
+  CHECK(next_id(*open(directory)) >= 2 * kProducerIdBlockSize);
+  // And what is acknowledged from now on is missed again.
+  put(*open(directory), "a", "1");
+  lose_last_transaction(directory);
+  CHECK_FALSE(EmbeddedDatabase::open(directory.path()));
+}
+
+TEST_CASE("A note of the last revision that is torn, gone or behind keeps nobody from the store") {
+  TestDirectory directory;
+  for (const char* key : {"a", "b", "c"}) put(*open(directory), key, "1");
+  const std::filesystem::path note = directory.path() + "/acknowledged-revision";
+  REQUIRE(std::filesystem::exists(note));
+  SECTION("torn") { std::filesystem::resize_file(note, std::filesystem::file_size(note) - 1); }
+  SECTION("empty") { std::filesystem::resize_file(note, 0); }
+  SECTION("gone") { std::filesystem::remove(note); }
+  SECTION("of zeros") {
+    const std::string zeros(std::filesystem::file_size(note), '\0');
+    std::ofstream(note) << zeros;
+  }
+  {
+    auto database = open(directory);
+    CHECK(database->range("")->entries.size() == 3);
+    put(*database, "d", "1");
+  }
+  lose_last_transaction(directory);
+  CHECK_FALSE(EmbeddedDatabase::open(directory.path()));
+}
+
+TEST_CASE("A file of the store that can't be read is named, with what to do") {
+  TestDirectory directory;
+  put(*open(directory), "a", "1");
+  std::filesystem::remove(directory.path() + "/CURRENT");
+  std::filesystem::create_directory(directory.path() + "/CURRENT");
+  const auto opened = EmbeddedDatabase::open(directory.path());
+  REQUIRE_FALSE(opened);
+  CHECK_THAT(opened.error().message, Catch::StartsWith(directory.path() + " can't be opened: "));
+  CHECK_THAT(opened.error().message, Catch::Contains(directory.path() + "/CURRENT"));
   CHECK_THAT(opened.error().message, Catch::Contains("Restore it from a copy"));
 }
 
