@@ -407,7 +407,8 @@ void Server::Impl::release_journals() {
 }
 
 // Directories of partitions that the metadata doesn't know: left alone, since only a person can tell whether
-// they are rubbish of a half-done deletion or data whose metadata was lost.
+// they are another cluster's or data whose metadata was lost. No deletion leaves one behind, so the second
+// comes first, and nobody is told to remove what may be the only copy.
 void Server::Impl::report_strays() {
   if (!directories_) {
     auto listed = log_directory_->list(&directory_problems_);
@@ -424,9 +425,22 @@ void Server::Impl::report_strays() {
     }
     return strays;
   };
-  for (const std::string& path : shards_[0].run(find_strays)) {
+  const std::vector<std::string> strays = shards_[0].run(find_strays);
+  auto count_topics = [&] { return cache_->image()->topics().size(); };
+  const size_t topics = shards_[0].run(count_topics);
+  const std::string metadata = config_.log_dirs + "/metadata";
+  if (strays.size() > 1 || (strays.size() == 1 && topics == 0)) {
+    runtime::log_error(
+        "{} of the partitions in {}/topics belong to none of the {} topics that {} knows: it may have lost "
+        "topics, or be older than they are. Then stop the broker and restore it from a newer copy before "
+        "anybody makes these topics anew. The records are left alone",
+        strays.size(), config_.log_dirs, topics, metadata);
+  }
+  for (const std::string& path : strays) {
     runtime::log_warning(
-        "{} belongs to no topic of this cluster; it is left alone. Remove it if you don't need it.", path);
+        "{} belongs to no topic of this cluster; it is left alone. If its topic should be there, {} is what "
+        "is lost or too old; if not, move the directory elsewhere",
+        path, metadata);
   }
 }
 

@@ -260,9 +260,10 @@ Result<PartitionDirectory> LogDirectory::create(const std::string& topic, const 
     if (topic_id) {
       return fail(
           ErrorCode::kInconsistentTopicId,
-          fmt::format("{} belongs to the topic with id {}, not {}: move it elsewhere, or remove it if "
-                      "you don't need it",
-                      partition.path, topic_id->to_string(), id.topic_id.to_string()));
+          fmt::format(
+              "{} belongs to an earlier topic of this name, with id {}, not {}: move it elsewhere. If nobody "
+              "deleted that topic, its metadata is lost, and these records are all there is of it",
+              partition.path, topic_id->to_string(), id.topic_id.to_string()));
     }
     if (topic_id.error().code != ErrorCode::kCorruptMessage) return std::unexpected(topic_id.error());
     const auto unfinished = is_unfinished(partition.path);

@@ -1,4 +1,5 @@
-"""A scrub finds damage before a reader does; what is damaged isn't served, everything else is."""
+"""A scrub finds damage before a reader does; what is damaged isn't served, everything else is. A start that
+finds files lost or damaged says what a person can do."""
 
 from __future__ import annotations
 
@@ -50,6 +51,42 @@ def test_a_scrub_finds_damage(own_broker):
     assert len(consumed.stdout.splitlines()) == DAMAGED
     assert f"can't read the records from offset {DAMAGED} on" in consumed.stderr.decode()
     assert "millrace log verify" in consumed.stderr.decode()
+
+
+@pytest.mark.skipif(IS_KAFKA, reason="Kafka keeps its metadata in a log")
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_metadata_that_was_cut_off(own_broker, end):
+    broker = own_broker()
+    command_line = CommandLine(broker.address)
+    kept, lost = "kept", ["lost-1", "lost-2"]
+    for topic in (kept, *lost):
+        command_line("topic", "create", topic)
+        command_line("produce", topic, stdin=b"one\n")
+    getattr(broker, end)()
+    data = broker.directory / "data"
+    log = max((data / "metadata").glob("*.log"))
+    whole = log.read_bytes()
+    log.write_bytes(whole[: whole.index(lost[0].encode())])
+    for _ in range(2):
+        broker.launch()
+        _wait_for(lambda: not broker.is_running())
+        assert f"{data}/metadata has lost transactions" in broker.log_tail(1)
+    log.write_bytes(whole)
+    broker.start()
+    for topic in (kept, *lost):
+        assert command_line("consume", topic).stdout == b"one\n"
+    getattr(broker, end)()
+
+    log.write_bytes(whole[: whole.index(lost[0].encode())])
+    (data / "metadata" / "accept-loss").touch()
+    broker.start()
+    # The producer's id is a new one, although nobody knows any more which were given.
+    command_line("produce", kept, stdin=b"two\n")
+    assert command_line("consume", kept).stdout == b"one\ntwo\n"
+    told = broker.log_file.read_text()
+    # First that it may be the metadata that is wrong.
+    assert told.index("2 of the partitions in") < told.index(f"{lost[0]}-0 belongs to no topic")
+    assert "remove it" not in told.lower()
 
 
 def _read(broker, topic, start) -> list[int]:
