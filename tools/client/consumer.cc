@@ -83,10 +83,8 @@ Result<const ConsumedRecord*> Consumer::next(int64_t wait_ms) {
         return &current_;
       }
       if (finished()) {
-        if (damaged_.empty()) return nullptr;
-        return fail(ErrorCode::kCorruptMessage,
-                    fmt::format("{}: records of partition {} are damaged; not all could be read", topic_,
-                                fmt::join(damaged_, ", ")));
+        if (ended_early_.empty()) return nullptr;
+        return std::unexpected(unread());
       }
     }
     Result<std::vector<FetchedData>> fetched = fetcher_.poll(deadline.left_ms());
@@ -209,9 +207,13 @@ Result<void> Consumer::take(FetchedData data) {
     end_before_damage(data, state);
     return {};
   }
+  if (state.to && is_retriable(data.error)) {
+    give_up(data, state);
+    return {};
+  }
   if (data.error != ErrorCode::kNone) {
-    return fail(data.error,
-                fmt::format("{} partition {}: {}", topic_, data.partition, error_name(data.error)));
+    return fail(data.error, fmt::format("{} partition {}, offset {}: {}", topic_, data.partition,
+                                        data.fetch_offset, error_name(data.error)));
   }
   state.caught_up = data.next_offset >= data.end_offset;
   if (data.records.empty() && data.next_offset == data.fetch_offset) return {};
@@ -222,6 +224,42 @@ Result<void> Consumer::take(FetchedData data) {
 }
 
 // What came before it is still to be returned.
+void Consumer::end_early(const FetchedData& data, PartitionState& state) {
+  ended_early_.emplace(data.partition, data.error);
+  fetcher_.remove(data.partition);
+  state.to = data.fetch_offset;
+}
+
+Error Consumer::unread() const {
+  std::vector<int32_t> damaged;
+  std::string what;
+  Error error{ErrorCode::kCorruptMessage, {}};
+  for (const auto& [partition, code] : ended_early_) {
+    if (code == ErrorCode::kCorruptMessage) {
+      damaged.push_back(partition);
+      continue;
+    }
+    what += fmt::format("{}partition {} can't be read ({})", what.empty() ? "" : ", ", partition,
+                        error_name(code));
+    error.code = code;
+  }
+  if (!damaged.empty()) {
+    what += fmt::format("{}records of partition {} are damaged", what.empty() ? "" : ", ",
+                        fmt::join(damaged, ", "));
+  }
+  error.message = fmt::format("{}: {}; not all could be read", topic_, what);
+  return error;
+}
+
+// Others would wait for it for ever, since it isn't read to its end.
+void Consumer::give_up(const FetchedData& data, PartitionState& state) {
+  on_note_(
+      fmt::format("{} partition {}: nothing could be read from offset {} on before the timeout ({}). The "
+                  "broker's log says why",
+                  topic_, data.partition, data.fetch_offset, error_name(data.error)));
+  end_early(data, state);
+}
+
 void Consumer::end_before_damage(const FetchedData& data, PartitionState& state) {
   on_note_(
       fmt::format("{0} partition {1}: the broker can't read the records from offset {2} on, because they are "
@@ -230,9 +268,7 @@ void Consumer::end_before_damage(const FetchedData& data, PartitionState& state)
                   "DATA_DIRECTORY/topics/"
                   "{0}-{1}. To read on behind them: millrace consume {0} -p {1} -o OFFSET",
                   topic_, data.partition, data.fetch_offset, error_name(data.error)));
-  damaged_.push_back(data.partition);
-  fetcher_.remove(data.partition);
-  state.to = data.fetch_offset;
+  end_early(data, state);
 }
 
 Result<void> Consumer::out_of_range(const FetchedData& data, PartitionState& state) {

@@ -44,8 +44,9 @@ class Consumer : public RecordSource {
   // Stops reading a partition; what came of it and wasn't returned is dropped.
   void remove(int32_t partition);
 
-  // Errors name topic, partition and offset. Where the broker says that what is stored is damaged, a note
-  // tells so at once, the other partitions are read on, and the error comes when they are done.
+  // Errors name topic, partition and offset. Where the broker says that what is stored is damaged, or can't
+  // read a partition that has an end for as long as the cluster's timeout, a note tells so at once, the other
+  // partitions are read on, and the error comes when they are done.
   Result<const ConsumedRecord*> next(int64_t wait_ms) override;
   // Every partition has been read to its end offset.
   bool finished() const override;
@@ -95,6 +96,9 @@ class Consumer : public RecordSource {
   Result<void> take(FetchedData data);
   Result<void> out_of_range(const FetchedData& data, PartitionState& state);
   void end_before_damage(const FetchedData& data, PartitionState& state);
+  void give_up(const FetchedData& data, PartitionState& state);
+  void end_early(const FetchedData& data, PartitionState& state);
+  Error unread() const;
   void finish(int32_t partition, PartitionState& state);
   PartitionState* pick();
 
@@ -104,7 +108,7 @@ class Consumer : public RecordSource {
   OnNote on_note_;
   std::map<int32_t, PartitionState> partitions_;
   ConsumedRecord current_;
-  std::vector<int32_t> damaged_;  // partitions that ended before damage
+  std::map<int32_t, ErrorCode> ended_early_;  // partitions that could be read no further
 };
 
 }  // namespace millrace::tools

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "protocol/messages/fetch.h"
 #include "protocol/record_batch.h"
 
@@ -16,12 +19,40 @@ constexpr int64_t kRetryPauseUs = 100'000;
 void Fetcher::seek(int32_t partition, int64_t offset) { positions_[partition].offset = offset; }
 
 void Fetcher::pause(int32_t partition, bool paused) {
-  if (const auto found = positions_.find(partition); found != positions_.end()) found->second.paused = paused;
+  const auto found = positions_.find(partition);
+  if (found == positions_.end()) return;
+  found->second.paused = paused;
+  // Nothing is known of it until it is asked for again.
+  if (paused) found->second.failing_since_us = 0;
 }
 
 void Fetcher::hold_back(int32_t partition) {
   positions_[partition].not_before_us = steady_us() + kRetryPauseUs;
   stale_ = true;
+}
+
+// Until it is time to ask again for one of the partitions that were held back at `now_us`.
+int64_t Fetcher::held_back_ms(int64_t now_us) const {
+  int64_t soonest_us = INT64_MAX;
+  for (const auto& [number, state] : positions_) {
+    // Those that are due wait for their leader's answer.
+    if (!state.paused && !state.on_the_way && state.not_before_us > now_us)
+      soonest_us = std::min(soonest_us, state.not_before_us);
+  }
+  return soonest_us == INT64_MAX ? INT64_MAX : std::max<int64_t>(0, (soonest_us - steady_us() + 999) / 1000);
+}
+
+// An error of one partition that trying again may mend.
+void Fetcher::failed(int32_t partition, ErrorCode error, std::vector<FetchedData>& fetched) {
+  hold_back(partition);
+  PartitionState& state = positions_[partition];
+  const int64_t now_us = steady_us();
+  if (state.failing_since_us == 0) state.failing_since_us = now_us;
+  if (now_us - state.failing_since_us < cluster_.options().timeout_ms * 1000) return;
+  FetchedData& data = fetched.emplace_back();
+  data.partition = partition;
+  data.error = error;
+  data.fetch_offset = data.next_offset = state.offset;
 }
 
 Result<void> Fetcher::refresh() {
@@ -45,7 +76,7 @@ void Fetcher::set_topic(TopicInfo topic) {
   for (auto& [leader, line] : lines_) line.asked.clear();
 }
 
-Result<void> Fetcher::send_fetches() {
+Result<void> Fetcher::send_fetches(std::vector<FetchedData>& fetched) {
   if (stale_) {
     if (Result<void> refreshed = refresh(); !refreshed) return refreshed;
   }
@@ -54,7 +85,7 @@ Result<void> Fetcher::send_fetches() {
     if (state.paused || state.on_the_way || state.not_before_us > steady_us()) continue;
     const PartitionInfo* info = topic_.partition(number);
     if (info == nullptr || info->leader < 0) {
-      hold_back(number);
+      failed(number, ErrorCode::kLeaderNotAvailable, fetched);
     } else if (!lines_[info->leader].waiting) {
       wanted[info->leader].push_back(number);
     }
@@ -107,7 +138,8 @@ Result<void> Fetcher::send_fetch(int32_t leader, const std::vector<int32_t>& par
 
 Result<std::vector<FetchedData>> Fetcher::poll(int64_t wait_ms) {
   std::vector<FetchedData> fetched;
-  if (Result<void> sent = send_fetches(); !sent) return std::unexpected(sent.error());
+  const int64_t began_us = steady_us();
+  if (Result<void> sent = send_fetches(fetched); !sent) return std::unexpected(sent.error());
   std::vector<int> fds;
   std::vector<int32_t> leaders;
   for (const auto& [leader, line] : lines_) {
@@ -115,7 +147,7 @@ Result<std::vector<FetchedData>> Fetcher::poll(int64_t wait_ms) {
     fds.push_back(line.connection->fd());
     leaders.push_back(leader);
   }
-  for (const size_t i : wait_readable(fds, Deadline::after_ms(wait_ms))) {
+  for (const size_t i : wait_readable(fds, Deadline::after_ms(std::min(wait_ms, held_back_ms(began_us))))) {
     Result<Connection::Response> response =
         lines_[leaders[i]].connection->receive(lines_[leaders[i]].deadline);
     Result<void> taken = response ? take_answer(leaders[i], std::move(*response), fetched)
@@ -156,9 +188,10 @@ Result<void> Fetcher::take_answer(int32_t leader, Connection::Response response,
       if (asked == lines_[leader].asked.end() || asked->second != state.offset) continue;
       // Damage of what is stored doesn't go away by itself.
       if (is_retriable(partition.error_code) && partition.error_code != ErrorCode::kCorruptMessage) {
-        hold_back(partition.partition_index);
+        failed(partition.partition_index, partition.error_code, fetched);
         continue;
       }
+      state.failing_since_us = 0;
       FetchedData& data = fetched.emplace_back();
       data.partition = partition.partition_index;
       data.error = partition.error_code;

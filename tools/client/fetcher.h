@@ -30,8 +30,8 @@ struct AbortedTransaction {
 // What one fetch brought of one partition.
 struct FetchedData {
   int32_t partition = 0;
-  // kNone, or an error that trying again doesn't mend; kOffsetOutOfRange has the partition's bounds filled
-  // in.
+  // kNone, or an error that trying again doesn't mend, or didn't for the cluster's timeout; kOffsetOutOfRange
+  // has the partition's bounds filled in.
   ErrorCode error = ErrorCode::kNone;
   // Whole batches; may start before the offset asked for and end in the middle of a batch. Points into
   // `frame`.
@@ -65,8 +65,9 @@ class Fetcher {
   void pause(int32_t partition, bool paused);
   void remove(int32_t partition) { positions_.erase(partition); }
 
-  // What came within `wait_ms`; empty when nothing did. Errors that end everything: no broker to talk to
-  // within the timeout, the topic is gone (kUnknownTopicOrPartition), or was made again (kUnknownTopicId).
+  // What came within `wait_ms`, or before it is time to try a partition again; empty when nothing did. Errors
+  // that end everything: no broker to talk to within the timeout, the topic is gone
+  // (kUnknownTopicOrPartition), or was made again (kUnknownTopicId).
   Result<std::vector<FetchedData>> poll(int64_t wait_ms);
 
  private:
@@ -75,6 +76,8 @@ class Fetcher {
     bool paused = false;
     bool on_the_way = false;
     int64_t not_before_us = 0;
+    // Since when it had nothing but errors; 0 while things work.
+    int64_t failing_since_us = 0;
   };
   struct Line {
     Connection* connection = nullptr;
@@ -85,12 +88,14 @@ class Fetcher {
     int64_t sent_us = 0;
   };
 
-  Result<void> send_fetches();
+  Result<void> send_fetches(std::vector<FetchedData>& fetched);
   Result<void> send_fetch(int32_t leader, const std::vector<int32_t>& partitions);
   Result<void> take_answer(int32_t leader, Connection::Response response, std::vector<FetchedData>& fetched);
   Result<void> fail_line(int32_t leader, const Error& error);
   Result<void> refresh();
   void hold_back(int32_t partition);
+  int64_t held_back_ms(int64_t now_us) const;
+  void failed(int32_t partition, ErrorCode error, std::vector<FetchedData>& fetched);
 
   Cluster& cluster_;
   TopicInfo topic_;
@@ -100,7 +105,6 @@ class Fetcher {
   bool stale_ = false;
   // Since when nothing but failures came; 0 while things work.
   int64_t failing_since_us_ = 0;
-  Error last_error_;
 };
 
 }  // namespace millrace::tools

@@ -14,7 +14,9 @@ struct FakePartition {
   Buffer log;
   int64_t start = 0;
   int64_t end = 0;
-  int64_t damaged_at = -1;  // refused from there on
+  int64_t damaged_at = -1;               // refused from there on
+  ErrorCode failing = ErrorCode::kNone;  // every answer from `failing_at` on
+  int64_t failing_at = 0;
   std::vector<AbortedTransaction> aborted;
 
   // Values are the offsets; timestamps as given.
@@ -49,6 +51,10 @@ struct FakePartition {
     }
     return rest;
   }
+  Bytes readable_from(int64_t offset) const {
+    const Bytes rest = from(offset);
+    return failing == ErrorCode::kNone ? rest : rest.first(rest.size() - from(failing_at).size());
+  }
 };
 
 struct Setup {
@@ -82,10 +88,14 @@ struct Setup {
         answer.error_code = ErrorCode::kCorruptMessage;
         continue;
       }
+      if (partition.failing != ErrorCode::kNone && asked.fetch_offset >= partition.failing_at) {
+        answer.error_code = partition.failing;
+        continue;
+      }
       if (asked.fetch_offset < partition.start) {
         answer.error_code = ErrorCode::kOffsetOutOfRange;
       } else {
-        answer.records = protocol::Records::of(partition.from(asked.fetch_offset));
+        answer.records = protocol::Records::of(partition.readable_from(asked.fetch_offset));
       }
     }
     std::vector<protocol::FetchResponse::Topic> topics(1);
@@ -198,6 +208,54 @@ TEST_CASE("known damage ends its partition with a note, the others are read on, 
   REQUIRE_FALSE(setup.failure);
   CHECK(setup.failure.error().code == ErrorCode::kCorruptMessage);
   CHECK(setup.failure.error().message.find("partition 0 ") != std::string::npos);
+}
+
+TEST_CASE("a partition whose answers fail is given up after the timeout, and the others are read") {
+  Setup setup(2);
+  setup.cluster = std::move(*Cluster::connect(setup.broker.options(300)));
+  setup.partitions[0].add({1});
+  setup.partitions[0].add({2});
+  setup.partitions[0].failing = ErrorCode::kKafkaStorageError;
+  setup.partitions[0].failing_at = 1;
+  setup.partitions[1].add({3, 4});
+  const auto began = std::chrono::steady_clock::now();
+  CHECK(setup.read({{0, 0, 2}, {1, 0, 2}}) == Values{"0:0", "1:0", "1:1"});
+  CHECK(std::chrono::steady_clock::now() - began >= std::chrono::milliseconds(300));
+  REQUIRE_FALSE(setup.failure);
+  CHECK(setup.failure.error().code == ErrorCode::kKafkaStorageError);
+  CHECK(setup.failure.error().message ==
+        "t: partition 0 can't be read (KAFKA_STORAGE_ERROR); not all could be read");
+  REQUIRE(setup.notes.size() == 1);
+  CHECK(setup.notes[0].find("t partition 0: nothing could be read from offset 1 on") == 0);
+}
+
+TEST_CASE("who follows a partition whose answers fail is told after the timeout") {
+  Setup setup(1);
+  setup.cluster = std::move(*Cluster::connect(setup.broker.options(300)));
+  setup.partitions[0].add({1});
+  setup.partitions[0].failing = ErrorCode::kKafkaStorageError;
+  setup.partitions[0].failing_at = 1;
+  CHECK(setup.read({{0, 0, std::nullopt}}) == Values{"0:0"});
+  REQUIRE_FALSE(setup.failure);
+  CHECK(setup.failure.error().message == "t partition 0, offset 1: KAFKA_STORAGE_ERROR");
+}
+
+TEST_CASE("answers that fail now and then are tried again for as long as it takes") {
+  Setup setup(1);
+  setup.cluster = std::move(*Cluster::connect(setup.broker.options(300)));
+  FakePartition& partition = setup.partitions[0];
+  for (int i = 0; i < 6; ++i) partition.add({1});
+  partition.failing = ErrorCode::kKafkaStorageError;
+  int fetches = 0;
+  setup.broker.on(ApiKey::kFetch, 11, [&](int16_t version, Bytes body) {
+    // Every second one gets a batch.
+    if (++fetches % 2 == 0) ++partition.failing_at;
+    return setup.answer(version, body);
+  });
+  const auto began = std::chrono::steady_clock::now();
+  CHECK(setup.read({{0, 0, 6}}) == Values{"0:0", "0:1", "0:2", "0:3", "0:4", "0:5"});
+  CHECK(setup.failure);
+  CHECK(std::chrono::steady_clock::now() - began > std::chrono::milliseconds(300));
 }
 
 TEST_CASE("a partition that was given up and taken again is read from where it was taken") {
