@@ -10,6 +10,7 @@
 #include "broker/api/handlers.h"
 #include "broker/replication/look_up.h"
 #include "broker/replication/partition.h"
+#include "broker/replication/read_trouble.h"
 #include "protocol/messages/delete_records.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
@@ -58,9 +59,11 @@ struct OffsetQuestion {
   bool needs_disk = false;
 };
 
-void answer_found(const Result<std::optional<storage::TimestampOffset>>& found, int64_t end_offset,
+void answer_found(const storage::Log& log, const Result<std::optional<storage::TimestampOffset>>& found,
+                  const storage::MissingData* missing, int64_t end_offset,
                   ListOffsetsResponse::Topic::Partition& answer) {
   if (!found) {
+    if (missing == nullptr || !*missing) replication::note_failed_read(log, -1, found.error());
     answer.error_code = found.error().code;
     return;
   }
@@ -88,12 +91,13 @@ void answer_offset(const Partition& partition, const OffsetQuestion& question,
       answer.leader_epoch = partition.epoch_of(answer.offset).value_or(-1);
       return;
     case kMaxTimestamp:
-      return answer_found(log.max_timestamp(missing), end_offset, answer);
+      return answer_found(log, log.max_timestamp(missing), missing, end_offset, answer);
     case kLatestTiered:
     case kEarliestPendingUpload:
       return;  // nothing is tiered here: offset -1
     default:
-      return answer_found(log.offset_for_timestamp(question.timestamp, missing), end_offset, answer);
+      return answer_found(log, log.offset_for_timestamp(question.timestamp, missing), missing, end_offset,
+                          answer);
   }
 }
 

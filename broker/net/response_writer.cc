@@ -164,7 +164,8 @@ runtime::Task<Result<void>> ResponseWriter::send_file(const storage::FileSlice& 
       // A slow reader's part may have gone from memory meanwhile.
       in_memory = 0;
     } else if (errno == EIO || errno == EBADF || errno == EINVAL || errno == EOVERFLOW) {
-      co_return fail(ErrorCode::kKafkaStorageError, fmt::format("sendfile: {}", std::strerror(errno)));
+      co_return fail(ErrorCode::kKafkaStorageError,
+                     fmt::format("can't send {}: {}", slice.file->path(), std::strerror(errno)));
     } else if (errno != EINTR) {
       co_return peer_gone(errno);
     }

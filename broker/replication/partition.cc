@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/replication/commit_loop.h"
+#include "broker/replication/read_trouble.h"
 
 namespace millrace::replication {
 namespace {
@@ -90,7 +91,10 @@ ReadOutcome Partition::read(const ReadRequest& request, storage::MissingData* mi
   if (request.fetch_offset >= high_watermark_) return outcome;
   auto slice = log_->read(request.fetch_offset, high_watermark_, request.max_bytes,
                           request.at_least_one_batch, missing);
-  if (!slice) return {.error = slice.error().code};
+  if (!slice) {
+    if (missing == nullptr || !*missing) note_failed_read(*log_, request.fetch_offset, slice.error());
+    return {.error = slice.error().code};
+  }
   if (slice->size > 0) outcome.slice = std::move(*slice);
   return outcome;
 }

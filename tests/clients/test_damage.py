@@ -89,6 +89,41 @@ def test_metadata_that_was_cut_off(own_broker, end):
     assert "remove it" not in told.lower()
 
 
+@pytest.mark.skipif(IS_KAFKA, reason="the words are Millrace's")
+def test_reads_that_fail_are_told(own_broker):
+    broker = own_broker({"log.scrub.interval.ms": "0"})
+    topics = Topics(broker)
+    gone, damaged = (topics.create(internal_segment_bytes="1000") for _ in range(2))
+    producer = ck.Producer({"bootstrap.servers": broker.address})
+    for i in range(COUNT):
+        for topic in (gone, damaged):
+            producer.produce(topic, f"record {i:03}".encode() * 10)
+        producer.flush(30)
+    broker.restart()  # so that no segment but the last is open
+    missing, broken = _file_of(broker, gone, 0), _file_of(broker, damaged, DAMAGED)
+    missing.rename(missing.with_suffix(".away"))
+    content = broken.read_bytes()
+    broken.write_bytes(bytes(100) + content[100:])
+    first = int(broken.stem)
+
+    consume = CommandLine(broker.address)
+    for _ in range(2):
+        consumed = consume("consume", gone, "--timeout", "2s", code=1)
+        assert f"{gone} partition 0" in consumed.stderr.decode()
+        assert "KAFKA_STORAGE_ERROR" in consumed.stderr.decode()
+        consumed = consume("consume", damaged, code=1)
+        assert len(consumed.stdout.splitlines()) == first
+        assert f"can't read the records from offset {first} on" in consumed.stderr.decode()
+    told = [line for line in broker.log_file.read_text().splitlines() if " error " in line]
+    assert len(told) == 2, told
+    assert f"{gone}-0 can't be read at offset 0" in told[0] and str(missing) in told[0]
+    assert f"{damaged}-0 can't be read at offset {first}" in told[1] and f"{broken} at byte 0" in told[1]
+    assert all("millrace log verify" in line for line in told)
+
+    missing.with_suffix(".away").rename(missing)
+    assert len(consume("consume", gone).stdout.splitlines()) == COUNT
+
+
 def _read(broker, topic, start) -> list[int]:
     """Offsets up to the end of the log, or to an error, which is then the last."""
     consumer = open_consumer(broker.address)
