@@ -14,6 +14,7 @@
 
 #include "protocol/record_batch.h"
 #include "storage/aligned_buffer.h"
+#include "storage/journal_growth.h"
 
 namespace millrace::storage {
 namespace {
@@ -82,7 +83,8 @@ Result<Buffer> read_journaled(const JournaledBatch& batch) {
 // less there is no group.
 class JournalDirectory::FileWindow final : public JournalFileBytes {
  public:
-  Result<> open(FileSystem& files, const std::string& path) {
+  // Up to `end`, where the file may have grown.
+  Result<> open(FileSystem& files, const std::string& path, int64_t end) {
     auto file = files.open(path, OpenMode::kDurable);
     // Who may only read can't write either, as `log verify` on a copy.
     if (!file) file = files.open(path, OpenMode::kRead);
@@ -90,7 +92,7 @@ class JournalDirectory::FileWindow final : public JournalFileBytes {
     const auto size = (*file)->size();
     if (!size) return std::unexpected(size.error());
     file_ = std::move(*file);
-    size_ = *size / kBlock * kBlock;
+    size_ = std::min(*size, end) / kBlock * kBlock;
     begin_ = end_ = 0;
     return {};
   }
@@ -201,7 +203,26 @@ Result<bool> JournalDirectory::look_at(const std::string& path, bool read, Found
   if (!size) return std::unexpected(size.error());
   found.header = peek_journal_file_start(start);
   found.whole_bytes = whole_bytes(*size, file_bytes_);
-  if (*size > found.whole_bytes) {
+  Result<int64_t> grown_from = 0;
+  if (found.header && *size > file_bytes_) {
+    const auto block_at = [&](int64_t position) -> Result<Buffer> {
+      Buffer block(kJournalBlockBytes);
+      const auto filled = (*file)->read_at(block, position);
+      if (!filled) return std::unexpected(filled.error());
+      return block;
+    };
+    grown_from = size_before_growth(*found.header, *size, block_at, file_bytes_);
+    if (!grown_from) return std::unexpected(grown_from.error());
+  }
+  if (*grown_from > 0) {
+    found.whole_bytes = *grown_from;
+    if (read) {
+      damages_.push_back(fmt::format(
+          "{} has {} bytes, and a file of the journal has {}: what was appended to it isn't used, and "
+          "nothing is missing for it",
+          path, *size, found.whole_bytes));
+    }
+  } else if (*size > found.whole_bytes) {
     if (found.header) {
       return fail(
           ErrorCode::kKafkaStorageError,
@@ -388,7 +409,8 @@ void JournalDirectory::note_missing_directory() {
 }
 
 Result<JournalDirectory::ReadFile> JournalDirectory::read_file(const FoundFile& found, FileWindow& window) {
-  if (auto opened = window.open(files_, found.path); !opened) return std::unexpected(opened.error());
+  if (auto opened = window.open(files_, found.path, found.whole_bytes); !opened)
+    return std::unexpected(opened.error());
   const auto batches = files_.open(found.path, OpenMode::kRead);
   if (!batches) return std::unexpected(batches.error());
   ReadFile read{.path = found.path, .groups = {}, .content = {}};
@@ -513,10 +535,13 @@ Result<> JournalDirectory::write_headers(File& file, int64_t size, const Journal
 }
 
 // Makes one of today's size. It is the new run's before anything in it changes, and both sizes have their
-// copy of the header: at each moment what is found there is what was meant.
+// copy of the header: at each moment what is found there is what was meant. A file of another size has grown,
+// and is what it was once that is off, or was cut off.
 Result<> JournalDirectory::cut(File& file, int64_t size, const JournalRun& run) const {
-  if (auto written = write_headers(file, size, run); !written) return written;
-  if (auto written = write_headers(file, file_bytes_, run); !written) return written;
+  if (size == whole_bytes(size, file_bytes_)) {
+    if (auto written = write_headers(file, size, run); !written) return written;
+    if (auto written = write_headers(file, file_bytes_, run); !written) return written;
+  }
   return file.truncate(file_bytes_);
 }
 

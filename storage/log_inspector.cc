@@ -8,6 +8,7 @@
 
 #include "storage/cleaner_checkpoint.h"
 #include "storage/journal_directory.h"
+#include "storage/journal_growth.h"
 #include "storage/log_directory.h"
 #include "storage/log_loss.h"
 #include "storage/offset_chain.h"
@@ -233,9 +234,18 @@ std::optional<Damage> damage_of_headers(const std::string& path, Bytes content,
   if (used->version == 1) return std::nullopt;
   if (!is_blank && !peek_journal_file_start(content))
     return Damage{path, 0, -1, "the header's checksum is wrong; the copy in the last block is used"};
+  const auto size = static_cast<int64_t>(content.size());
+  const auto block_at = [&](int64_t position) -> Result<Bytes> {
+    return content.subspan(static_cast<size_t>(position), kJournalBlockBytes);
+  };
+  if (const int64_t end = *size_before_growth(*used, size, block_at); end > 0) {
+    return Damage{path, end, -1,
+                  fmt::format("the file goes on here, and one of the journal ends: {} bytes were appended; a "
+                              "start doesn't use them, and nothing is missing for it",
+                              size - end)};
+  }
   const size_t last = content.size() - std::min(content.size(), kJournalBlockBytes);
   if (last == 0 || !peek_journal_file_header(content.subspan(last))) {
-    const auto size = static_cast<int64_t>(content.size());
     const int64_t whole = JournalDirectory::whole_bytes(size);
     if (size < whole) return Damage{path, size, -1, told_as_short(whole)};
     return Damage{path, static_cast<int64_t>(last), -1,

@@ -307,6 +307,8 @@ class MemoryFile final : public File {
     if (verdict == Verdict::kSwallow) return {};
     if (node_->lost || verdict == Verdict::kFail) return injected("write", path_);
     if (is_durable_ && files_.faults.fail_sync) return injected("write", path_);
+    if (is_durable_ && !is_aligned(pieces, position))
+      return fail(ErrorCode::kKafkaStorageError, "can't write " + path_ + ": Invalid argument");
     if (files_.is_full && files_.is_full())
       return fail(ErrorCode::kKafkaStorageError,
                   "can't write " + path_ +
@@ -356,6 +358,13 @@ class MemoryFile final : public File {
   const std::string& path() const override { return path_; }
 
  private:
+  // As direct writes need it, which this is to notice.
+  static bool is_aligned(std::span<const Bytes> pieces, int64_t position) {
+    constexpr size_t kBlock = 4096;
+    return static_cast<size_t>(position) % kBlock == 0 && std::ranges::all_of(pieces, [](Bytes piece) {
+             return piece.size() % kBlock == 0 && reinterpret_cast<uintptr_t>(piece.data()) % kBlock == 0;
+           });
+  }
   void put(Bytes bytes, size_t position) {
     const size_t end = position + bytes.size();
     if (node_->content.size() < end) node_->content.resize(end);

@@ -395,6 +395,61 @@ TEST_CASE("A crash while a journal takes a file of the size before leaves it usa
   }
 }
 
+TEST_CASE("A file that something was appended to is used up to its end, and becomes one of today's") {
+  const std::string path = "/data/journal/00000001.journal";
+  JournalFixture f;
+  f.begin();
+  f.commit_batches(3);
+  const auto appended =
+      GENERATE(int64_t{5000}, int64_t{kJournalBlockBytes}, JournalDirectory::kFileBytes + 4, 1);
+  f.files.content(path).resize(static_cast<size_t>(JournalDirectory::kFileBytes + appended), std::byte{'z'});
+  f.files.on_disk(path) = f.files.content(path);
+  SECTION("after a kill") {
+    f.open(true);
+    CHECK(f.recovered(kOrders) == std::vector<int64_t>{0, 1, 2});
+    REQUIRE(f.directory->damages().size() == 1);
+    CHECK(f.directory->damages()[0].find(path + " has") == 0);
+    CHECK(f.directory->damages()[0].find("nothing is missing") != std::string::npos);
+  }
+  SECTION("after a clean stop") {
+    f.open(false);
+    CHECK(f.directory->damages().empty());
+  }
+  f.check_the_only_file_works();
+  CHECK(f.directory->damages().empty());
+  CHECK(f.files.content(path).size() == JournalDirectory::kFileBytes);
+}
+
+TEST_CASE(
+    "A crash while a journal takes a file that has grown leaves it usable, and nothing told as missing") {
+  const std::string path = "/data/journal/00000001.journal";
+  for (int survives = 0; survives < 4; ++survives) {
+    CAPTURE(survives);
+    JournalFixture f;
+    f.begin();
+    f.commit_batches(3);
+    f.files.content(path).resize(JournalDirectory::kFileBytes + 5000, std::byte{'z'});
+    f.files.on_disk(path) = f.files.content(path);
+    f.open(true);
+    REQUIRE(f.recovered(kOrders).size() == 3);
+    f.directory->keep_for({});
+    int steps = 0;
+    f.files.judge = [&](test::Operation operation, const std::string&) {
+      const bool changes = operation == test::Operation::kDurableWrite ||
+                           operation == test::Operation::kTruncate || operation == test::Operation::kSync;
+      return changes && steps++ == survives ? test::Verdict::kFail : test::Verdict::kProceed;
+    };
+    const bool taken = f.directory->take_file(f.journal->run()).has_value();
+    CHECK(taken == (steps <= survives));
+    f.files.judge = nullptr;
+    f.files.crash();
+    f.open(true);
+    for (const std::string& damage : f.directory->damages())
+      CHECK(damage.find("nothing is missing") != std::string::npos);
+    f.check_the_only_file_works();
+  }
+}
+
 TEST_CASE("A batch that is gone from its file since the start read it is an error, and isn't restored") {
   JournalFixture f;
   f.begin();

@@ -184,6 +184,14 @@ TEST_CASE("What the journal's records don't follow lacks some") {
   };
   CHECK(inspect_journal(f.files, path, visitor)->damages.empty());
   CHECK(owner == f.options.id);
+  const Buffer whole = f.files.content(path);
+  f.files.content(path).resize(whole.size() + 5000, std::byte{'z'});
+  const auto long_report = inspect_journal(f.files, path, {});
+  REQUIRE(long_report);
+  REQUIRE(long_report->damages.size() == 1);
+  CHECK(long_report->damages[0].position == JournalDirectory::kFileBytes);
+  CHECK(long_report->damages[0].what.find("nothing is missing") != std::string::npos);
+  f.files.content(path) = whole;
   f.files.content(path).resize(20 << 10);
   const auto short_report = inspect_journal(f.files, path, {});
   REQUIRE(short_report);
