@@ -311,16 +311,24 @@ Result<> Log::load_segment(const FoundSegment& found, std::optional<int64_t> nex
   const auto summary = std::find_if(summaries.begin(), summaries.end(), [&](const SegmentSummary& s) {
     return s.base_offset == found.base_offset;
   });
+  const bool has_summary = summary != summaries.end();
+  const bool covers_all = has_summary && summary->size == found.size;
+  // Of a file that was being written when the broker was killed. Any other of another size is another file: a
+  // segment, for one, that was put back where its loss had been accepted.
+  const bool covers_beginning = has_summary && summary->size < found.size && !options_.clean_shutdown &&
+                                (!next_base || summary->next_offset < *next_base);
   // Data that wasn't synced when the index said so last may be lost, unless all of it was closed in order.
-  const bool covers_all = summary != summaries.end() && summary->size == found.size;
-  const bool is_believed = summary != summaries.end() && summary->size <= found.size &&
-                           (summary->synced || (covers_all && options_.clean_shutdown));
+  const bool is_believed =
+      (covers_all && (summary->synced || options_.clean_shutdown)) || (covers_beginning && summary->synced);
+  const bool is_another_file = has_summary && summary->size < found.size && !covers_beginning;
   if (is_believed) segment->adopt(*summary, found.size);
   if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {
     const size_t damages_before = damages_.count();
     if (auto scanned = scan(*segment, found.size, next_base, report, cut); !scanned) return scanned;
+    // Else a start after a power loss might believe it for the beginning of the file.
+    if (is_another_file) (void)index_.flush();
     if (next_base && !cut) {
       // One that is damaged is looked at again at each start: it may have been restored.
       if (damages_.count() == damages_before) segment->seal(true);

@@ -417,6 +417,51 @@ TEST_CASE("A segment that is missing or cut off is a matter for a person, who ma
   }
 }
 
+TEST_CASE("A segment that is put back after its loss was accepted is read again") {
+  ThreeSegments f;
+  REQUIRE(f.log->delete_records(1));
+  f.close_and_open();
+  f.log.reset();
+  const Buffer segment = f.files.content(f.segment_path(4));
+  REQUIRE(f.files.remove(f.segment_path(4)));
+  REQUIRE(f.files.open(f.options.directory + "/accept-loss", OpenMode::kCreate));
+  f.open();
+  f.kill_and_open();
+  CHECK(f.files.content(f.segment_path(4)).size() < segment.size());
+  const bool clean = GENERATE(false, true);
+  if (clean) REQUIRE(f.log->close(kNow));
+  f.log.reset();
+  f.files.content(f.segment_path(4)) = segment;
+  for (int start = 0; start < 2; ++start) {
+    f.open(clean && start == 0);
+    CHECK(f.report.notes.empty());
+    CHECK(f.report.segments_scanned == (start == 0 ? 1 : 0));
+    CHECK(f.readable().size() == 11);
+    CHECK(f.log->log_end_offset() == 12);
+    f.log.reset();
+  }
+}
+
+TEST_CASE("A last segment that isn't the size it was closed with is read anew") {
+  ThreeSegments f;
+  REQUIRE(f.log->close(kNow));
+  f.log.reset();
+  // Another file, of which the summary tells nothing.
+  Buffer& last = f.files.content(f.segment_path(8));
+  const Buffer other = batch_of({kNow, kNow, kNow, kNow}, 200);
+  REQUIRE(other.size() > last.size());
+  last = other;
+  protocol::set_base_offset(last, 8);
+  for (int start = 0; start < 2; ++start) {
+    f.open(start == 0);
+    CHECK(f.report.damages.empty());
+    CHECK(f.base_offsets() == Offsets{0, 1, 2, 3, 4, 5, 6, 7, 8});
+    CHECK(f.log->log_end_offset() == 12);
+    f.log.reset();
+    f.files.crash();
+  }
+}
+
 TEST_CASE("What retention and a moved start leave is no loss, with and without the index") {
   ThreeSegments f;
   f.options.config.retention_bytes = static_cast<int64_t>(5 * f.batch_bytes);
