@@ -1,15 +1,13 @@
 #include "broker/group_monitor.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "broker/coordinator/group_service.h"
-#include "broker/replication/look_up.h"
 #include "broker/replication/partition.h"
-#include "protocol/record_batch.h"
+#include "broker/unread_timestamp.h"
 
 namespace millrace::broker {
 namespace {
@@ -23,23 +21,6 @@ Task<> let_others(api::Services& services) { return services.home().sleep_ms(0);
 int64_t monotonic_ms(api::Services& services) {
   constexpr int64_t kNsPerMs = 1'000'000;
   return services.home().clock().monotonic_ns() / kNsPerMs;
-}
-
-// The first timestamp of the batch that holds the record; -1 if there is none, or none to be read.
-int64_t timestamp_at(replication::PartitionTable& partitions, const TopicIdPartition& place, int64_t offset,
-                     storage::MissingData* missing) {
-  const auto partition = partitions.find(place);
-  if (!partition) return -1;
-  std::array<std::byte, protocol::BatchHeader::kSize> bytes;
-  const auto slice = partition->log().read(offset, partition->high_watermark(), bytes.size(), true, missing);
-  // The lookup has read this header on its way, so it is in memory.
-  if (!slice || !slice->file || slice->size < bytes.size()) return -1;
-  const Result<size_t> got = slice->file->read_at(bytes, slice->position);
-  if (!got || *got < bytes.size()) return -1;
-  const Result<protocol::BatchHeader> header = protocol::peek_batch_header(bytes);
-  if (!header) return -1;
-  return header->timestamp_type() == protocol::TimestampType::kLogAppendTime ? header->max_timestamp_ms
-                                                                             : header->base_timestamp_ms;
 }
 
 void add(std::optional<Rates>& sum, const std::optional<Rates>& rates) {
@@ -86,7 +67,11 @@ std::vector<Mark> GroupMonitor::marks_of(const GroupProgress& group, const metad
     if (!there) continue;
     for (const auto& [partition, committed] : topic.offsets) {
       const auto found = bounds.find({there->id, partition});
-      if (found != bounds.end()) marks.push_back({found->first, committed, found->second.end});
+      if (found == bounds.end()) continue;
+      marks.push_back({.place = found->first,
+                       .committed = committed,
+                       .end = found->second.end,
+                       .clean_end = found->second.clean_end});
     }
   }
   std::ranges::sort(marks, {}, &Mark::place);
@@ -109,8 +94,11 @@ Task<GroupMonitor::BoundsByPlace> GroupMonitor::bounds_of(std::vector<TopicIdPar
         for (size_t at = first; at < last; ++at) {
           const auto partition = services_.of(shard).partitions.find(wanted[at]);
           if (!partition || partition->removed()) continue;
+          const storage::Log& log = partition->log();
           found.emplace_back(wanted[at],
-                             Bounds{partition->log().log_start_offset(), partition->high_watermark()});
+                             Bounds{.start = log.log_start_offset(),
+                                    .end = partition->high_watermark(),
+                                    .clean_end = log.config().compact ? log.first_dirty_offset() : -1});
         }
         return found;
       };
@@ -134,10 +122,8 @@ Task<> GroupMonitor::ask_timestamps(std::vector<Question>& questions) {
       auto ask = [this, &shard, &asked, first, last]() -> Task<> {
         for (size_t at = first; at < last; ++at) {
           Question& question = *asked[at];
-          auto look = [this, &shard, &question](storage::MissingData* missing) {
-            return timestamp_at(services_.of(shard).partitions, question.place, question.offset, missing);
-          };
-          question.timestamp_ms = co_await replication::look_up(services_.cold_reads, look);
+          question.timestamp_ms = co_await unread_timestamp(
+              services_.of(shard).partitions, services_.cold_reads, question.place, question.offset);
         }
       };
       co_await shard.call(ask);
@@ -156,8 +142,9 @@ Task<> GroupMonitor::date(std::vector<std::vector<Mark>>& marks, const std::vect
       if (mark.committed >= mark.end) continue;
       const Mark* const before = history == histories_.end() ? nullptr : history->second.last(mark.place);
       const int64_t start = bounds.at(mark.place).start;
-      // What retention took may have been the record.
-      if (before != nullptr && before->committed == mark.committed && start <= mark.committed)
+      // What retention or compaction took may have been the record.
+      if (before != nullptr && before->committed == mark.committed && start <= mark.committed &&
+          before->clean_end == mark.clean_end)
         mark.oldest_unread_ms = before->oldest_unread_ms;
       if (mark.oldest_unread_ms >= 0 || questions.size() >= timestamps_left) continue;
       questions.push_back({mark.place, std::max(mark.committed, start)});
@@ -206,10 +193,10 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
       topic.lag += *position.lag;
       if (*position.lag > 0 && is_read) ++report.lagging_partitions;
       if (*position.lag == 0) position.lag_seconds = 0;
-      // Clocks of producers may be ahead.
+      // Clocks of producers may be ahead; 0 would say that there is nothing to read.
       if (*position.lag > 0 && mark->oldest_unread_ms >= 0)
         position.lag_seconds =
-            static_cast<double>(std::max<int64_t>(0, wall_ms - mark->oldest_unread_ms)) / 1000;
+            static_cast<double>(std::max<int64_t>(1, wall_ms - mark->oldest_unread_ms)) / 1000;
       if (position.lag_seconds && is_read)
         report.lag_seconds = std::max(report.lag_seconds.value_or(0), *position.lag_seconds);
       broker::add(topic.rates, history.rates(place));
@@ -219,6 +206,8 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
     broker::add(report.rates, topic.rates);
   }
   report.lag = lag;
+  // All that is behind is of an unknown age.
+  if (lag > 0 && report.lag_seconds == 0) report.lag_seconds.reset();
   report.useful_members = useful_members({.members = report.members,
                                           .partitions = report.partitions,
                                           .lagging_partitions = report.lagging_partitions,

@@ -24,8 +24,8 @@ struct PositionReport {
   int64_t committed = 0;
   // Nothing when the partition isn't there.
   std::optional<int64_t> lag;
-  // Age of the oldest unread record, 0 if there is none: now minus the first timestamp of the batch that
-  // holds it, so at most a batch's span too much. Nothing when it isn't known (yet).
+  // Age of the oldest unread record, 0 if and only if there is none: now minus the first timestamp of the
+  // batch that holds it, so at most a batch's span too much. Nothing when it isn't known (yet).
   std::optional<double> lag_seconds;
 };
 
@@ -52,7 +52,7 @@ struct GroupReport {
   int64_t uncommitted_partitions = 0;
   int64_t lagging_partitions = 0;
   std::optional<int64_t> lag = 0;
-  // The largest of its positions; nothing when none is known.
+  // The largest of its positions that is known; nothing when none is of those that are behind.
   std::optional<double> lag_seconds;
   std::optional<Rates> rates;
   std::optional<int64_t> useful_members = 0;
@@ -92,6 +92,7 @@ class GroupMonitor {
   struct Bounds {
     int64_t start = 0;
     int64_t end = 0;
+    int64_t clean_end = -1;
   };
   using BoundsByPlace = std::unordered_map<TopicIdPartition, Bounds>;
   struct Question {
@@ -105,7 +106,8 @@ class GroupMonitor {
   std::vector<Mark> marks_of(const coordinator::GroupProgress& group, const metadata::ClusterImage& image,
                              const BoundsByPlace& bounds) const;
   runtime::Task<BoundsByPlace> bounds_of(std::vector<TopicIdPartition> places);
-  // Fills in the timestamps of unread records, those known from the last look for free.
+  // Fills in the timestamps of unread records, those known from the last look for free unless the log was
+  // compacted since.
   runtime::Task<> date(std::vector<std::vector<Mark>>& marks,
                        const std::vector<coordinator::GroupProgress>& groups, const BoundsByPlace& bounds,
                        size_t& timestamps_left);

@@ -16,6 +16,9 @@ struct Mark {
   int64_t end = 0;
   // Timestamp of the oldest unread record; -1: not known, or there is none.
   int64_t oldest_unread_ms = -1;
+  // Up to where a compacted log has been compacted: it moves when compaction may have taken that record. -1
+  // in others.
+  int64_t clean_end = -1;
   // Of the clock of GroupHistory, which fills it in.
   int64_t at_ms = 0;
 };

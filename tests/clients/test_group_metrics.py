@@ -280,6 +280,93 @@ def test_retention_passes_the_group_by(watched):
     assert seen["lag_seconds"] < 600
 
 
+class Compacted:
+    """A compacted topic with one partition, of which a group has read nothing. Segments end by their records' times."""
+
+    def __init__(self, own_broker, **settings: str):
+        self.watched = Watched(own_broker, {"log.cleaner.backoff.ms": "100"})
+        self.millrace = self.watched.millrace
+        own = {
+            "cleanup.policy": "compact",
+            "segment.ms": "600000",
+            "min.cleanable.dirty.ratio": "0.0001",
+            **settings,
+        }
+        self.millrace("topic", "create", "kept", *(word for name, value in own.items() for word in ("-c", f"{name}={value}")))
+        self.millrace("group", "seek", "slow", "--to", "start", "-t", "kept")
+
+    def append(self, *records: tuple[str, str | None], hours_ago: float, options: tuple[str, ...] = ("--no-idempotent",)) -> None:
+        at = int((time.time() - 3600 * hours_ago) * 1000)
+        lines = [json.dumps({"key": key, "value": value, "timestamp": at}) for key, value in records]
+        self.millrace("produce", "kept", "--json", "-q", *options, stdin="\n".join(lines))
+
+    def end_segment(self) -> None:
+        self.append(("roller", "x"), hours_ago=0)
+
+    def wait_until_left(self, *keys: str) -> None:
+        """Until compaction has left records of these keys, in that order, and the roller."""
+        wait_for(lambda: self.millrace.lines("consume", "kept", "--from-beginning", "-q", "--format", r"%k\n") == [*keys, "roller"])
+
+    def age_hours(self) -> float | None:
+        """What both say of the oldest unread record's age, to the tenth of an hour."""
+        seen = self.watched.group("slow")
+        assert seen["lag"] > 0
+        in_tool = self.millrace.json("group", "lag", "slow")["lag_seconds"]
+        by_both = [None if seconds is None else round(seconds / 3600, 1) for seconds in (seen["lag_seconds"], in_tool)]
+        assert by_both[0] == by_both[1], by_both
+        return by_both[0]
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_age_behind_a_tombstone(own_broker, codec):
+    """Its batch says until when the tombstone stays, where others say their first timestamp (KIP-534)."""
+    topic = Compacted(own_broker)
+    options = ("--no-idempotent", "-z", codec)
+    topic.append(("a", "1"), ("b", None), hours_ago=5, options=options)
+    topic.append(("a", "2"), hours_ago=4)
+    topic.end_segment()
+    topic.wait_until_left("b", "a")
+    assert topic.age_hours() == 5
+    topic.millrace("group", "seek", "slow", "--to", "+2")
+    assert topic.age_hours() == 4
+
+
+def test_age_behind_batches_that_compaction_emptied(own_broker):
+    """They stay for what they say of their producers."""
+    topic = Compacted(own_broker)
+    for _ in range(3):
+        topic.append(("a", "1"), hours_ago=5, options=("--idempotent",))
+    topic.append(("b", "1"), hours_ago=4)
+    topic.append(("a", "2"), hours_ago=3)
+    topic.end_segment()
+    topic.wait_until_left("b", "a")
+    assert topic.age_hours() == 4
+
+
+def test_age_behind_records_that_compaction_took_from_a_batch(own_broker):
+    """What is left of the batch that holds the group's position lies before it."""
+    topic = Compacted(own_broker)
+    topic.append(("a", "1"), ("b", "1"), ("b", "2"), hours_ago=5)
+    topic.append(("b", "3"), hours_ago=4)
+    topic.end_segment()
+    topic.wait_until_left("a", "b")
+    topic.millrace("group", "seek", "slow", "--to", "1")
+    assert topic.age_hours() == 4
+
+
+def test_age_when_compaction_takes_the_oldest_unread_record(own_broker):
+    """A group that is watched gets older with what it has to read, not with what is gone."""
+    topic = Compacted(own_broker, **{"min.compaction.lag.ms": "864000000"})
+    topic.append(("a", "1"), hours_ago=5)
+    topic.append(("a", "2"), hours_ago=3)
+    topic.end_segment()
+    assert topic.age_hours() == 5
+    topic.millrace("topic", "alter", "kept", "--set", "min.compaction.lag.ms=0")
+    topic.wait_until_left("a")
+    wait_for(lambda: topic.watched.group("slow")["lag_seconds"] < 4 * 3600)
+    assert topic.age_hours() == 3
+
+
 def test_ten_thousand_groups(watched):
     """More positions than one scrape tells of, and more unread records than it dates: both bounds are kept, and the
     rest is told, or comes with the next scrape."""
