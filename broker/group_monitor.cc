@@ -23,12 +23,24 @@ int64_t monotonic_ms(api::Services& services) {
   return services.home().clock().monotonic_ns() / kNsPerMs;
 }
 
-void add(std::optional<Rates>& sum, const std::optional<Rates>& rates) {
-  if (!rates) return;
-  if (!sum) sum.emplace();
-  sum->in += rates->in;
-  sum->out += rates->out;
-}
+// A sum of rates that is nothing as soon as one of them isn't known: a part of a group's would look like a
+// group that has become slow, and ask for members that it doesn't need.
+class RateSum {
+ public:
+  void add(const std::optional<Rates>& rates) {
+    is_whole_ = is_whole_ && rates;
+    if (!rates) return;
+    is_empty_ = false;
+    sum_.in += rates->in;
+    sum_.out += rates->out;
+  }
+  std::optional<Rates> sum() const { return is_whole_ && !is_empty_ ? std::optional(sum_) : std::nullopt; }
+
+ private:
+  bool is_whole_ = true;
+  bool is_empty_ = true;
+  Rates sum_;
+};
 
 // What the group reads, as far as it can be known: what it has committed in may be long past.
 std::set<std::string_view> topics_read(const GroupProgress& group) {
@@ -176,11 +188,13 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
   };
   for_each_uncommitted(group, image, count_records);
   int64_t lag = 0;
+  RateSum group_rates;
   for (const GroupProgress::Topic& from : group.topics) {
     TopicReport& topic = report.topics.emplace_back();
     topic.name = from.name;
     const metadata::TopicPtr there = image.topic(from.name);
     const bool is_read = read.contains(from.name);
+    RateSum topic_rates;
     for (const auto& [partition, committed] : from.offsets) {
       PositionReport& position = topic.positions.emplace_back();
       position.partition = partition;
@@ -199,12 +213,14 @@ GroupReport GroupMonitor::made_report(const GroupProgress& group, const metadata
             static_cast<double>(std::max<int64_t>(1, wall_ms - mark->oldest_unread_ms)) / 1000;
       if (position.lag_seconds && is_read)
         report.lag_seconds = std::max(report.lag_seconds.value_or(0), *position.lag_seconds);
-      broker::add(topic.rates, history.rates(place));
+      const std::optional<Rates> rates = history.rates(place);
+      topic_rates.add(rates);
+      if (is_read) group_rates.add(rates);
     }
-    if (!is_read) continue;
-    lag += topic.lag;
-    broker::add(report.rates, topic.rates);
+    topic.rates = topic_rates.sum();
+    if (is_read) lag += topic.lag;
   }
+  report.rates = group_rates.sum();
   report.lag = lag;
   // All that is behind is of an unknown age.
   if (lag > 0 && report.lag_seconds == 0) report.lag_seconds.reset();

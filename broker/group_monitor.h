@@ -34,7 +34,8 @@ struct TopicReport {
   std::vector<PositionReport> positions;
   int64_t committed = 0;
   int64_t lag = 0;
-  std::optional<Rates> rates;  // of the positions that have any
+  // Nothing until all positions have some.
+  std::optional<Rates> rates;
 };
 
 struct GroupReport {
@@ -54,6 +55,7 @@ struct GroupReport {
   std::optional<int64_t> lag = 0;
   // The largest of its positions that is known; nothing when none is of those that are behind.
   std::optional<double> lag_seconds;
+  // Nothing until all its positions have some.
   std::optional<Rates> rates;
   std::optional<int64_t> useful_members = 0;
   // All that it has committed in.

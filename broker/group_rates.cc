@@ -22,23 +22,23 @@ void GroupHistory::add(int64_t now_ms, std::vector<Mark> marks) {
   if (!begun_) older_ = newer_ = last_;
   begun_ = true;
   if (now_ms - newer_.at_ms >= kWindowMs) older_ = std::exchange(newer_, last_);
-  begin_anew();
+  begin_anew(older_);
+  begin_anew(newer_);
 }
 
-// Lets the older look have a mark that the last one can be compared with, for every position.
-void GroupHistory::begin_anew() {
+void GroupHistory::begin_anew(Look& look) const {
   std::vector<Mark> fresh;
   for (const Mark& mark : last_.marks) {
-    const auto before = std::ranges::lower_bound(older_.marks, mark.place, {}, &Mark::place);
-    if (before == older_.marks.end() || before->place != mark.place) {
+    const auto before = std::ranges::lower_bound(look.marks, mark.place, {}, &Mark::place);
+    if (before == look.marks.end() || before->place != mark.place) {
       fresh.push_back(mark);
     } else if (before->committed > mark.committed || before->end > mark.end) {
       *before = mark;
     }
   }
   if (fresh.empty()) return;
-  older_.marks.insert(older_.marks.end(), fresh.begin(), fresh.end());
-  std::ranges::sort(older_.marks, {}, &Mark::place);
+  look.marks.insert(look.marks.end(), fresh.begin(), fresh.end());
+  std::ranges::sort(look.marks, {}, &Mark::place);
 }
 
 std::optional<Rates> GroupHistory::rates(const TopicIdPartition& place) const {

@@ -53,7 +53,8 @@ class GroupHistory {
     std::vector<Mark> marks;
   };
   static const Mark* find(const Look& look, const TopicIdPartition& place);
-  void begin_anew();
+  // Lets the look have a mark that the last one can be compared with, for every position.
+  void begin_anew(Look& look) const;
 
   // Between the two lies the window's length at least, but at the beginning, when both are the first look.
   Look older_;

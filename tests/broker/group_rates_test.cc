@@ -80,6 +80,33 @@ TEST_CASE("a position that comes later has a rate from its second look on") {
   CHECK(history.rates(kPlace)->out == 2);
 }
 
+TEST_CASE("a position that comes later keeps its rate when the looks move on") {
+  GroupHistory history;
+  // 10/s each; the second comes three seconds later.
+  for (int64_t now_ms = 0; now_ms <= 200'000; now_ms += 1'000) {
+    std::vector<Mark> marks = {mark(now_ms / 100, now_ms / 100)};
+    if (now_ms >= 3'000) marks.push_back(mark(now_ms / 100, now_ms / 100, 1));
+    history.add(now_ms, std::move(marks));
+    INFO(now_ms);
+    if (now_ms < 4'000) continue;
+    REQUIRE(history.rates({kTopic, 1}));
+    CHECK(history.rates({kTopic, 1})->out == 10);
+    CHECK(history.rates(kPlace)->out == 10);
+  }
+}
+
+TEST_CASE("a position that was moved back keeps its rate when the looks move on") {
+  GroupHistory history;
+  for (int64_t now_ms = 0; now_ms <= 200'000; now_ms += 1'000) {
+    const int64_t committed = now_ms / 100 + (now_ms < 33'000 ? 100'000 : 0);
+    history.add(now_ms, {mark(committed, 1'000'000)});
+    INFO(now_ms);
+    if (now_ms < 34'000) continue;
+    REQUIRE(history.rates(kPlace));
+    CHECK(history.rates(kPlace)->out == 10);
+  }
+}
+
 TEST_CASE("useful members") {
   const auto demand = [](int64_t members, int64_t lagging, int64_t lag, std::optional<Rates> rates) {
     return useful_members(

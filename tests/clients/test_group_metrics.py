@@ -280,6 +280,28 @@ def test_retention_passes_the_group_by(watched):
     assert seen["lag_seconds"] < 600
 
 
+def test_rates_are_of_all_positions_or_of_none(watched):
+    """A sum over some of them would look like a group that has become slow."""
+    millrace = watched.millrace
+    millrace("topic", "create", "orders", "-p", "2")
+    fill(millrace, "orders", 2, 10)
+
+    def look() -> tuple:
+        seen, samples = watched.group("some"), watched.samples()
+        rates = [samples.get(series(f"millrace_consumergroup_{which}_rate", "some", topic="orders")) for which in ("in", "out")]
+        assert rates == [seen["in_rate"], seen["out_rate"]]
+        return tuple(rates)
+
+    millrace("group", "seek", "some", "--to", "start", "-t", "orders", "-p", "0")
+    assert look() == (None, None)
+    time.sleep(1.1)
+    assert look() == (0, 0)
+    millrace("group", "seek", "some", "--to", "start", "-t", "orders", "-p", "1")
+    assert look() == (None, None)
+    time.sleep(1.1)
+    assert look() == (0, 0)
+
+
 class Compacted:
     """A compacted topic with one partition, of which a group has read nothing. Segments end by their records' times."""
 
