@@ -20,10 +20,14 @@ const PartitionLag* find(const LagSample& sample, const TopicPartition& place) {
   return found == sample.partitions.end() || found->place != place ? nullptr : &*found;
 }
 
-// Offsets only go back when somebody moves them: that is no rate.
+// Offsets only go back when somebody moves them.
+bool goes_on(const std::optional<int64_t>& before, const std::optional<int64_t>& now) {
+  return !now || (before && *before <= *now);
+}
+
 std::optional<double> rate(const std::optional<int64_t>& before, const std::optional<int64_t>& now,
                            double seconds) {
-  if (!before || !now || seconds <= 0 || *now < *before) return std::nullopt;
+  if (!before || !now || seconds <= 0) return std::nullopt;
   return static_cast<double>(*now - *before) / seconds;
 }
 
@@ -34,11 +38,6 @@ CatchUp catch_up(const std::optional<int64_t>& lag, const std::optional<double>&
   if (!in || !out) return {};
   if (*out <= *in) return {CatchUp::Kind::kNever, 0};
   return {CatchUp::Kind::kIn, static_cast<double>(*lag) / (*out - *in)};
-}
-
-template <class T>
-void add(std::optional<T>& sum, const std::optional<T>& value) {
-  if (value) sum = sum.value_or(0) + *value;
 }
 
 std::string number_text(const std::optional<int64_t>& number) {
@@ -89,35 +88,63 @@ void LagHistory::add(LagSample sample) {
   while (samples_.size() > 2 && samples_[1].at_us <= samples_.back().at_us - kWindowUs) samples_.pop_front();
 }
 
+const PartitionLag* LagHistory::baseline(const PartitionLag& last, int64_t& at_us) const {
+  const PartitionLag* found = &last;
+  for (auto sample = std::next(samples_.rbegin()); sample != samples_.rend(); ++sample) {
+    const PartitionLag* before = find(*sample, last.place);
+    if (before == nullptr || !goes_on(before->end, found->end) ||
+        !goes_on(before->committed, found->committed))
+      break;
+    found = before;
+    at_us = sample->at_us;
+  }
+  return found == &last ? nullptr : found;
+}
+
 LagReport LagHistory::report() const {
   const LagSample& last = samples_.back();
-  const LagSample& first = samples_.front();
-  const double seconds = static_cast<double>(last.at_us - first.at_us) / 1e6;
   LagReport report;
+  double in = 0;
+  double out = 0;
+  bool has_all_rates = true;
   for (const PartitionLag& lag : last.partitions) {
     PartitionReport& partition = report.partitions.emplace_back();
     partition.lag = lag;
     const std::optional<int64_t> records = lag.records();
     if (records == 0) partition.lag_seconds = 0;
     if (lag.oldest_unread_ms) {
-      // Clocks of producers may be ahead of ours.
-      partition.lag_seconds = std::max(0.0, static_cast<double>(last.at_ms - *lag.oldest_unread_ms) / 1000);
+      // Clocks of producers may be ahead of ours; 0 would say that there is nothing to read.
+      partition.lag_seconds =
+          static_cast<double>(std::max<int64_t>(1, last.at_ms - *lag.oldest_unread_ms)) / 1000;
     }
-    if (const PartitionLag* before = samples_.size() < 2 ? nullptr : find(first, lag.place)) {
+    int64_t since_us = last.at_us;
+    if (const PartitionLag* before = baseline(lag, since_us)) {
+      const double seconds = static_cast<double>(last.at_us - since_us) / 1e6;
       partition.in_rate = rate(before->end, lag.end, seconds);
       partition.out_rate = rate(before->committed, lag.committed, seconds);
     }
     partition.catch_up = catch_up(records, partition.in_rate, partition.out_rate);
-    tools::add(report.lag, records);
-    tools::add(report.in_rate, partition.in_rate);
-    tools::add(report.out_rate, partition.out_rate);
     if (partition.lag_seconds)
       report.lag_seconds = std::max(report.lag_seconds.value_or(0), *partition.lag_seconds);
-    if (records) {
+    report.uncommitted_partitions += lag.is_uncommitted() ? 1 : 0;
+    if (records || lag.is_uncommitted()) {
       report.catch_up =
           report.catch_up ? CatchUp::later(*report.catch_up, partition.catch_up) : partition.catch_up;
     }
+    if (!records) continue;
+    report.lag = report.lag.value_or(0) + *records;
+    // A sum of some would look like a group that has become slow.
+    has_all_rates = has_all_rates && partition.in_rate && partition.out_rate;
+    in += partition.in_rate.value_or(0);
+    out += partition.out_rate.value_or(0);
   }
+  if (report.lag && has_all_rates) {
+    report.in_rate = in;
+    report.out_rate = out;
+  }
+  const bool may_be_more = report.uncommitted_partitions > 0 || report.lag.value_or(0) > 0;
+  if (report.lag_seconds == 0.0 && may_be_more) report.lag_seconds.reset();
+  if (report.lag == 0 && may_be_more) report.lag.reset();
   return report;
 }
 
@@ -144,13 +171,23 @@ std::string lag_table(const LagReport& report, bool rates, bool colour) {
 }
 
 std::string lag_summary(const LagReport& report) {
-  if (!report.lag) return "nothing committed yet";
-  std::string text = fmt::format("lag {} record{}", format_count(*report.lag), *report.lag == 1 ? "" : "s");
+  const auto has_commit = [](const PartitionReport& partition) {
+    return partition.lag.records().has_value();
+  };
+  if (std::ranges::none_of(report.partitions, has_commit)) return "nothing committed yet";
+  const int64_t uncommitted = report.uncommitted_partitions;
+  const int64_t lag = report.lag.value_or(0);
+  std::string text = fmt::format("lag {}{} record{}", uncommitted > 0 ? "at least " : "", format_count(lag),
+                                 lag == 1 ? "" : "s");
   if (report.lag_seconds.value_or(0) > 0) text += fmt::format(", {}", seconds_text(report.lag_seconds));
+  if (uncommitted > 0) {
+    text += fmt::format("; {} partition{} with records but no commit", format_count(uncommitted),
+                        uncommitted == 1 ? "" : "s");
+  }
   if (report.in_rate || report.out_rate) {
     text += fmt::format("; in {}/s, out {}/s", rate_text(report.in_rate), rate_text(report.out_rate));
     const CatchUp catch_up = report.catch_up.value_or(CatchUp{});
-    if (*report.lag > 0 && catch_up.kind == CatchUp::Kind::kIn)
+    if (lag > 0 && catch_up.kind == CatchUp::Kind::kIn)
       text += fmt::format(", caught up in {}", seconds_text(catch_up.seconds));
     if (catch_up.kind == CatchUp::Kind::kNever) text += ", not catching up";
   }
@@ -159,7 +196,8 @@ std::string lag_summary(const LagReport& report) {
 
 Json lag_json(const LagReport& report) {
   Json json = Json::object();
-  json.set("lag", report.lag).set("lag_seconds", rounded(report.lag_seconds));
+  json.set("lag", report.lag).set("uncommitted_partitions", report.uncommitted_partitions);
+  json.set("lag_seconds", rounded(report.lag_seconds));
   set_rates(json, report.in_rate, report.out_rate, report.catch_up);
   Json partitions = Json::list();
   for (const PartitionReport& partition : report.partitions) {

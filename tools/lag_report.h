@@ -42,12 +42,17 @@ struct PartitionReport {
 
 struct LagReport {
   std::vector<PartitionReport> partitions;
-  // Sums, but for the age and the time to catch up: the largest. Nothing when no partition has any.
-  // Partitions without a commit count for none of them.
+  // Those that hold records, but no commit of the group says where it is: what the rest says is of the
+  // others, and a zero that may be more is nothing.
+  int64_t uncommitted_partitions = 0;
+  // The sum; nothing when no partition has any.
   std::optional<int64_t> lag;
+  // The largest that is known; nothing when none is of those that are behind.
   std::optional<double> lag_seconds;
+  // Sums; nothing until all partitions with a commit have a rate.
   std::optional<double> in_rate;
   std::optional<double> out_rate;
+  // The latest.
   std::optional<CatchUp> catch_up;
 };
 
@@ -63,6 +68,10 @@ class LagHistory {
   size_t size() const { return samples_.size(); }
 
  private:
+  // The partition in the oldest sample that the last one can be compared with: since then it had a commit all
+  // along, and nobody moved it, or the log, back. Null if there is none.
+  const PartitionLag* baseline(const PartitionLag& last, int64_t& at_us) const;
+
   std::deque<LagSample> samples_;
 };
 

@@ -176,6 +176,35 @@ def test_lag_in_records_and_seconds(millrace, topic, group):
     assert "never" in millrace.text("group", "lag", group, "--rates", "100ms")
 
 
+def test_lag_where_a_partition_has_no_commit(millrace, topics, topic, group):
+    """It may be all unread or all read."""
+
+    def look() -> tuple:
+        lag = millrace.json("group", "lag", group)
+        return lag["uncommitted_partitions"], lag["lag"], lag["lag_seconds"] and round(lag["lag_seconds"]), lag["catch_up_seconds"]
+
+    def summary() -> str:
+        return millrace.lines("group", "lag", group)[0].partition("; ")[2]
+
+    millrace("group", "seek", group, "--to", "end", "--topic", topic, "-p", "0")
+    assert look() == (2, None, None, None)
+    assert summary() == "lag at least 0 records; 2 partitions with records but no commit"
+    assert [p["committed_offset"] for p in millrace.json("group", "lag", group)["partitions"]] == [10, None, None]
+    millrace("group", "seek", group, "--to", "8", "--topic", topic, "-p", "1")
+    uncommitted, lag, seconds, catch_up = look()
+    assert (uncommitted, lag, catch_up) == (1, 2, None)
+    assert seconds > 0
+    assert summary().startswith("lag at least 2 records, ") and summary().endswith("; 1 partition with records but no commit")
+    millrace("group", "seek", group, "--to", "end", "--topic", topic)
+    assert look() == (0, 0, 0, 0)
+    assert summary() == "lag 0 records"
+    # There is nothing to read in the other one.
+    half = topics.create(partitions=2)
+    millrace("produce", half, "-p", "0", "-q", stdin="one\n")
+    millrace("group", "seek", group, "--to", "end", "--topic", half, "-p", "0")
+    assert look() == (0, 0, 0, 0)
+
+
 def test_age_is_found_within_a_batch(millrace, topics, group):
     topic = topics.create(retention_ms="-1")
     lines = [json.dumps({"value": "x" * 30_000, "timestamp": f"2026-01-01T00:00:{n:02}Z"}) for n in range(60)]

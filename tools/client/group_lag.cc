@@ -1,6 +1,7 @@
 #include "tools/client/group_lag.h"
 
 #include <algorithm>
+#include <set>
 
 #include "protocol/record_batch.h"
 #include "tools/client/fetcher.h"
@@ -34,6 +35,19 @@ Result<std::optional<int64_t>> first_timestamp(Bytes batches, int64_t offset) {
   if (!walked) return std::unexpected(walked.error());
   if (!bad) return std::unexpected(bad.error());
   return found;
+}
+
+// What the group reads, as far as it can be known.
+std::set<std::string> topics_read(const GroupDescription& group, const GroupOffsets& committed) {
+  std::set<std::string> names;
+  for (const GroupMember& member : group.members) {
+    names.insert(member.topics.begin(), member.topics.end());
+    // A regular expression says itself in what it was given only.
+    for (const auto& [topic, partitions] : member.assignment) names.insert(topic);
+  }
+  if (!names.empty()) return names;
+  for (const auto& [place, offset] : committed) names.insert(place.topic);
+  return names;
 }
 
 using ByTopic = std::map<std::string, std::vector<PartitionLag*>>;
@@ -137,22 +151,27 @@ Result<LagSample> sample_lag(Cluster& cluster, const GroupDescription& group) {
       }
     }
   }
-  LagSample sample;
-  for (auto& [place, lag] : places) {
-    lag.place = place;
-    sample.partitions.push_back(std::move(lag));
+  const std::set<std::string> read = topics_read(group, *committed);
+  std::set<std::string> names = read;
+  for (const auto& [place, lag] : places) names.insert(place.topic);
+  Result<std::vector<TopicInfo>> topics =
+      cluster.describe_topics(std::vector<std::string>(names.begin(), names.end()));
+  if (!topics) return std::unexpected(topics.error());
+  for (const TopicInfo& topic : *topics) {
+    if (topic.error != ErrorCode::kNone || !read.contains(topic.name)) continue;
+    for (const PartitionInfo& info : topic.partitions) places.try_emplace({topic.name, info.partition});
   }
   ByTopic by_topic;
-  std::vector<std::string> names;
-  for (PartitionLag& lag : sample.partitions) by_topic[lag.place.topic].push_back(&lag);
-  for (const auto& [name, partitions] : by_topic) names.push_back(name);
-  Result<std::vector<TopicInfo>> topics = cluster.describe_topics(names);
-  if (!topics) return std::unexpected(topics.error());
+  for (auto& [place, lag] : places) {
+    lag.place = place;
+    by_topic[place.topic].push_back(&lag);
+  }
   for (const TopicInfo& topic : *topics) {
     if (topic.error != ErrorCode::kNone) continue;
     if (Result<void> filled = fill_bounds(cluster, topic, by_topic[topic.name]); !filled)
       return std::unexpected(filled.error());
   }
+  LagSample sample;
   // Rates compare what was read up to here.
   sample.at_us = steady_us();
   for (const TopicInfo& topic : *topics) {
@@ -161,6 +180,10 @@ Result<LagSample> sample_lag(Cluster& cluster, const GroupDescription& group) {
       return std::unexpected(filled.error());
   }
   sample.at_ms = wall_clock_ms();
+  for (auto& [place, lag] : places) {
+    if (lag.committed || !lag.member_id.empty() || lag.is_uncommitted())
+      sample.partitions.push_back(std::move(lag));
+  }
   return sample;
 }
 

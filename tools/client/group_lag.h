@@ -27,13 +27,17 @@ struct PartitionLag {
 
   // Records after the committed offset; offsets that compaction took count. Nothing without a commit.
   std::optional<int64_t> records() const;
+  // There are records, but no commit says whether the group has read them.
+  bool is_uncommitted() const { return !committed && end.value_or(0) > start.value_or(0); }
 };
 
 struct LagSample {
   // Of the steady clock, and of the wall clock.
   int64_t at_us = 0;
   int64_t at_ms = 0;
-  // In order of topic and number: what the group has committed or its members have.
+  // In order of topic and number: what the group has committed or its members have; and of the topics that
+  // its members are subscribed to (where there are none or they don't tell: that it has committed in) those
+  // partitions that have records and no commit.
   std::vector<PartitionLag> partitions;
 };
 

@@ -119,7 +119,8 @@ Command group_lag_command() {
       .details =
           R"(COMMITTED is the offset of the next record to read, END that of the next to be written, LAG what is between;
 offsets that compaction took count. BEHIND is the age of the oldest unread record: now minus its timestamp. A
-group that reads nothing gets further behind each second; one that is done is 0s behind.
+group that reads nothing gets further behind each second; one that is done is 0s behind. A partition with records
+but no commit shows "-": the group may have all of it to read or nothing, and the sums are without it.
 
 Rates need two looks: --rates takes the second after a while, --watch goes on and looks back 30 s. Many clients
 commit every 5 s only: look for longer than that. CAUGHT UP IN is LAG / (OUT - IN), never if no more is read than
