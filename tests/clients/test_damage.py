@@ -124,6 +124,21 @@ def test_reads_that_fail_are_told(own_broker):
     assert len(consume("consume", gone).stdout.splitlines()) == COUNT
 
 
+@pytest.mark.skipif(IS_KAFKA, reason="it is about what our command line says")
+def test_a_group_whose_coordinator_is_out_of_service(own_broker):
+    broker = own_broker({"offsets.topic.num.partitions": "1"})
+    command_line = CommandLine(broker.address)
+    command_line("topic", "create", "t")
+    command_line("produce", "t", stdin=b"one\n")
+    # As where the disk is too full for its partition.
+    (broker.directory / "data" / "topics" / "__consumer_offsets-0").touch()
+    for words in (("consume", "t", "-g", "g", "--timeout", "1s"), ("group", "describe", "g", "--timeout", "1s")):
+        complaint = command_line.complaint(*words)
+        assert 'group "g": its coordinator is out of service' in complaint
+        assert "NOT_COORDINATOR" in complaint and "The broker's log says why" in complaint
+    assert "Partition __consumer_offsets-0 is out of service" in broker.log_file.read_text()
+
+
 def _read(broker, topic, start) -> list[int]:
     """Offsets up to the end of the log, or to an error, which is then the last."""
     consumer = open_consumer(broker.address)
