@@ -192,6 +192,13 @@ Result<LogTraces> find_traces(FileSystem& files, const std::string& directory, c
     return std::unexpected(checkpoint.error());
   if (checkpoint) {
     traces.checkpoint = *checkpoint;
+    traces.never_checkpointed = !*checkpoint && !options.clean_shutdown;
+    const auto has_records = [](const FoundSegment& found) { return found.size > 0; };
+    if (!*checkpoint && options.clean_shutdown && std::ranges::any_of(traces.found, has_records)) {
+      report.damages.push_back(
+          {fmt::format("{}/{}", directory, LogCheckpoint::kFileName), 0, -1,
+           "is missing, although the log was closed; a start may have records back that were deleted"});
+    }
   } else {
     report.damages.push_back(
         {fmt::format("{}/{}", directory, LogCheckpoint::kFileName), 0, -1,

@@ -9,19 +9,41 @@
 namespace millrace::storage {
 namespace {
 
-bool has_deleted_below(const LogTraces& traces, int64_t offset) {
-  return std::ranges::any_of(traces.deleted, [&](int64_t base_offset) { return base_offset < offset; });
+// Whether retention was removing the segment that holds the log's start. What it removed before, and what
+// compaction merged into others, waits to be removed, too, and tells nothing.
+bool is_start_deleted(const LogTraces& traces) {
+  const auto may_hold_it = [&](int64_t base_offset) { return base_offset <= traces.log_start_offset(); };
+  return std::ranges::any_of(traces.deleted, may_hold_it);
 }
 
-// By a checkpoint that tells more than those of before.
+// Whether each segment from the log's start on has its file, or one that waits to be removed: by a checkpoint
+// that tells more than those of before, or where there was none yet.
+bool is_start_known(const LogTraces& traces) {
+  return traces.checkpoint ? traces.checkpoint->is_start_exact : traces.never_checkpointed;
+}
+
 bool is_start_lost(const LogTraces& traces) {
-  if (!traces.checkpoint || !traces.checkpoint->is_start_exact || traces.found.empty()) return false;
+  if (!is_start_known(traces) || traces.found.empty()) return false;
   const int64_t first = traces.found.front().base_offset;
   // After a clean stop the index knows: a broker of before this checkpoint deletes segments and leaves it be.
   const auto is_below = [&](const SegmentSummary& summary) { return summary.base_offset < first; };
   if (traces.clean_shutdown && !traces.summaries.empty() && std::ranges::none_of(traces.summaries, is_below))
     return false;
-  return first > traces.log_start_offset() && !has_deleted_below(traces, first);
+  return first > traces.log_start_offset() && !is_start_deleted(traces);
+}
+
+std::string first_is_missing(const LogTraces& traces) {
+  const int64_t last = traces.found.front().base_offset - 1;
+  if (traces.never_checkpointed) {
+    return fmt::format(
+        "is the first segment: offsets 0 to {} were in segment files that are missing, or {} "
+        "is, which would say that the log begins here",
+        last, LogCheckpoint::kFileName);
+  }
+  return fmt::format(
+      "is the first segment, but the log starts at offset {}: offsets {} to {} were in segment "
+      "files that are missing",
+      traces.log_start_offset(), traces.log_start_offset(), last);
 }
 
 }  // namespace
@@ -33,9 +55,8 @@ std::string LogTraces::path_of(int64_t base_offset) const {
 std::vector<Loss> lost_segments(const LogTraces& traces) {
   std::vector<Loss> losses;
   const bool start_is_lost = is_start_lost(traces);
-  const bool tells_start = traces.checkpoint && traces.checkpoint->is_start_exact;
-  // After a kill the index may still know what retention has removed.
-  const bool must_have_all = tells_start ? start_is_lost : traces.clean_shutdown;
+  // Without, the index may still know after a kill what retention has removed.
+  const bool must_have_all = is_start_known(traces) || traces.clean_shutdown;
   bool knows_first = false;
   for (const SegmentSummary& summary : traces.summaries) {
     if (!summary.synced || summary.size == 0 || summary.next_offset <= traces.log_start_offset()) continue;
@@ -59,10 +80,7 @@ std::vector<Loss> lost_segments(const LogTraces& traces) {
   if (start_is_lost && !knows_first) {
     const int64_t first = traces.found.front().base_offset;
     losses.insert(losses.begin(),
-                  {traces.path_of(first), 0, traces.log_start_offset(),
-                   fmt::format("is the first segment, but the log starts at offset {}: offsets {} to {} were "
-                               "in segment files that are missing",
-                               traces.log_start_offset(), traces.log_start_offset(), first - 1)});
+                  {traces.path_of(first), 0, traces.log_start_offset(), first_is_missing(traces)});
   }
   return losses;
 }

@@ -31,10 +31,12 @@ struct FoundSegment {
 struct LogTraces {
   std::string directory;
   std::optional<LogCheckpoint> checkpoint;  // nullopt without one that parses
-  std::vector<SegmentSummary> summaries;    // of the index; empty without it
-  bool clean_shutdown = false;              // the index knows every segment
-  std::vector<FoundSegment> found;          // in order
-  std::vector<int64_t> deleted;             // base offsets of files that are about to be removed
+  // There is no file of it, as of a log that was never closed nor checkpointed.
+  bool never_checkpointed = false;
+  std::vector<SegmentSummary> summaries;  // of the index; empty without it
+  bool clean_shutdown = false;            // the index knows every segment
+  std::vector<FoundSegment> found;        // in order
+  std::vector<int64_t> deleted;           // base offsets of files that are about to be removed
 
   int64_t log_start_offset() const { return checkpoint ? checkpoint->log_start_offset : 0; }
   int64_t recovery_point() const { return checkpoint ? checkpoint->recovery_point : 0; }

@@ -87,9 +87,18 @@ Result<> Log::load(RecoveryReport& report) {
   LogTraces traces;
   traces.directory = options_.directory;
   if (checkpoint) traces.checkpoint = *checkpoint;
+  // A clean stop of a log with records has left one.
+  const bool has_none = checkpoint && !*checkpoint;
+  traces.never_checkpointed = has_none && !options_.clean_shutdown;
   traces.summaries = std::move(known).value_or(std::vector<SegmentSummary>{});
   traces.clean_shutdown = options_.clean_shutdown;
   if (auto found = find_segments(traces, report); !found) return found;
+  const auto has_records = [](const FoundSegment& found) { return found.size > 0; };
+  if (has_none && options_.clean_shutdown && std::ranges::any_of(traces.found, has_records)) {
+    report.warnings.push_back(
+        fmt::format("{}/{} is missing, although the log was closed: records that were deleted may be back",
+                    options_.directory, LogCheckpoint::kFileName));
+  }
   if (auto checked = check_segments(traces); !checked) return checked;
   empty_deleted(files_, traces);
   load_cleaner_checkpoint(report);

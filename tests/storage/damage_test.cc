@@ -496,6 +496,70 @@ TEST_CASE("What retention and a moved start leave is no loss, with and without t
   CHECK_FALSE(f.try_open());
 }
 
+TEST_CASE("What waits to be removed hides no segment that is missing") {
+  ThreeSegments f;
+  int64_t missing = 0;
+  SECTION("what retention took") {
+    f.options.config.retention_bytes = static_cast<int64_t>(5 * f.batch_bytes);
+    f.log->set_config(f.options.config);
+    REQUIRE(test::retain(*f.log, f.files, kNow, 12)->count() == 1);
+    REQUIRE(f.log->log_start_offset() == 4);
+    missing = 4;
+  }
+  SECTION("what compaction merged into the first") {
+    REQUIRE(f.files.open(f.segment_path(2) + ".deleted", OpenMode::kCreate));
+  }
+  const bool clean = GENERATE(false, true);
+  f.options.config.file_delete_delay_ms = 60'000;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->delete_records(missing + 1));
+  f.close_and_open();
+  REQUIRE(f.log->close(kNow));
+  f.log.reset();
+  const std::string left = f.segment_path(missing == 0 ? 2 : 0) + ".deleted";
+  if (!f.files.has(left)) REQUIRE(f.files.open(left, OpenMode::kCreate));
+  REQUIRE(f.files.remove(f.segment_path(missing)));
+  const auto opened = f.try_open(clean);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().message.find("is missing") != std::string::npos);
+}
+
+TEST_CASE("A first segment that is missing is a loss where no checkpoint was stored yet, too") {
+  ThreeSegments f;
+  const std::string checkpoint = f.options.directory + "/log-checkpoint";
+  f.log.reset();
+  f.index = std::move(*OffsetIndex::open_in_memory());
+  if (f.files.has(checkpoint)) REQUIRE(f.files.remove(checkpoint));
+  SECTION("a missing one") {
+    REQUIRE(f.files.remove(f.segment_path(0)));
+    const auto opened = f.try_open(false);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().message.find("offsets 0 to 3 were in segment files that are missing") !=
+          std::string::npos);
+  }
+  SECTION("retention, which stores one before the file goes") {
+    REQUIRE(f.files.rename(f.segment_path(0), f.segment_path(0) + ".deleted"));
+    f.open(false);
+    CHECK(f.log->log_start_offset() == 4);
+    f.kill_and_open();
+    CHECK(f.log->log_start_offset() == 4);
+  }
+}
+
+TEST_CASE("A checkpoint that is gone after a clean stop is told: what was deleted may be back") {
+  ThreeSegments f;
+  f.log->set_config(f.options.config);
+  REQUIRE(f.log->delete_records(2));
+  REQUIRE(f.log->close(kNow));
+  f.log.reset();
+  REQUIRE(f.files.remove(f.options.directory + "/log-checkpoint"));
+  f.open(true);
+  REQUIRE(f.report.warnings.size() == 1);
+  CHECK(f.report.warnings[0].find("/log-checkpoint is missing") != std::string::npos);
+  f.close_and_open();
+  CHECK(f.report.warnings.empty());
+}
+
 TEST_CASE("A checkpoint of before knows the start from the index only, after a clean stop") {
   ThreeSegments f;
   const std::string checkpoint = f.options.directory + "/log-checkpoint";
