@@ -152,9 +152,11 @@ Result<> JournalDirectory::load(bool read) {
   const auto entries = files_.list(path_);
   if (!entries) return std::unexpected(entries.error());
   std::vector<std::string> paths;
+  std::unordered_set<uint64_t> numbers;
   for (const DirectoryEntry& entry : *entries) {
     const auto number = number_of(entry.name);
     if (!number) continue;
+    numbers.insert(*number);
     last_file_ = std::max(last_file_, *number);
     if (entry.is_directory) {
       damages_.push_back(
@@ -184,6 +186,10 @@ Result<> JournalDirectory::load(bool read) {
     if (auto done = read_needed(std::move(found)); !done) return done;
   }
   (read ? unreleased_ : free_paths_) = std::move(paths);
+  // They are made again first, so that they are missed once.
+  for (uint64_t number = 1; number < last_file_ && free_paths_.size() < kMaxFree; ++number) {
+    if (!numbers.contains(number)) free_paths_.push_back(path_ + "/" + file_name(number));
+  }
   for (auto& [partition, batches] : recovered_) {
     needed_by_.insert(partition);
     std::stable_sort(batches.begin(), batches.end(),
@@ -357,15 +363,23 @@ Result<> JournalDirectory::read_needed(std::vector<FoundFile> found) {
     note_damage(file.path, file.content.damaged_at);
     file.is_damaged = true;
   }
-  find_gaps(read, last_run_);
+  std::unordered_set<uint64_t> taken_by;
+  for (const FoundFile& file : found) {
+    if (file.header) taken_by.insert(file.header->run.number);
+  }
+  find_gaps(read, taken_by);
   return {};
 }
 
 // Groups that the latest one of their run needs, and that are in no file. A file that was given back may be
 // another journal's by now, so this counts only where a file is gone; and only for the runs of the latest
-// start, since nobody needs those of earlier ones.
-void JournalDirectory::find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run) {
+// start, since nobody needs those of earlier ones. `taken_by`: the runs that took a file.
+void JournalDirectory::find_gaps(const std::vector<ReadFile>& read,
+                                 const std::unordered_set<uint64_t>& taken_by) {
   if (!lacks_files_) return;
+  const auto is_of_latest_start = [&](uint64_t run) {
+    return run >> kJournalRunBits == last_run_ >> kJournalRunBits;
+  };
   std::vector<GroupRange> groups;
   std::unordered_map<uint64_t, JournalHeader> latest;
   std::unordered_set<uint64_t> told;
@@ -379,7 +393,7 @@ void JournalDirectory::find_gaps(const std::vector<ReadFile>& read, uint64_t lat
   }
   std::ranges::sort(groups);
   for (const auto& [run, header] : latest) {
-    if (run >> kJournalRunBits != latest_run >> kJournalRunBits || told.contains(run)) continue;
+    if (!is_of_latest_start(run) || told.contains(run)) continue;
     uint64_t due = header.needed_from;
     for (const GroupRange& range : groups) {
       if (range.run != run || range.last < due) continue;
@@ -393,19 +407,19 @@ void JournalDirectory::find_gaps(const std::vector<ReadFile>& read, uint64_t lat
       due = range.last + 1;
     }
   }
+  const auto is_unknown = [&](uint64_t run) { return is_of_latest_start(run) && !latest.contains(run); };
+  if (std::ranges::any_of(taken_by, is_unknown)) {
+    note_gap(
+        fmt::format("A file of {} was removed, and no other one tells what was in it: acknowledged records "
+                    "may be missing. Restore it and start again, or see with `millrace log verify` whether a "
+                    "partition misses records",
+                    path_));
+  }
 }
 
 void JournalDirectory::note_gap(std::string line) {
   gaps_.push_back(line);
   damages_.push_back(std::move(line));
-}
-
-void JournalDirectory::note_missing_directory() {
-  note_gap(
-      fmt::format("{} was gone, although the broker was not stopped cleanly: records that were "
-                  "acknowledged shortly before may be missing. Restore it and start again, or see with "
-                  "`millrace log verify` whether a partition misses records",
-                  path_));
 }
 
 Result<JournalDirectory::ReadFile> JournalDirectory::read_file(const FoundFile& found, FileWindow& window) {
@@ -482,7 +496,8 @@ void JournalDirectory::release_unneeded() {
       // One that can't be removed isn't used any more.
       if (files_.remove(path)) --last_file_;
     } else {
-      free_paths_.push_back(std::move(path));
+      // Taken after those that are missing.
+      free_paths_.insert(free_paths_.begin(), std::move(path));
     }
   }
   unreleased_ = std::move(needed);

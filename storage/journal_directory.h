@@ -63,8 +63,8 @@ class JournalDirectory {
   const std::vector<std::string>& damages() const { return damages_; }
   // Lines about what was in files that aren't there any more.
   const std::vector<std::string>& gaps() const { return gaps_; }
-  // Says that the whole directory was gone, where there must have been one.
-  void note_missing_directory();
+  // Adds to gaps() what somebody else knows to be missing.
+  void note_gap(std::string line);
   // The partition's log has everything, synced. Any thread.
   void mark_recovered(const TopicIdPartition& partition);
   // All logs were tried: only those of `failed` may still need what was read. Files that nobody needs any
@@ -117,8 +117,7 @@ class JournalDirectory {
   Result<bool> look_at(const std::string& path, bool read, FoundFile& found);
   Result<bool> refuse_headless(const std::string& path, bool read, bool is_blank);
   void note_damage(const std::string& path, int64_t position);
-  void note_gap(std::string line);
-  void find_gaps(const std::vector<ReadFile>& read, uint64_t latest_run);
+  void find_gaps(const std::vector<ReadFile>& read, const std::unordered_set<uint64_t>& taken_by);
   Result<std::shared_ptr<File>> make_file(const std::string& path, const JournalRun& run);
   Result<std::shared_ptr<File>> open_filled(const std::string& path, const JournalRun& run);
   void take_back(std::string path);

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "storage/leader_epochs.h"
+#include "storage/segment.h"
 
 namespace millrace::storage {
 namespace {
@@ -67,6 +68,26 @@ Result<std::optional<DirectoryIdentity>> load_identity(FileSystem& files, const 
   return DirectoryIdentity{values["cluster.id"], *node_id};
 }
 
+// Whether any partition has a segment file with something in it.
+Result<bool> holds_records(FileSystem& files, const std::string& data_directory) {
+  const std::string topics = fmt::format("{}/{}", data_directory, LogDirectory::kTopicsDirectory);
+  const auto partitions = files.list(topics);
+  if (!partitions) return std::unexpected(partitions.error());
+  for (const DirectoryEntry& partition : *partitions) {
+    if (!partition.is_directory) continue;
+    const std::string path = fmt::format("{}/{}", topics, partition.name);
+    const auto entries = files.list(path);
+    if (!entries) return std::unexpected(entries.error());
+    for (const DirectoryEntry& entry : *entries) {
+      if (!Segment::base_offset_of(entry.name)) continue;
+      const auto status = files.status(fmt::format("{}/{}", path, entry.name));
+      if (!status) return std::unexpected(status.error());
+      if (status->size > 0) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<TopicPartition> parse_partition_directory(std::string_view name) {
@@ -90,6 +111,32 @@ Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path)
                     "\"version: 0\" and \"topic_id: ID\", with the ID that `millrace topic describe` shows");
   }
   return *topic_id;
+}
+
+Result<std::optional<std::string>> missing_journal(FileSystem& files, const std::string& data_directory) {
+  const std::string path = fmt::format("{}/{}", data_directory, LogDirectory::kJournalDirectory);
+  const auto clean = files.exists(fmt::format("{}/{}", data_directory, LogDirectory::kCleanShutdownFile));
+  if (!clean) return std::unexpected(clean.error());
+  const auto claimed = files.exists(fmt::format("{}/{}", data_directory, kIdentityFile));
+  if (!claimed) return std::unexpected(claimed.error());
+  if (*clean || !*claimed) return std::nullopt;
+  const auto exists = files.exists(path);
+  if (!exists) return std::unexpected(exists.error());
+  if (*exists) {
+    const auto entries = files.list(path);
+    if (!entries) return std::unexpected(entries.error());
+    const auto is_file = [](const auto& entry) { return entry.name.ends_with(JournalDirectory::kSuffix); };
+    if (std::ranges::any_of(*entries, is_file)) return std::nullopt;
+    // The first one is made with the first records.
+    const auto has_records = holds_records(files, data_directory);
+    if (!has_records) return std::unexpected(has_records.error());
+    if (!*has_records) return std::nullopt;
+  }
+  return fmt::format(
+      "{} {}, although the broker was not stopped cleanly: records that were acknowledged "
+      "shortly before may be missing. Restore it and start again, or see with `millrace log "
+      "verify` whether a partition misses records",
+      path, *exists ? "has no file" : "is gone");
 }
 
 Result<std::unique_ptr<LogDirectory>> LogDirectory::open(FileSystem& files, const std::string& path,
@@ -137,14 +184,13 @@ Result<> LogDirectory::load() {
   const auto clean = files_.exists(marker);
   if (!clean) return std::unexpected(clean.error());
   clean_shutdown_ = *clean;
-  const std::string journal = fmt::format("{}/{}", path_, kJournalDirectory);
-  const auto has_journal = files_.exists(journal);
-  if (!has_journal) return std::unexpected(has_journal.error());
-  auto journals = JournalDirectory::open(files_, journal, !clean_shutdown_);
+  auto missing = missing_journal(files_, path_);
+  if (!missing) return std::unexpected(missing.error());
+  auto journals =
+      JournalDirectory::open(files_, fmt::format("{}/{}", path_, kJournalDirectory), !clean_shutdown_);
   if (!journals) return std::unexpected(journals.error());
   journals_ = std::move(*journals);
-  // Whoever claimed the data directory has made it.
-  if (!*has_journal && identity_ && !clean_shutdown_) journals_->note_missing_directory();
+  if (*missing) journals_->note_gap(std::move(**missing));
   return {};
 }
 

@@ -47,6 +47,7 @@ class LogDirectory {
  public:
   static constexpr std::string_view kCleanShutdownFile = ".clean-shutdown";
   static constexpr std::string_view kJournalDirectory = "journal";
+  static constexpr std::string_view kTopicsDirectory = "topics";
 
   // Makes the directory if need be, locks it and opens its index. Errors: kKafkaStorageError (another broker
   // has it, no permission, a meta.properties that doesn't parse). `once_locked` (may be empty) is called when
@@ -96,7 +97,7 @@ class LogDirectory {
   void end_new(size_t count);
   Result<> sync_each(std::span<const PartitionDirectory* const> partitions);
   Result<bool> is_unfinished(const std::string& partition_path) const;
-  std::string topics_path() const { return path_ + "/topics"; }
+  std::string topics_path() const { return path_ + "/" + std::string(kTopicsDirectory); }
 
   FileSystem& files_;
   const std::string path_;
@@ -112,6 +113,10 @@ class LogDirectory {
 
 // Splits "<topic>-<partition>"; nullopt for any other name.
 std::optional<TopicPartition> parse_partition_directory(std::string_view name);
+
+// A line about a data directory that wasn't closed, and of whose journal nothing is left, although it must
+// have had files; nullopt otherwise. Errors: kKafkaStorageError.
+Result<std::optional<std::string>> missing_journal(FileSystem& files, const std::string& data_directory);
 
 // The topic id in a partition directory's partition.metadata. Errors: kKafkaStorageError, kCorruptMessage.
 Result<Uuid> read_topic_id(FileSystem& files, const std::string& partition_path);

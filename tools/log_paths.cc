@@ -35,6 +35,8 @@ void open_journals(storage::FileSystem& files, const std::string& data_directory
   found.clean_shutdown = clean && *clean;
   const std::string path = fmt::format("{}/{}", data_directory, storage::LogDirectory::kJournalDirectory);
   const Result<bool> there = files.exists(path);
+  if (const auto missing = storage::missing_journal(files, data_directory); missing && *missing)
+    notes.push_back(**missing);
   if (found.clean_shutdown || !there || !*there) return;
   Result<std::unique_ptr<storage::JournalDirectory>> opened =
       storage::JournalDirectory::open(files, path, true);

@@ -184,7 +184,7 @@ TEST_CASE("What isn't the journal's is told and left alone, and a file comes bac
   JournalFixture f;
   f.begin();
   f.commit_batches(1);
-  const std::string foreign = "/data/journal/00000007.journal";
+  const std::string foreign = "/data/journal/00000002.journal";
   REQUIRE(f.files.open(foreign, OpenMode::kCreate));
   f.files.content(foreign).resize(JournalDirectory::kFileBytes + 1, std::byte{7});
   f.open(true);
@@ -253,6 +253,22 @@ TEST_CASE("Groups that were in a file that is gone are told, if they were needed
     f.open(true);
     CHECK(f.directory->damages().empty());
   }
+}
+
+TEST_CASE("A file that is gone is told where nothing is left of its run, and is missed once") {
+  JournalFixture f;
+  f.begin();
+  f.commit_batches(3);
+  f.add_file();
+  REQUIRE(f.files.remove("/data/journal/00000001.journal"));
+  f.open(true);
+  REQUIRE(f.directory->gaps().size() == 1);
+  CHECK(f.directory->gaps()[0].find("A file of /data/journal was removed") == 0);
+  f.directory->keep_for({});
+  f.add_file();
+  CHECK(f.files.has("/data/journal/00000001.journal"));
+  f.open(true);
+  CHECK(f.directory->gaps().empty());
 }
 
 TEST_CASE("A file whose header is damaged is read by the copy; without that it isn't believed") {

@@ -195,6 +195,38 @@ TEST_CASE("A directory belongs to one node of one cluster") {
   CHECK(LogDirectory::open_in_memory(files, "/data").error().code == ErrorCode::kKafkaStorageError);
 }
 
+TEST_CASE("A journal of which nothing is left is told after a kill, where it must have had files") {
+  FaultFileSystem files;
+  auto directory = open_in_memory(files);
+  REQUIRE(directory->claim({"cluster-a", 1}));
+  const TopicIdPartition id{Uuid::from_random(1, 2), 0};
+  const auto partition = directory->create("orders", id);
+  REQUIRE(partition);
+  REQUIRE(files.open(partition->path + "/" + Segment::file_name(0), OpenMode::kCreate));
+  const auto gaps = [&] {
+    directory = open_in_memory(files);
+    return directory->journals().gaps();
+  };
+  // Nothing was appended yet, so nothing was journaled.
+  CHECK(gaps().empty());
+  files.content(partition->path + "/" + Segment::file_name(0)).resize(100);
+  SECTION("its files are gone") {
+    const auto told = gaps();
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].find("/data/journal has no file") == 0);
+  }
+  SECTION("the directory is gone") {
+    REQUIRE(files.remove("/data/journal"));
+    const auto told = gaps();
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].find("/data/journal is gone") == 0);
+  }
+  SECTION("after a clean stop") {
+    REQUIRE(directory->mark_clean_shutdown());
+    CHECK(gaps().empty());
+  }
+}
+
 TEST_CASE("Names of partition directories") {
   CHECK(parse_partition_directory("a-0") == TopicPartition{"a", 0});
   CHECK(parse_partition_directory("a-b-17") == TopicPartition{"a-b", 17});
