@@ -129,6 +129,45 @@ def test_members_share_and_hand_over(millrace, topic, group):
     assert millrace.json("group", "describe", group)[0]["state"] == "Empty"
 
 
+@pytest.mark.parametrize("apart_s", [0, 0.05], ids=["at-once", "soon"])
+def test_a_signal_that_comes_twice_is_one(millrace, topic, group, apart_s):
+    """timeout(1) signals its child, and then the whole process group."""
+    reader = Reader(millrace, topic, "-g", group, "-f")
+    wait_for(lambda: len(reader.values) == 200)
+    reader.process.send_signal(signal.SIGTERM)
+    time.sleep(apart_s)
+    assert reader.end(signal.SIGTERM) == ""
+    assert committed(millrace, group) == dict.fromkeys(range(4), 50)
+    assert millrace.json("group", "describe", group)[0]["state"] == "Empty"
+
+
+def test_it_ends_under_timeout(millrace, topic, group):
+    words = ["timeout", "1", *millrace.start_words("consume", topic, "-g", group, "-f", "-q")]
+    for _ in range(10):
+        done = subprocess.run(words, capture_output=True, env=millrace.environment, timeout=TIMEOUT_S, check=False)
+        assert (done.returncode, done.stderr) == (124, b"")
+        assert millrace.json("group", "describe", group)[0]["members"] == []
+
+
+def test_a_second_signal_kills(own_broker, group):
+    """Of somebody who doesn't want to wait until the broker is there again."""
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "stuck")
+    reader = Reader(millrace, "stuck", "-g", group, "-f")
+    produce(millrace, "stuck", ["0-a"])
+    wait_for(lambda: reader.values == ["0-a"] and committed(millrace, group) == {0: 1})
+    broker.signal(signal.SIGSTOP)
+    try:
+        reader.process.send_signal(signal.SIGINT)
+        time.sleep(2)
+        assert reader.process.poll() is None
+        reader.process.send_signal(signal.SIGINT)
+        assert reader.process.wait(5) == -signal.SIGINT
+    finally:
+        broker.signal(signal.SIGCONT)
+
+
 def test_it_shares_with_other_clients(millrace, broker, topic, group):
     other = RdkafkaMember(broker.address, group, topic, {"group.protocol": "consumer"})
     wait_for(lambda: len(other.values) == 200)
