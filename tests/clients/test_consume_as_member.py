@@ -311,6 +311,32 @@ def test_a_member_that_was_silent_joins_again(own_broker, group):
     assert "went on without this member" in complaint
 
 
+@pytest.mark.parametrize("meanwhile", ["deleted", "classic"])
+def test_a_member_that_was_silent_joins_again_whatever_became_of_the_group(own_broker, group, meanwhile):
+    """The coordinator doesn't know a group by the consumer protocol then."""
+    broker = own_broker(SHORT_SESSION)
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "silent", "-p", "2")
+    reader = Reader(millrace, "silent", "-g", group, "-f")
+    produce(millrace, "silent", ["0-before", "1-before"])
+    wait_for(lambda: len(reader.values) == 2 and committed(millrace, group) == {0: 1, 1: 1})
+    reader.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: millrace.json("group", "describe", group)[0]["state"] == "Empty")
+    other = None
+    if meanwhile == "deleted":
+        millrace("group", "delete", group)
+    else:
+        other = RdkafkaMember(broker.address, group, "silent", {})
+        wait_for(lambda: len(other.assigned()) == 2)
+    reader.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: group in millrace.lines("group", "list", "-q") and shares(millrace, group) == ([1, 1] if other else [2]))
+    produce(millrace, "silent", ["0-after", "1-after"])
+    wait_for(lambda: {"0-after", "1-after"} <= {*reader.values, *(other.values if other else [])})
+    if other:
+        other.close()
+    assert "went on without this member" in reader.end()
+
+
 def test_a_static_member_finds_its_partitions_again(millrace, topic, group):
     """The other member keeps what it had while one is replaced."""
     readers = [Reader(millrace, topic, "-g", group, "-f", "--instance", "one")]

@@ -15,12 +15,6 @@ constexpr int64_t kCommitEveryMs = 1'000;
 // Other members may take this long to give partitions up.
 constexpr int64_t kPatienceMs = 15'000;
 
-// The group knows nothing of this member, or of this stay of it.
-bool is_lost(ErrorCode code) {
-  return code == ErrorCode::kFencedMemberEpoch || code == ErrorCode::kUnknownMemberId ||
-         code == ErrorCode::kIllegalGeneration;
-}
-
 // The topic was deleted; there may be a new one of the same name.
 bool is_gone(ErrorCode code) {
   return code == ErrorCode::kUnknownTopicOrPartition || code == ErrorCode::kUnknownTopicId;
@@ -107,7 +101,16 @@ Result<void> GroupReader::leave() {
   owned_.clear();
   if (!committed) return committed;
   // Then there is nothing to leave.
-  return !left && is_lost(left.error().code) ? Result<void>{} : left;
+  const bool was_lost =
+      !left && (is_lost(left.error().code) || left.error().code == ErrorCode::kGroupIdNotFound);
+  return was_lost ? Result<void>{} : left;
+}
+
+bool GroupReader::is_lost(ErrorCode code) const {
+  // It was deleted, or is one by the classic protocol by now.
+  if (code == ErrorCode::kGroupIdNotFound) return membership_.has_joined();
+  return code == ErrorCode::kFencedMemberEpoch || code == ErrorCode::kUnknownMemberId ||
+         code == ErrorCode::kIllegalGeneration;
 }
 
 Result<void> GroupReader::commit() {

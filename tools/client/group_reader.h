@@ -56,6 +56,8 @@ class GroupReader : public RecordSource {
 
   Result<void> commit();
   Result<void> beat();
+  // The error to what this member sent says that the group knows nothing of it, or of this stay of it.
+  bool is_lost(ErrorCode code) const;
   Result<void> take(const std::set<int32_t>& partitions);
   Result<void> look_up_topic();
   void lose(int32_t partition);

@@ -32,9 +32,10 @@ class Membership {
 
   // Tells the coordinator what is owned; `assigned` has its answer then. Joins if this is no member, and
   // nothing may be owned then.
-  // kFencedMemberEpoch, kUnknownMemberId: the group has gone on without this member; what it owned is
-  // somebody else's by now. kUnreleasedInstanceId: another member is this instance; it is due again in a
-  // second. Others are for a person; what trying again would mend has been tried.
+  // kFencedMemberEpoch, kUnknownMemberId, and kGroupIdNotFound after it has joined: the group has gone on
+  // without this member, or is gone; what it owned is somebody else's by now. kUnreleasedInstanceId: another
+  // member is this instance; it is due again in a second. Others are for a person; what trying again would
+  // mend has been tried.
   Result<void> heartbeat(const std::set<int32_t>& owned);
   const std::set<int32_t>& assigned() const;
   // The coordinator assigns partitions of a topic of another id: the one of that name was made anew.
@@ -43,6 +44,7 @@ class Membership {
   void set_topic(TopicInfo topic) { topic_ = std::move(topic); }
   // The next heartbeat joins anew.
   void forget();
+  bool has_joined() const { return epoch_ > 0; }
   // Gives all partitions back at once; those of a static member stay its own until its session ends. Does
   // nothing if it is no member.
   Result<void> leave();
