@@ -337,6 +337,24 @@ def test_a_member_that_was_silent_joins_again_whatever_became_of_the_group(own_b
     assert "went on without this member" in reader.end()
 
 
+def test_a_static_member_that_left_is_told_from_those_that_read(millrace, topic, group):
+    reader = Reader(millrace, topic, "-g", group, "-f", "--instance", "one")
+    wait_for(lambda: len(reader.values) == 200)
+    wait_for(lambda: committed(millrace, group) == dict.fromkeys(range(4), 50))
+    reader.end()
+    text = millrace.text("group", "describe", group)
+    assert " left " in text and "-2" not in text
+    refused = millrace.complaint("group", "seek", group, "--to", "start")
+    assert "1 static member that left" in refused and "one at 127.0.0.1" in refused and "session ends" in refused
+    assert "active" not in refused
+    other = Reader(millrace, topic, "-g", group, "-f")
+    wait_for(lambda: len(millrace.json("group", "describe", group)[0]["members"]) == 2)
+    refused = millrace.complaint("group", "seek", group, "--to", "start")
+    assert "1 active member (millrace at 127.0.0.1)" in refused and "1 static member that left" in refused
+    other.end()
+    assert "static one that left" in millrace.complaint("group", "delete", group)
+
+
 def test_a_static_member_finds_its_partitions_again(millrace, topic, group):
     """The other member keeps what it had while one is replaced."""
     readers = [Reader(millrace, topic, "-g", group, "-f", "--instance", "one")]

@@ -275,6 +275,31 @@ def test_groups_that_are_not_there(millrace, topic, group):
     assert [g["name"] for g in millrace.json("group", "delete", "--match", group)] == [group]
 
 
+def test_names_leave_a_terminal_alone(millrace, broker, topic, group):
+    """Groups, clients and what they call themselves come from the network."""
+    bad, shown = "\x1b[2J\nfake: line", r"\x1b[2J\x0afake: line"
+    name, told = f"{group}-{bad}", f"{group}-{shown}"
+
+    def complaint(*words: str) -> str:
+        said = millrace.complaint("group", *words)
+        assert "\x1b" not in said and "\nfake" not in said
+        return said
+
+    millrace("group", "seek", name, "--to", "end", "--topic", topic)
+    assert f'did you mean "{told}"' in complaint("describe", f"{group}-x" + bad)
+    for words in (["lag"], ["delete"], ["seek", "--to", "end"]):
+        assert shown in complaint(words[0], f"{group}-x" + bad, *words[1:])
+    member = RdkafkaMember(broker.address, name, topic, {"client.id": bad})
+    wait_for(lambda: len(member.assigned()) == 3)
+    refused = complaint("seek", name, "--to", "start")
+    assert f'"{told}"' in refused and f"{shown} at" in refused
+    assert f'"{told}"' in complaint("delete", name)
+    member.close()
+    text = millrace.text("group", "delete", "-y", "-m", f"(?s){group}-.*")
+    assert text == f"Deleted {told}\n"
+    assert millrace.text("group", "delete", name, "--if-exists") == f"Not there: {told}\n"
+
+
 def test_names_of_any_characters(millrace, topic):
     name = "日本 group/with:all\"sorts"
     millrace("group", "seek", name, "--to", "end", "--topic", topic)

@@ -16,6 +16,7 @@
 #include "tools/client/refusal.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -284,7 +285,8 @@ Result<GroupDescription> describe_group(Cluster& cluster, const std::string& nam
   Result<GroupDescription>& group = described->at(name);
   if (!group && group.error().code == ErrorCode::kGroupIdNotFound)
     return std::unexpected(no_such_group(cluster, name));
-  if (!group) return fail(group.error().code, fmt::format("group \"{}\": {}", name, group.error().message));
+  if (!group)
+    return fail(group.error().code, fmt::format("group \"{}\": {}", visible(name), group.error().message));
   return std::move(group);
 }
 
@@ -307,7 +309,7 @@ Result<std::map<std::string, Result<void>>> delete_groups(Cluster& cluster, cons
 }
 
 Error no_such_group(Cluster& cluster, const std::string& name) {
-  std::string text = fmt::format("no group \"{}\"", name);
+  std::string text = fmt::format("no group \"{}\"", visible(name));
   if (const Result<std::vector<GroupListing>> groups = list_groups(cluster)) {
     std::vector<std::string> names;
     for (const GroupListing& group : *groups) names.push_back(group.name);
@@ -315,7 +317,7 @@ Error no_such_group(Cluster& cluster, const std::string& name) {
     if (!near.empty() && near == name) {
       text += "; it came to be just now, or is of a kind that this can't show";
     } else if (!near.empty()) {
-      text += fmt::format("; did you mean \"{}\"?", near);
+      text += fmt::format("; did you mean \"{}\"?", visible(near));
     } else {
       text += names.empty() ? "; there are no groups yet (they come with their first member or commit)"
                             : "; millrace group list shows all";

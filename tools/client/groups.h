@@ -35,7 +35,8 @@ struct GroupMember {
   std::optional<std::string> rack;
   std::string client_id;
   std::string host;
-  // -1 in classic groups.
+  // -1 in classic groups; -2 when a static member has left, whose partitions wait for it until its session
+  // ends (KIP-848).
   int32_t epoch = -1;
   // In a group of type consumer, by the classic protocol; unknown before ConsumerGroupDescribe 1.
   std::optional<bool> classic;
@@ -45,6 +46,7 @@ struct GroupMember {
   // What it will have once the group has settled; nothing in classic groups.
   std::optional<TopicPartitions> target;
 
+  bool has_left() const { return epoch == -2; }
   size_t partition_count() const;
 };
 

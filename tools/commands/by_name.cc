@@ -5,6 +5,7 @@
 
 #include "tools/confirm.h"
 #include "tools/connect.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -23,9 +24,11 @@ Result<void> add_matching(const Deletion& deletion, Cluster& cluster, const std:
 
 bool confirmed(const Deletion& deletion, Console& console, const std::vector<std::string>& names) {
   const bool one = names.size() == 1;
-  return confirm(console, fmt::format("This deletes {} {}{}, and {}:\n  {}\n", names.size(), deletion.noun,
-                                      one ? "" : "s", one ? deletion.loss_of_one : deletion.loss_of_many,
-                                      fmt::join(names, "\n  ")));
+  std::string list;
+  for (const std::string& name : names) list += fmt::format("\n  {}", visible(name));
+  return confirm(console,
+                 fmt::format("This deletes {} {}{}, and {}:{}\n", names.size(), deletion.noun, one ? "" : "s",
+                             one ? deletion.loss_of_one : deletion.loss_of_many, list));
 }
 
 int delete_and_report(const Deletion& deletion, Cluster& cluster, const Arguments& arguments,
@@ -43,7 +46,7 @@ int delete_and_report(const Deletion& deletion, Cluster& cluster, const Argument
       console.complain(command, result.error().message + (missing ? "; --if-exists lets that pass" : ""));
       code = kExitFailed;
     } else if (!wants_json(arguments)) {
-      console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", name));
+      console.write(fmt::format("{}{}\n", missing ? "Not there: " : "Deleted ", visible(name)));
     }
     Json item = Json::object();
     item.set("name", Json::name(name)).set("deleted", result.has_value());

@@ -6,6 +6,7 @@
 #include "tools/commands/rows.h"
 #include "tools/connect.h"
 #include "tools/regular_expression.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -22,12 +23,12 @@ Result<std::vector<std::string>> group_names(Cluster& cluster) {
 Error explained(Cluster& cluster, const std::string& name, const Error& error) {
   if (error.code == ErrorCode::kGroupIdNotFound) return no_such_group(cluster, name);
   if (error.code != ErrorCode::kNonEmptyGroup)
-    return {error.code, fmt::format("group \"{}\": {}", name, error.message)};
+    return {error.code, fmt::format("group \"{}\": {}", visible(name), error.message)};
   return {error.code,
           fmt::format(
               "group \"{}\" has members; stop them first (millrace group describe {} shows them; one that "
-              "was killed counts until its session times out)",
-              name, name)};
+              "was killed, or a static one that left, counts until its session ends)",
+              visible(name), visible(name))};
 }
 
 Result<std::vector<DeletionResult>> remove(Cluster& cluster, const std::vector<std::string>& names) {

@@ -87,8 +87,10 @@ std::string members_table(const GroupDescription& group, bool colour) {
   for (const GroupMember& member : group.members) {
     std::vector<std::string> cells = {member.client_id, member.host};
     if (instances) cells.push_back(member.instance_id.value_or("-"));
-    if (epochs)
-      cells.push_back(std::to_string(member.epoch) + (member.classic.value_or(false) ? " (classic)" : ""));
+    if (epochs) {
+      cells.push_back((member.has_left() ? "left" : std::to_string(member.epoch)) +
+                      (member.classic.value_or(false) ? " (classic)" : ""));
+    }
     cells.insert(cells.end(), {std::to_string(member.partition_count()), assignment_text(member), member.id});
     table.add(std::move(cells));
   }
@@ -113,8 +115,8 @@ std::string as_text(const GroupDescription& group, const std::vector<ConfigEntry
   std::string text = fmt::format("{}  {}  {}", styled(visible(group.name), Style::kBold, colour),
                                  styled(group.state, state_style(group.state), colour), group.type);
   if (!group.protocol_type.empty() && group.protocol_type != group.type)
-    text += fmt::format("  of {}s", group.protocol_type);
-  if (!group.assignor.empty()) text += fmt::format("  assignor {}", group.assignor);
+    text += fmt::format("  of {}s", visible(group.protocol_type));
+  if (!group.assignor.empty()) text += fmt::format("  assignor {}", visible(group.assignor));
   if (group.epoch >= 0) text += fmt::format("  epoch {} (assigned {})", group.epoch, group.assignment_epoch);
   text += fmt::format("  coordinator {}\n", group.coordinator) + settings_text(settings);
   if (group.members.empty()) return text + "No members.\n";
@@ -150,7 +152,9 @@ Command group_describe_command() {
       .summary = "Show groups: members, hosts, assignments",
       .details =
           "Epochs are those of groups of type consumer (KIP-848): a member whose epoch is the group's has\n"
-          "its final assignment, others show what they will have soon.\n"
+          "its final assignment, others show what they will have soon. A static member that left is shown "
+          "as\n"
+          "\"left\": its partitions wait for it until its session ends.\n"
           "millrace group lag shows how far a group is.\n",
       .options = with_connection({groups, output_option()}),
       .run = run};

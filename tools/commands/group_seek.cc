@@ -12,6 +12,7 @@
 #include "tools/seek_target.h"
 #include "tools/table.h"
 #include "tools/timestamp.h"
+#include "tools/utf8.h"
 
 namespace millrace::tools {
 namespace {
@@ -27,20 +28,44 @@ struct Move {
   std::string note;
 };
 
-// What the members would undo.
-Error still_active(const GroupDescription& group) {
-  std::string members;
+// "2 active members (billing at 127.0.0.1, ...)"; the first few are named, by `name`.
+template <class Name>
+std::string members_text(const std::vector<const GroupMember*>& members, std::string_view kind, Name name) {
   constexpr size_t kNamed = 5;
-  for (size_t i = 0; i < std::min(kNamed, group.members.size()); ++i)
-    members +=
-        fmt::format("{}{} at {}", i == 0 ? "" : ", ", group.members[i].client_id, group.members[i].host);
-  if (group.members.size() > kNamed) members += ", ...";
-  return {ErrorCode::kNonEmptyGroup,
-          fmt::format(
-              "group \"{}\" has {} active member{} ({}), which would go on from where they are. Stop "
-              "them, then seek; one that was killed counts until its session times out (millrace group "
-              "describe {} shows them)",
-              group.name, group.members.size(), group.members.size() == 1 ? "" : "s", members, group.name)};
+  std::string names;
+  for (size_t i = 0; i < std::min(kNamed, members.size()); ++i) {
+    names +=
+        fmt::format("{}{} at {}", i == 0 ? "" : ", ", visible(name(*members[i])), visible(members[i]->host));
+  }
+  if (members.size() > kNamed) names += ", ...";
+  return fmt::format("{} {} member{}{} ({})", members.size(), kind, members.size() == 1 ? "" : "s",
+                     members[0]->has_left() ? " that left" : "", names);
+}
+
+// What the members would undo, and what the broker refuses because of those that may come back.
+Error still_active(const GroupDescription& group) {
+  std::vector<const GroupMember*> active;
+  std::vector<const GroupMember*> left;
+  for (const GroupMember& member : group.members) (member.has_left() ? left : active).push_back(&member);
+  const std::string name = visible(group.name);
+  std::string text = fmt::format("group \"{}\" ", name);
+  if (!active.empty()) {
+    const auto client = [](const GroupMember& member) { return member.client_id; };
+    text += fmt::format(
+        "has {}, which would go on from where they are. Stop them, then seek; one that was killed counts "
+        "until "
+        "its session times out",
+        members_text(active, "active", client));
+  }
+  if (!left.empty()) {
+    const auto instance = [](const GroupMember& member) {
+      return member.instance_id.value_or(member.client_id);
+    };
+    text += fmt::format("{} the place of {} until {} session ends{}", active.empty() ? "keeps" : "; it keeps",
+                        members_text(left, "static", instance), left.size() == 1 ? "its" : "each one's",
+                        active.empty() ? ". Wait for that, then seek" : "");
+  }
+  return {ErrorCode::kNonEmptyGroup, text + fmt::format(" (millrace group describe {} shows them)", name)};
 }
 
 // Whether the group is there; an error if it has members.
@@ -138,7 +163,7 @@ Result<std::vector<Move>> make_plan(Cluster& cluster, const Arguments& arguments
       const auto found = cluster.describe_topics(std::vector<std::string>{topic});
       if (!found) return std::unexpected(found.error());
       if (found->empty() || found->front().error == ErrorCode::kUnknownTopicOrPartition) {
-        console.note(fmt::format("{}: the topic is gone; left alone", topic));
+        console.note(fmt::format("{}: the topic is gone; left alone", visible(topic)));
         continue;
       }
     }
@@ -147,7 +172,7 @@ Result<std::vector<Move>> make_plan(Cluster& cluster, const Arguments& arguments
   }
   if (!moves.empty()) return moves;
   return fail(ErrorCode::kInvalidRequest,
-              fmt::format("group \"{}\" has committed nothing {}", group,
+              fmt::format("group \"{}\" has committed nothing {}", visible(group),
                           std::holds_alternative<Step>(*target)
                               ? "to step on or back from; give a position, e.g. --to start"
                               : "in a topic that is there; name one with --topic TOPIC"));
@@ -195,8 +220,8 @@ int run(const Arguments& arguments, Console& console) {
     const Result<bool> idle = committed ? Result<bool>(true) : check_idle(*cluster, group);
     if (!idle) return fail_with(idle.error());
     if (!committed)
-      return fail_with(
-          {committed.error().code, fmt::format("group \"{}\": {}", group, committed.error().message)});
+      return fail_with({committed.error().code,
+                        fmt::format("group \"{}\": {}", visible(group), committed.error().message)});
   }
   report(arguments, console, *moves);
   if (arguments.has("dry-run")) console.note("Nothing was changed: --dry-run.");
