@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "storage/log.h"
+#include "storage/merge_leftover.h"
 
 namespace millrace::storage {
 
@@ -170,14 +171,11 @@ void Log::load_cleaner_checkpoint(RecoveryReport& report) {
   report.notes.push_back(cleaner_checkpoint_->load_problem() + ": all of the log counts as uncompacted");
 }
 
-// Whether a segment is one that a swap replaced, and whose name a crash has left or brought back. The segment
-// before it is then the one that took its place.
 bool Log::is_merged_away(const FoundSegment& found) const {
-  const auto& merging = cleaner_checkpoint_->merging();
-  if (!merging || segments_.empty()) return false;
+  if (segments_.empty()) return false;
   const Segment& before = segments_.active();
-  return before.base_offset() == merging->begin && before.next_offset() == merging->end &&
-         found.base_offset > merging->begin && found.base_offset < merging->end;
+  return is_merge_leftover(cleaner_checkpoint_->merging(), {before.base_offset(), before.next_offset()},
+                           found.base_offset);
 }
 
 Result<> Log::drop_leftover(const FoundSegment& found, RecoveryReport& report) {

@@ -11,6 +11,7 @@
 #include "storage/journal_growth.h"
 #include "storage/log_directory.h"
 #include "storage/log_loss.h"
+#include "storage/merge_leftover.h"
 #include "storage/offset_chain.h"
 #include "storage/segment.h"
 
@@ -73,12 +74,15 @@ class SegmentInspector {
 
   Result<bool> look_at(const File& file, const BatchAt& at) {
     const BatchHeader& header = at.header;
-    batches_[header.base_offset] = {header.base_offset, at.position, max_timestamp_ms_};
-    max_timestamp_ms_ = std::max(max_timestamp_ms_, header.max_timestamp_ms);
+    // As if each batch had an entry; behind damage the positions go on.
+    summary_.size = at.position;
+    int64_t bytes_since_entry = kEntryDue;
+    if (const auto entry = count_batch(header, 0, summary_, bytes_since_entry))
+      batches_[header.base_offset] = *entry;
     ++report_.batches;
     if (report_.first_offset < 0) report_.first_offset = header.base_offset;
     report_.last_offset = std::max(report_.last_offset, header.last_offset());
-    report_.max_timestamp_ms = std::max(report_.max_timestamp_ms, header.max_timestamp_ms);
+    report_.max_timestamp_ms = std::max(report_.max_timestamp_ms, summary_.max_timestamp_ms);
     if (visitor_.on_batch && !visitor_.on_batch(path_, at)) return false;
     Buffer bytes(header.size_bytes());
     const auto read = file.read_at(bytes, at.position);
@@ -136,7 +140,7 @@ class SegmentInspector {
   const InspectionVisitor& visitor_;
   InspectionReport& report_;
   OffsetChain chain_{0, std::nullopt, true};
-  int64_t max_timestamp_ms_ = -1;
+  SegmentSummary summary_;
   std::map<int64_t, IndexEntry> batches_;
 };
 
@@ -306,12 +310,19 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
   // Whether it is known why the next segment doesn't follow.
   bool is_told = !lost.empty();
   InspectionOptions chained = options;
-  chained.may_have_holes = CleanerCheckpoint(files, directory).was_used();
+  const CleanerCheckpoint cleaner_checkpoint(files, directory);
+  chained.may_have_holes = cleaner_checkpoint.was_used();
+  int64_t base_before = due_offset;
   for (size_t i = 0; i < traces->found.size(); ++i) {
     const FoundSegment& found = traces->found[i];
     const std::optional<int64_t> next_base =
         i + 1 < traces->found.size() ? std::optional(traces->found[i + 1].base_offset) : std::nullopt;
     const std::string path = traces->path_of(found.base_offset);
+    if (is_merge_leftover(cleaner_checkpoint.merging(), {base_before, due_offset}, found.base_offset)) {
+      report.notes.push_back(fmt::format("{} was merged into {} by a compaction: the next start removes it",
+                                         path, traces->path_of(base_before)));
+      continue;
+    }
     if (found.base_offset < due_offset) {
       report.damages.push_back(
           {path, 0, found.base_offset,
@@ -326,6 +337,7 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
     const auto go_on = inspector.run(**file, found.base_offset, next_base);
     if (!go_on) return std::unexpected(go_on.error());
     if (!*go_on) return report;
+    base_before = found.base_offset;
     due_offset = inspector.next_offset();
     const bool is_whole =
         report.damages.size() == damages_before && std::ranges::find(lost, path, &Loss::file) == lost.end();

@@ -34,6 +34,7 @@ struct InspectionReport {
   int64_t last_offset = -1;
   int64_t max_timestamp_ms = -1;
   std::vector<Damage> damages;
+  std::vector<std::string> notes;  // what is no damage, and worth knowing
 };
 
 // What the caller wants to see; any may be empty. A false answer ends the inspection early.

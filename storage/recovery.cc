@@ -13,7 +13,7 @@ namespace {
 
 using protocol::BatchHeader;
 
-constexpr size_t kCheckpointLimit = 4096;
+constexpr int64_t kCheckpointLimit = 4096;
 
 }  // namespace
 
@@ -79,6 +79,12 @@ Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const st
   const auto exists = files.exists(path);
   if (!exists) return std::unexpected(exists.error());
   if (!*exists) return std::nullopt;
+  const auto damaged = [&path] {
+    return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
+  };
+  const auto status = files.status(path);
+  if (!status) return std::unexpected(status.error());
+  if (status->size > kCheckpointLimit) return damaged();
   const auto content = read_file(files, path, kCheckpointLimit);
   if (!content) return std::unexpected(content.error());
   const auto text = without_checksum(as_text(*content));
@@ -93,9 +99,7 @@ Result<std::optional<LogCheckpoint>> load_checkpoint(FileSystem& files, const st
                          "start_is_exact %d",
                          &start, &recovery_point, &run, &number, &exact)
            : 0;
-  if (fields < 4 || start < 0 || recovery_point < 0) {
-    return fail(ErrorCode::kCorruptMessage, path + " doesn't hold what a log checkpoint holds");
-  }
+  if (fields < 4 || start < 0 || recovery_point < 0) return damaged();
   return LogCheckpoint{start, recovery_point, {run, number}, fields == 5 && exact == 1};
 }
 

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "storage/log_directory.h"
+#include "tests/storage/compaction_fixture.h"
 #include "tests/storage/log_fixture.h"
 
 namespace millrace::storage {
@@ -153,6 +154,78 @@ TEST_CASE("What is missing is damage, with and without the index") {
   const auto opened = f.try_open(clean);
   REQUIRE_FALSE(opened);
   CHECK(opened.error().message.find(file) == 0);
+}
+
+TEST_CASE("A batch that compaction has emptied counts as little for the inspection as for the index") {
+  test::CompactionFixture f;
+  REQUIRE((*LogDirectory::open_in_memory(f.files, "/data"))->create("orders", f.options.id));
+  f.options.config.index_interval_bytes = 1;
+  f.log->set_config(f.options.config);
+  // The last batch of an active producer stays, without its record.
+  f.put({{"a", "1", kNow + 1000}}, {.producer_id = 7, .producer_epoch = 0, .base_sequence = 0});
+  f.put({{"b", "1", kNow + 1}});
+  f.put({{"c", "1", kNow + 2}});
+  f.put({{"a", "2", kNow + 3}});
+  f.seal();
+  REQUIRE(f.compact());
+  REQUIRE(f.text() == "1 b=1, 2 c=1, 3 a=2");
+  REQUIRE(f.log->close(kNow));
+  const auto report = inspect_partition(f.files, f.options.directory, f.index.get(), {});
+  REQUIRE(report);
+  CHECK(report->index_entries == 4);
+  CHECK(report->damages.empty());
+  CHECK(report->max_timestamp_ms == kNow + 3);
+}
+
+TEST_CASE("What a merge has left is no damage: the next start removes it") {
+  test::CompactionFixture f;
+  REQUIRE((*LogDirectory::open_in_memory(f.files, "/data"))->create("orders", f.options.id));
+  f.put_and_seal({"a", "b", "c", "d"});
+  const std::string merged = f.segment_path(1);
+  bool is_dead = false;
+  f.files.judge = [&](test::Operation operation, const std::string& path) {
+    is_dead = is_dead || (operation == test::Operation::kRename && path == merged);
+    return is_dead ? test::Verdict::kFail : test::Verdict::kProceed;
+  };
+  CHECK_FALSE(f.driver.run(*f.log, kNow, 3));
+  REQUIRE(f.files.has(merged));
+  f.log.reset();
+  is_dead = false;
+  f.files.judge = {};
+  const auto report = inspect_partition(f.files, f.options.directory, f.index.get(), {});
+  REQUIRE(report);
+  CHECK(report->damages.empty());
+  REQUIRE(report->notes.size() == 1);
+  CHECK(report->notes[0].find(merged + " was merged into " + f.segment_path(0)) == 0);
+  CHECK(report->records == 4);
+  // Where nothing tells that they were merged, segments that overlap are damage.
+  const std::string checkpoint = f.options.directory + "/" + std::string(CleanerCheckpoint::kFileName);
+  const Buffer announced = f.files.content(checkpoint);
+  f.files.content(checkpoint).clear();
+  const auto overlapping = inspect_partition(f.files, f.options.directory, f.index.get(), {});
+  REQUIRE(overlapping);
+  CHECK(overlapping->notes.empty());
+  REQUIRE_FALSE(overlapping->damages.empty());
+  CHECK(overlapping->damages[0].file == merged);
+  f.files.content(checkpoint) = announced;
+  f.open();
+  CHECK_FALSE(f.files.has(merged));
+  const auto after = inspect_partition(f.files, f.options.directory, f.index.get(), {});
+  REQUIRE(after);
+  CHECK(after->notes.empty());
+}
+
+TEST_CASE("A checkpoint that is too long is damage like any other, and all else is looked at") {
+  InspectedLog f;
+  auto& content = f.files.content(f.options.directory + "/" + std::string(LogCheckpoint::kFileName));
+  content.resize(content.size() + 5000);
+  const auto report = f.inspect();
+  REQUIRE(report.damages.size() == 1);
+  CHECK(report.damages[0].file.ends_with(LogCheckpoint::kFileName));
+  CHECK(report.records == 24);
+  f.open();
+  REQUIRE(f.report.warnings.size() == 1);
+  CHECK(f.log->log_end_offset() == 24);
 }
 
 TEST_CASE("What the journal's records don't follow lacks some") {

@@ -59,7 +59,9 @@ std::string as_json(const std::vector<Verdict>& verdicts) {
           .set("what", damage.what);
       damages.push(std::move(entry));
     }
-    list.push(std::move(item.set("damages", std::move(damages))));
+    Json notes = Json::list();
+    for (const std::string& note : report.notes) notes.push(note);
+    list.push(std::move(item.set("damages", std::move(damages)).set("notes", std::move(notes))));
   }
   return list.dump(2) + "\n";
 }
@@ -102,6 +104,10 @@ int run(const Arguments& arguments, Console& console) {
       if (!report) {
         complain(report.error().message);
         continue;
+      }
+      for (const std::string& note : report->notes) {
+        progress.clear();
+        console.note(note);
       }
       for (const storage::Damage& damage : report->damages) {
         complain(fmt::format("{}: at byte {}{}: {}", damage.file, damage.position,
