@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+
+#include "storage/system_error.h"
 
 namespace millrace::storage {
 namespace {
@@ -24,19 +25,12 @@ std::string owner_of(int fd) {
 Result<std::unique_ptr<DirectoryLock>> DirectoryLock::take(const std::string& directory) {
   const std::string path = directory + "/.lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) {
-    return fail(ErrorCode::kKafkaStorageError,
-                fmt::format("can't open {}: {}; check the owner and the mode of the data directory", path,
-                            std::strerror(errno)));
-  }
+  if (fd < 0) return system_failure("can't open", path, errno);
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     const std::string owner = owner_of(fd);
     ::close(fd);
-    if (error != EWOULDBLOCK) {
-      return fail(ErrorCode::kKafkaStorageError,
-                  fmt::format("can't lock {}: {}", path, std::strerror(error)));
-    }
+    if (error != EWOULDBLOCK) return system_failure("can't lock", path, error);
     return fail(ErrorCode::kKafkaStorageError, fmt::format("the data directory {} belongs to another running "
                                                            "broker (pid {}); stop that one, or give this one "
                                                            "another directory",

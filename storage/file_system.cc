@@ -10,44 +10,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "storage/descriptors.h"
 #include "storage/page_cache.h"
+#include "storage/system_error.h"
 
 namespace millrace::storage {
 namespace {
 
 constexpr size_t kMaxPiecesPerWrite = 64;
 constexpr mode_t kFileMode = 0644;
-
-constexpr std::string_view kFullDiskAdvice = "; free disk space or lower the topics' retention";
-
-std::string_view advice(int error) {
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      return kFullDiskAdvice;
-    case EMFILE:
-    case ENFILE:
-      return "; raise the limit of open files (ulimit -n)";
-    case EACCES:
-    case EPERM:
-      return "; check the owner and the mode of the data directory";
-    case EROFS:
-      return "; the file system is mounted read-only, often after a disk error: see the kernel's log";
-    case EIO:
-      return "; the disk failed: see the kernel's log";
-    default:
-      return "";
-  }
-}
-
-std::unexpected<Error> system_failure(std::string_view operation, const std::string& path, int error) {
-  return fail(ErrorCode::kKafkaStorageError,
-              fmt::format("{} {}: {}{}", operation, path, std::strerror(error), advice(error)));
-}
 
 using SyncFailed = PosixFileSystem::SyncFailed;
 
@@ -277,8 +250,6 @@ Result<> PosixFileSystem::sync_all(const std::string& path) {
   if (error != 0) return sync_failure(*sync_failed_, path, error);
   return {};
 }
-
-bool is_full_disk(const Error& error) { return error.message.find(kFullDiskAdvice) != std::string::npos; }
 
 Result<Buffer> read_file(FileSystem& files, const std::string& path, size_t limit) {
   auto file = files.open(path, OpenMode::kRead);

@@ -56,6 +56,8 @@ int run_broker(const std::string& command, const ConfigSources& sources, ServerO
   runtime::TerminationSignals signals;
   // A client that goes away in the middle of a sendfile is an error of that call, no reason to die.
   ::signal(SIGPIPE, SIG_IGN);
+  // Nor is a file that the process may not let grow any further.
+  ::signal(SIGXFSZ, SIG_IGN);
   raise_descriptor_limit();
   give_large_blocks_back();
   if (!set_up_logging(metadata::broker_config(config.values))) {

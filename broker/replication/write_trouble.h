@@ -1,5 +1,6 @@
 // Whether records can be written, and what the log is told of it: that the disk is full once when it begins
-// and once when it ends, instead of with each request that it fails. Other failures get a few lines a second.
+// and once when it ends, instead of with each request that it fails. A file that the process may not let grow
+// any further (RLIMIT_FSIZE) is a full disk, too. Other failures get a few lines a second.
 #pragma once
 
 #include <atomic>
@@ -38,6 +39,7 @@ class WriteTrouble {
   std::atomic<bool> full_ = false;
   std::atomic<int64_t> refused_ = 0;
   std::mutex mutex_;
+  bool is_limit_ = false;  // not the disk, but a limit of the process
   int64_t began_ns_ = 0;
   int64_t last_failure_ns_ = 0;
   int64_t refused_before_ = 0;

@@ -1,8 +1,10 @@
 #include "broker/replication/write_trouble.h"
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 
 #include "storage/file_system.h"
+#include "storage/system_error.h"
 
 namespace millrace::replication {
 namespace {
@@ -36,6 +38,14 @@ TEST_CASE("A full disk is over when writes succeed and none has failed for a whi
   trouble.succeeded(clock);
   CHECK_FALSE(trouble.disk_is_full());
   CHECK(trouble.refused() == 2);
+}
+
+TEST_CASE("A file that may not grow any further is a full disk to writers") {
+  runtime::ManualClock clock;
+  WriteTrouble trouble;
+  trouble.failed(clock, "orders-0", storage::system_failure("can't write", "0.log", EFBIG).error());
+  CHECK(trouble.disk_is_full());
+  CHECK(trouble.refused() == 1);
 }
 
 TEST_CASE("A log that is offline is no full disk") {
