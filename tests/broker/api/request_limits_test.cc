@@ -175,7 +175,7 @@ TEST_CASE("Requests about very many groups let others have their turn", "[limits
   TestClient client(broker.port());
   TestClient bystander(broker.port());
   find(bystander, "group");
-  constexpr size_t kGroups = 20'000;
+  constexpr size_t kGroups = RequestLimits::kMostElements;
   std::vector<std::string> names(kGroups);
   for (size_t i = 0; i < kGroups; ++i) names[i] = std::to_string(i);
   std::vector<std::string_view> views(names.begin(), names.end());
