@@ -392,16 +392,7 @@ TEST_CASE("A crash while a journal takes a file of the size before leaves it usa
       f.open(true);
       REQUIRE(f.recovered(kOrders).size() == 9);
       f.directory->keep_for({});
-      int steps = 0;
-      f.files.judge = [&](test::Operation operation, const std::string&) {
-        const bool changes = operation == test::Operation::kDurableWrite ||
-                             operation == test::Operation::kTruncate || operation == test::Operation::kSync;
-        return changes && steps++ == survives ? test::Verdict::kFail : test::Verdict::kProceed;
-      };
-      const bool taken = f.directory->take_file(f.journal->run()).has_value();
-      CHECK(taken == (steps <= survives));
-      f.files.judge = nullptr;
-      f.files.crash();
+      f.crash_while_taking_a_file(survives);
       f.open(true);
       // Its header is always found, so what is told is at most that the first one is damaged.
       for (const std::string& damage : f.directory->damages())
@@ -449,16 +440,7 @@ TEST_CASE(
     f.open(true);
     REQUIRE(f.recovered(kOrders).size() == 3);
     f.directory->keep_for({});
-    int steps = 0;
-    f.files.judge = [&](test::Operation operation, const std::string&) {
-      const bool changes = operation == test::Operation::kDurableWrite ||
-                           operation == test::Operation::kTruncate || operation == test::Operation::kSync;
-      return changes && steps++ == survives ? test::Verdict::kFail : test::Verdict::kProceed;
-    };
-    const bool taken = f.directory->take_file(f.journal->run()).has_value();
-    CHECK(taken == (steps <= survives));
-    f.files.judge = nullptr;
-    f.files.crash();
+    f.crash_while_taking_a_file(survives);
     f.open(true);
     for (const std::string& damage : f.directory->damages())
       CHECK(damage.find("nothing is missing") != std::string::npos);

@@ -72,6 +72,19 @@ struct JournalFixture {
     CHECK(recovered(kOrders) == std::vector<int64_t>{0});
     CHECK(files.paths().size() == 1);
   }
+  // Takes a file; the change behind so many fails, if there are as many, and the power goes.
+  void crash_while_taking_a_file(int survives) {
+    int steps = 0;
+    files.judge = [&](Operation operation, const std::string&) {
+      const bool changes = operation == Operation::kDurableWrite || operation == Operation::kTruncate ||
+                           operation == Operation::kSync;
+      return changes && steps++ == survives ? Verdict::kFail : Verdict::kProceed;
+    };
+    const bool taken = directory->take_file(journal->run()).has_value();
+    CHECK(taken == (steps <= survives));
+    files.judge = nullptr;
+    files.crash();
+  }
   // Opens it to read what is there; the names of the files that were read whole. All are looked at first.
   std::set<std::string> open_and_note_reads() {
     std::map<std::string, int> opened;
