@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -112,11 +113,14 @@ class PosixFile final : public File {
     return status.st_size;
   }
 
-  Result<> reserve(int64_t bytes) override {
-    if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, bytes) != 0 && errno != EOPNOTSUPP) {
-      return system_failure("can't reserve space for", path_, errno);
-    }
-    return {};
+  Result<bool> reserve(int64_t position, int64_t bytes) override {
+    // It counts for writes, not for space that is set aside.
+    rlimit limit;
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < static_cast<rlim_t>(position + bytes))
+      return system_failure("can't reserve space for", path_, EFBIG);
+    if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, position, bytes) == 0) return true;
+    if (errno == EOPNOTSUPP) return false;
+    return system_failure("can't reserve space for", path_, errno);
   }
 
   int fd() const override { return fd_; }

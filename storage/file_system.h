@@ -44,8 +44,9 @@ class File {
   // Returns once the content, and the size needed to read it, are on disk (fdatasync).
   virtual Result<> sync_data() = 0;
   virtual Result<int64_t> size() const = 0;
-  // Sets disk space aside without changing the size; file systems that can't are no error.
-  virtual Result<> reserve(int64_t bytes) = 0;
+  // Sets disk space aside for the range, without changing the size: writes to it don't find the disk full.
+  // False where the file system can't.
+  virtual Result<bool> reserve(int64_t position, int64_t bytes) = 0;
 
   // The descriptor for sendfile; -1 where there is none (files in memory).
   virtual int fd() const = 0;

@@ -19,6 +19,7 @@
 #include "protocol/topic_partition.h"
 #include "storage/file_system.h"
 #include "storage/journal_format.h"
+#include "storage/write_behind.h"
 
 namespace millrace::storage {
 
@@ -75,6 +76,8 @@ class Journal {
   // What was staged before next_position() was `position` is in synced segments: a start needn't read it.
   void set_needed_from(const JournalPosition& position) { needed_from_ = position.number; }
   bool has_full() const { return !full_.empty(); }
+  // What the shard's logs hold back, because it is staged here.
+  WriteBehindLimit& write_behind() { return write_behind_; }
   // Keeps a file if it needs one; else returns it, for JournalDirectory::give_back.
   [[nodiscard]] std::shared_ptr<File> reuse(std::shared_ptr<File> file);
 
@@ -108,6 +111,7 @@ class Journal {
   std::shared_ptr<File> spare_;
   std::vector<std::shared_ptr<File>> full_;
   size_t files_ = 0;
+  WriteBehindLimit write_behind_;
 };
 
 }  // namespace millrace::storage

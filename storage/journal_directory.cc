@@ -596,7 +596,10 @@ Result<std::shared_ptr<File>> JournalDirectory::open_filled(const std::string& p
     if (auto synced = (*made)->sync_data(); !synced) return std::unexpected(synced.error());
   }
   Result<> filled;
-  if (*size < file_bytes_) filled = (*made)->reserve(file_bytes_);
+  if (*size < file_bytes_) {
+    if (const auto reserved = (*made)->reserve(0, file_bytes_); !reserved)
+      filled = std::unexpected(reserved.error());
+  }
   if (filled) filled = fill(**file, std::min(*size, file_bytes_), file_bytes_);
   if (!filled) {
     (void)files_.remove(path);

@@ -91,7 +91,7 @@ std::expected<AppendInfo, AppendError> Log::append_as_leader(MutableBytes record
   if (auto assigned = epochs_.assign(leader_epoch, batch->header.base_offset); !assigned) {
     return std::unexpected(assigned.error());
   }
-  if (auto written = write(batch->header, batch->bytes, now_ms); !written)
+  if (auto written = write(batch->header, batch->bytes, now_ms, Source::kClient); !written)
     return std::unexpected(written.error());
   info.base_offset = batch->header.base_offset;
   info.last_offset = batch->header.last_offset();
@@ -128,14 +128,15 @@ Result<AppendInfo> Log::append_as_follower(Bytes records, int64_t now_ms) {
     if (auto assigned = epochs_.assign(header.partition_leader_epoch, header.base_offset); !assigned) {
       return std::unexpected(assigned.error());
     }
-    if (auto written = write(header, batch, now_ms); !written) return std::unexpected(written.error());
+    if (auto written = write(header, batch, now_ms, Source::kClient); !written)
+      return std::unexpected(written.error());
     if (info.base_offset < 0) info.base_offset = header.base_offset;
     info.last_offset = header.last_offset();
   }
   return info;
 }
 
-Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
+Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms, Source source) {
   if (must_roll(header, now_ms)) {
     // Without a hole between the segments, by which a start would know that one is missing.
     const bool is_too_far = header.last_offset() - log_end_offset_ > OffsetChain::kFurthest;
@@ -143,22 +144,53 @@ Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms) {
       return rolled;
   }
   Segment& active = segments_.active();
-  if (auto appended = active.append(header, batch, now_ms, options_.config.index_interval_bytes); !appended) {
-    if (active.is_torn()) go_offline(appended.error().message);
+  if (source == Source::kClient) {
+    if (auto appended = append_and_stage(header, batch, now_ms); !appended) return appended;
+  } else if (active.has_room_to_hold_back(batch.size())) {
+    active.hold_back(header, batch, now_ms, options_.config.index_interval_bytes, nullptr);
+  } else if (auto appended = append(header, batch, now_ms); !appended) {
     return appended;
   }
   producers_.append(header, now_ms);
-  bytes_since_commit_ += static_cast<int64_t>(batch.size());
-  stage(header.last_offset() + 1, batch);
   log_end_offset_ = header.last_offset() + 1;
   return {};
 }
 
-void Log::stage(int64_t next_end_offset, Bytes batch) {
-  // A gap in what is staged, or a topic that is synced only now and then: the next commit syncs the segment.
-  if (journal_ == nullptr || staged_end_ != log_end_offset_ || options_.config.flush_messages > 1) return;
-  if (syncs_directly_ || bytes_since_commit_ >= kDirectSyncBytes) return;
-  if (journal_->stage(options_.id, log_end_offset_, batch)) staged_end_ = next_end_offset;
+Result<> Log::append_and_stage(const BatchHeader& header, Bytes batch, int64_t now_ms) {
+  const int64_t next_end_offset = header.last_offset() + 1;
+  const bool is_staged = may_stage(batch.size());
+  Segment& active = segments_.active();
+  // Staged last where its write may fail: the journal must not have what the log hasn't.
+  if (is_staged && active.may_hold_back(batch.size(), journal_->write_behind()) &&
+      stage(next_end_offset, batch)) {
+    active.hold_back(header, batch, now_ms, options_.config.index_interval_bytes, &journal_->write_behind());
+  } else {
+    if (auto appended = append(header, batch, now_ms); !appended) return appended;
+    if (is_staged) (void)stage(next_end_offset, batch);
+  }
+  bytes_since_commit_ += static_cast<int64_t>(batch.size());
+  return {};
+}
+
+Result<> Log::append(const BatchHeader& header, Bytes batch, int64_t now_ms) {
+  Segment& active = segments_.active();
+  auto appended = active.append(header, batch, now_ms, options_.config.index_interval_bytes);
+  if (!appended && active.is_torn()) go_offline(appended.error().message);
+  return appended;
+}
+
+// Not behind a gap in what is staged, nor of a topic that is synced only now and then: the next commit syncs
+// the segment.
+bool Log::may_stage(size_t bytes) const {
+  if (journal_ == nullptr || staged_end_ != log_end_offset_ || options_.config.flush_messages > 1)
+    return false;
+  return !syncs_directly_ && bytes_since_commit_ + static_cast<int64_t>(bytes) < kDirectSyncBytes;
+}
+
+bool Log::stage(int64_t next_end_offset, Bytes batch) {
+  const bool staged = journal_->stage(options_.id, log_end_offset_, batch);
+  if (staged) staged_end_ = next_end_offset;
+  return staged;
 }
 
 Result<LogCommit> Log::take_commit() {
@@ -232,6 +264,8 @@ Result<> Log::roll_at(int64_t base_offset, int64_t now_ms) {
     segments_.add(std::move(new_active));
     return drop_file(std::move(empty), now_ms);
   }
+  // All of it, so that only the active one ever holds back something.
+  if (const auto written = active.file(); !written) return std::unexpected(written.error());
   if (auto added = add_segment(base_offset, now_ms); !added) return added;
   active.trim(options_.config.preallocate);
   active.seal(active.next_offset() <= recovery_point_);

@@ -5,7 +5,7 @@
 // the replication above; the log only learns it where it must not go beyond it.
 //
 // Where the log has a journal, what is appended is staged there, too: written with the shard's next group it
-// is durable, and the segments are synced later, by a checkpoint.
+// is durable, and the segments are written and synced later, by a checkpoint at the latest.
 //
 // A failed write leaves nothing half-visible: the segment is cut back to its former end. If that fails too,
 // the log goes offline and every further change is answered with kKafkaStorageError until it is opened again.
@@ -180,7 +180,8 @@ class Log {
   Log& operator=(const Log&) = delete;
 
   // Appends the one batch in `records`, as Kafka's leader does: validated, checked against the producer's
-  // sequence, given offsets and `leader_epoch` in place. In the page cache on return, not synced. Errors:
+  // sequence, given offsets and `leader_epoch` in place. Readable on return, not synced; what is staged for
+  // the journal needn't even be in the page cache (write_behind.h). Errors:
   // those of validate_for_append and ProducerState::check, kKafkaStorageError.
   std::expected<AppendInfo, AppendError> append_as_leader(MutableBytes records, int32_t leader_epoch,
                                                           int64_t now_ms,
@@ -403,14 +404,19 @@ class Log {
   // Appending (log.cc).
   ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
   bool must_roll(const protocol::BatchHeader& next, int64_t now_ms) const;
-  Result<> write(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);
+  // What the journal has, too, and what it restores, may wait in memory for its write.
+  enum class Source { kClient, kJournal };
+  Result<> write(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms, Source source);
+  Result<> append_and_stage(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);
+  Result<> append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);
   Result<> roll_at(int64_t base_offset, int64_t now_ms);
   Result<> add_segment(int64_t base_offset, int64_t now_ms);
   int64_t age_limit_ms() const;
   bool finished_segment() const;
   Result<> check_online() const;
   void go_offline(std::string why);
-  void stage(int64_t next_end_offset, Bytes batch);
+  bool may_stage(size_t bytes) const;
+  bool stage(int64_t next_end_offset, Bytes batch);
   void store_producers(int64_t offset, Bytes snapshot);
 
   // Taking away (log_removal.cc).

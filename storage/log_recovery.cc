@@ -193,10 +193,11 @@ Result<> Log::apply_journal(RecoveryReport& report) {
     if (!header) return std::unexpected(header.error());
     if (auto assigned = epochs_.assign(header->partition_leader_epoch, header->base_offset); !assigned)
       return assigned;
-    if (auto written = write(*header, *batch, options_.now_ms); !written) return written;
+    if (auto written = write(*header, *batch, options_.now_ms, Source::kJournal); !written) return written;
     ++report.batches_restored;
   }
   if (report.batches_restored == 0) return {};
+  if (const auto written = segments_.active().file(); !written) return std::unexpected(written.error());
   report.notes.push_back(fmt::format("{} batches restored from the journal, up to offset {}",
                                      report.batches_restored, log_end_offset_));
   return options_.syncs_later ? Result<>() : flush();

@@ -11,6 +11,10 @@ namespace {
 
 constexpr size_t kOffsetDigits = 20;
 
+// Of space that is set aside at once: a quarter of the file, within these.
+constexpr int64_t kMinReservedBytes = int64_t{16} << 10;
+constexpr int64_t kMaxReservedBytes = int64_t{1} << 20;
+
 }  // namespace
 
 std::optional<IndexEntry> count_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes,
@@ -63,9 +67,11 @@ void Segment::rest() {
 Result<> Segment::reserve(int64_t bytes) {
   const auto file = this->file();
   if (!file) return std::unexpected(file.error());
-  auto reserved = (*file)->reserve(bytes);
-  reserved_ = reserved.has_value();
-  return reserved;
+  const auto reserved = (*file)->reserve(0, bytes);
+  if (!reserved) return std::unexpected(reserved.error());
+  reserved_ = *reserved;
+  if (reserved_) reserved_end_ = bytes;
+  return {};
 }
 
 void Segment::trim(bool may_be_reserved) {
@@ -75,6 +81,7 @@ void Segment::trim(bool may_be_reserved) {
   // A file of another size than it should have is left as it is.
   const auto size = (*file)->size();
   if (size && *size == this->size()) (void)(*file)->truncate(*size);
+  reserved_end_ = 0;
 }
 
 void Segment::close() {
@@ -86,6 +93,21 @@ void Segment::close() {
 }
 
 Result<std::shared_ptr<File>> Segment::file() const {
+  auto file = open_file();
+  if (!file || held_.empty()) return file;
+  if (auto written = write_held(**file); !written) return std::unexpected(written.error());
+  return file;
+}
+
+// On an error it is tried again by whoever comes next: what a part of it has left in the file is overwritten.
+Result<> Segment::write_held(File& file) const {
+  const Bytes pieces[] = {held_.bytes()};
+  auto written = file.write_at(pieces, written_size());
+  if (written) held_.clear();
+  return written;
+}
+
+Result<std::shared_ptr<File>> Segment::open_file() const {
   used_ = true;
   if (!file_) {
     auto opened = files_.open(path_, OpenMode::kReadWrite);
@@ -97,11 +119,15 @@ Result<std::shared_ptr<File>> Segment::file() const {
 
 Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
                          int32_t index_interval_bytes) {
-  const auto file = this->file();
+  const auto file = open_file();
   if (!file) return std::unexpected(file.error());
-  const Bytes pieces[] = {batch};
-  if (const auto written = (*file)->write_at(pieces, size()); !written) {
-    // A part of the batch may be there; a later batch must not stand behind it.
+  const Bytes pieces[] = {held_.bytes(), batch};
+  const auto position = written_size();
+  if (const auto written = (*file)->write_at(std::span(pieces).subspan(held_.empty() ? 1 : 0), position);
+      !written) {
+    // A part of the batch may be there; a later batch must not stand behind it. What is held back keeps the
+    // space that it has.
+    reserved_end_ = std::min(reserved_end_, size());
     if (const auto cut = (*file)->truncate(size()); !cut) {
       torn_ = true;
       return fail(ErrorCode::kKafkaStorageError,
@@ -109,11 +135,40 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
     }
     return written;
   }
+  held_.clear();
+  note_append(header, now_ms, index_interval_bytes);
+  return {};
+}
+
+bool Segment::may_hold_back(size_t bytes, const WriteBehindLimit& limit) {
+  if (!can_reserve_ || !held_.has_room(bytes) || !limit.has_room(bytes)) return false;
+  // Who may need it has it open: there may be no descriptor left then.
+  const auto file = open_file();
+  if (!file) return false;
+  const int64_t end = size() + static_cast<int64_t>(bytes);
+  if (end <= reserved_end_) return true;
+  const int64_t begin = std::max(reserved_end_, written_size());
+  const int64_t ahead = std::clamp(size() / 4, kMinReservedBytes, kMaxReservedBytes);
+  const auto reserved = (*file)->reserve(begin, end + ahead - begin);
+  if (!reserved) return false;  // the write that follows tells why
+  can_reserve_ = *reserved;
+  if (!can_reserve_) return false;
+  reserved_ = true;
+  reserved_end_ = end + ahead;
+  return true;
+}
+
+void Segment::hold_back(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
+                        int32_t index_interval_bytes, WriteBehindLimit* limit) {
+  held_.add(batch, limit);
+  note_append(header, now_ms, index_interval_bytes);
+}
+
+void Segment::note_append(const protocol::BatchHeader& header, int64_t now_ms, int32_t index_interval_bytes) {
   if (size() == 0) created_ms_ = now_ms;
   last_append_ms_ = now_ms;
   note_batch(header, index_interval_bytes);
   known().note_append(next_offset(), size());
-  return {};
 }
 
 void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes) {
@@ -152,6 +207,8 @@ void Segment::forget_batches() {
   stored_entries_ = 0;
   bytes_since_entry_ = kEntryDue;
   damaged_ = false;
+  held_.clear();
+  reserved_end_ = 0;
   summary_ = SegmentSummary{};
   summary_.base_offset = summary_.next_offset = key_.base_offset;
 }

@@ -13,6 +13,7 @@
 #include "storage/file_system.h"
 #include "storage/known_positions.h"
 #include "storage/offset_index.h"
+#include "storage/write_behind.h"
 
 namespace millrace::storage {
 
@@ -54,7 +55,8 @@ class Segment {
   int64_t last_append_ms() const { return last_append_ms_; }
   const std::string& path() const { return path_; }
 
-  // The file, opened at the first call after release_file.
+  // The file, opened at the first call after release_file, with all batches in it. Errors:
+  // kKafkaStorageError, also for what was held back and can't be written now.
   Result<std::shared_ptr<File>> file() const;
   bool has_open_file() const { return file_ != nullptr; }
   void release_file() const {
@@ -64,7 +66,7 @@ class Segment {
   // Gives back what is kept at hand for use: the file, and what the index has, too; not if it was used since
   // the last call. Needs all of it to be synced.
   void rest();
-  // Sets disk space aside for `bytes` of the file. Errors: kKafkaStorageError.
+  // Sets disk space aside for the file's first `bytes`. Errors: kKafkaStorageError.
   Result<> reserve(int64_t bytes);
   // Gives back what was set aside, and isn't used, of a segment that is full. `may_be_reserved`: by another
   // object, which this one doesn't know. What can't be given back stays.
@@ -72,10 +74,17 @@ class Segment {
   // The same whether it was used or not.
   void close();
 
-  // Writes one whole batch at the end. On an error the file is cut back to its former end; when even that
-  // fails, is_torn() is true from then on, and nothing may be appended any more.
+  // Writes one whole batch at the end, behind what was held back. On an error the file is cut back to its
+  // former end; when even that fails, is_torn() is true from then on, and nothing may be appended any more.
   Result<> append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
                   int32_t index_interval_bytes);
+  // Whether a batch of this size may be held back (write_behind.h): sets disk space aside for it.
+  bool may_hold_back(size_t bytes, const WriteBehindLimit& limit);
+  // Appends a batch without writing it yet. Needs may_hold_back, or that it can be restored from somewhere
+  // else until file() has succeeded. `limit`: may be null, outlives the segment.
+  void hold_back(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
+                 int32_t index_interval_bytes, WriteBehindLimit* limit);
+  bool has_room_to_hold_back(size_t bytes) const { return held_.has_room(bytes); }
   // Takes note of a batch that stands at the end (size()), as a scan finds it.
   void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
   // Believes the index for the part of the file that the summary tells of; of what comes behind it, the index
@@ -118,6 +127,10 @@ class Segment {
   const std::vector<IndexEntry>& entries_in_memory() const { return entries_; }
 
  private:
+  Result<std::shared_ptr<File>> open_file() const;
+  Result<> write_held(File& file) const;
+  int64_t written_size() const { return size() - static_cast<int64_t>(held_.size()); }
+  void note_append(const protocol::BatchHeader& header, int64_t now_ms, int32_t index_interval_bytes);
   Result<bool> is_before_lower(const File& file, const BatchAt& batch, MissingData* missing) const;
   Result<IndexEntry> checked(const Result<std::optional<IndexEntry>>& stored, MissingData* missing) const;
   KnownPositions& known() const;
@@ -136,8 +149,11 @@ class Segment {
   bool torn_ = false;
   bool damaged_ = false;
   bool reserved_ = false;
+  bool can_reserve_ = true;
+  int64_t reserved_end_ = 0;  // of the part of the file that surely has its space
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
+  mutable HeldBatches held_;   // in the summary, but not in the file
   mutable bool used_ = false;  // since the last rest()
   mutable std::shared_ptr<File> file_;
   mutable std::unique_ptr<KnownPositions> known_;  // while the file is open and used

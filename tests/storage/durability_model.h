@@ -54,7 +54,9 @@ inline std::vector<ModelRecord> records_of(Bytes batch) {
 
 class PartitionModel {
  public:
-  PartitionModel(std::string name, bool compacted) : name_(std::move(name)), compacted_(compacted) {}
+  // `held_back`: what is appended may be in no file before it is acknowledged.
+  PartitionModel(std::string name, bool compacted, bool held_back)
+      : name_(std::move(name)), compacted_(compacted), held_back_(held_back) {}
 
   // Batches below the log's start stay, for the producers' sequences.
   const std::vector<ModelBatch>& batches() const { return batches_; }
@@ -119,9 +121,10 @@ class PartitionModel {
   void check_bounds(int64_t start, int64_t end, After after) const {
     require(start >= start_min_ && start <= start_max_, "{} starts at {} instead of {} to {}", name_, start,
             start_min_, start_max_);
-    const int64_t least = after == After::kPowerLoss ? acknowledged_end_ : in_cache_end_;
+    const bool keeps_acknowledged = after == After::kPowerLoss || (after == After::kKill && held_back_);
+    const int64_t least = keeps_acknowledged ? acknowledged_end_ : in_cache_end_;
     require(end >= least, "{} ends at {}, but {} was {}", name_, end, least,
-            after == After::kPowerLoss ? "acknowledged" : "appended");
+            keeps_acknowledged ? "acknowledged" : "appended");
     require(end <= std::max(end_offset(), start_max_), "{} ends at {}, beyond {}", name_, end, end_offset());
   }
 
@@ -215,12 +218,13 @@ class PartitionModel {
 
   const std::string name_;
   const bool compacted_;
+  const bool held_back_;
   std::vector<ModelBatch> batches_;
   int64_t empty_end_ = 0;  // where the log ends while it has no batches
   int64_t start_min_ = 0;
   int64_t start_max_ = 0;
-  int64_t in_cache_end_ = 0;      // a kill keeps what is below
-  int64_t acknowledged_end_ = 0;  // so does a power loss
+  int64_t in_cache_end_ = 0;      // a kill keeps what is below, if nothing is held back
+  int64_t acknowledged_end_ = 0;  // so does a power loss, in any case
   bool begins_anew_ = false;      // a restart at another offset may be half done
   int64_t producer_generation_ = 0;
 };

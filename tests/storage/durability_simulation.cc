@@ -60,7 +60,7 @@ void DurabilitySimulation::make_partitions() {
     config.delete_old = i != kCompacted;
     config.delete_retention_ms = 20;
     (void)files_.create_directory(options.directory);
-    models_.emplace_back(options.topic, config.compact);
+    models_.emplace_back(options.topic, config.compact, config.flush_messages <= 1);
     next_values_.push_back(0);
   }
 }
@@ -93,11 +93,16 @@ Verdict DurabilitySimulation::judge(Operation operation, const std::string& path
       path.ends_with(CompactedSegment::kSuffix)) {
     return Verdict::kSwallow;
   }
+  if (plant_ == Plant::kUnwrittenHeld && operation == Operation::kWriteAside &&
+      path.ends_with(Segment::kSuffix) && chance(10)) {
+    return Verdict::kSwallow;
+  }
   return troubled(operation);
 }
 
 Verdict DurabilitySimulation::troubled(Operation operation) {
-  const bool grows = operation == Operation::kWrite || operation == Operation::kCreate;
+  const bool grows =
+      operation == Operation::kWrite || operation == Operation::kCreate || operation == Operation::kReserve;
   if (disk_full_ && grows && chance(70)) {
     count("fault: no space");
     return operation == Operation::kWrite && chance(70) ? Verdict::kPartly : Verdict::kFail;
@@ -108,6 +113,7 @@ Verdict DurabilitySimulation::troubled(Operation operation) {
       count("fault: read");
       return Verdict::kFail;
     case Operation::kWrite:
+    case Operation::kWriteAside:
     case Operation::kDurableWrite:
       count("fault: write");
       return chance(50) ? Verdict::kPartly : Verdict::kFail;
@@ -208,7 +214,10 @@ bool DurabilitySimulation::live() {
     }
     end_trouble();
     finish_rounds();
+    std::array<int64_t, kPartitions> ends{};
+    for (size_t i = 0; i < kPartitions; ++i) ends[i] = log(i).log_end_offset();
     must_do(shard_.close(now_ms()), "clean stop");
+    for (size_t i = 0; i < kPartitions; ++i) model(i).acknowledge(ends[i]);
     shard_.die(false);
     return true;
   } catch (const Stop&) {

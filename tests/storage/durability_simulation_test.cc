@@ -66,7 +66,8 @@ TEST_CASE("Mistakes in the storage are noticed") {
        {Plant::kJournalAfterTruncate, "a truncation doesn't leave the journal behind"},
        {Plant::kUnsyncedSwap, "a compaction swaps a file in before it is synced"},
        {Plant::kUnsyncedNames, "the names of new segments aren't synced"},
-       {Plant::kKnownSalt, "a client knows the salt of the journal"}}));
+       {Plant::kKnownSalt, "a client knows the salt of the journal"},
+       {Plant::kUnwrittenHeld, "what was held back isn't written"}}));
   SimulationCounts counts;
   std::string violation;
   uint32_t seed = 0;

@@ -86,7 +86,9 @@ class DyingFileSystem final : public FileSystem {
       return inner_->sync_data();
     }
     Result<int64_t> size() const override { return inner_->size(); }
-    Result<> reserve(int64_t bytes) override { return inner_->reserve(bytes); }
+    Result<bool> reserve(int64_t position, int64_t bytes) override {
+      return inner_->reserve(position, bytes);
+    }
     int fd() const override { return -1; }
     const std::string& path() const override { return inner_->path(); }
 

@@ -40,7 +40,9 @@ enum class Operation {
   kCreate,
   kRead,
   kWrite,
+  kWriteAside,  // to space that was set aside
   kDurableWrite,
+  kReserve,
   kTruncate,
   kSync,
   kLook,  // exists, status, list
@@ -69,8 +71,9 @@ class FaultFileSystem : public FileSystem {
   int64_t now_ms = 0;
   // Asked before every operation.
   std::function<Verdict(Operation, const std::string& path)> judge;
-  // Whether nothing more fits; asked before every write.
+  // Whether nothing more fits; asked before every write for which nothing was set aside.
   std::function<bool()> is_full;
+  bool can_reserve = true;
   // Decides what a crash leaves.
   std::mt19937 random;
 
@@ -113,7 +116,11 @@ class FaultFileSystem : public FileSystem {
   }
   Buffer& content(const std::string& path) { return names_.at(path)->content; }
   Buffer& on_disk(const std::string& path) { return names_.at(path)->synced; }
-  int64_t reserved(const std::string& path) const { return names_.at(path)->reserved; }
+  // Up to where a file has space, if that is beyond its end; else 0.
+  int64_t reserved(const std::string& path) const {
+    const Node& node = *names_.at(path);
+    return node.reserved > static_cast<int64_t>(node.content.size()) ? node.reserved : 0;
+  }
   bool has(const std::string& path) const { return names_.contains(path); }
   std::vector<std::string> paths() const {
     std::vector<std::string> all;
@@ -303,13 +310,19 @@ class MemoryFile final : public File {
     return n;
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
-    const Verdict verdict = files_.asked(is_durable_ ? Operation::kDurableWrite : Operation::kWrite, path_);
+    int64_t end = position;
+    for (const Bytes piece : pieces) end += static_cast<int64_t>(piece.size());
+    const bool is_aside = end <= node_->reserved;
+    const Verdict verdict = files_.asked(is_durable_ ? Operation::kDurableWrite
+                                         : is_aside  ? Operation::kWriteAside
+                                                     : Operation::kWrite,
+                                         path_);
     if (verdict == Verdict::kSwallow) return {};
     if (node_->lost || verdict == Verdict::kFail) return injected("write", path_);
     if (is_durable_ && files_.faults.fail_sync) return injected("write", path_);
     if (is_durable_ && !is_aligned(pieces, position))
       return fail(ErrorCode::kKafkaStorageError, "can't write " + path_ + ": Invalid argument");
-    if (files_.is_full && files_.is_full())
+    if (!is_aside && files_.is_full && files_.is_full())
       return fail(ErrorCode::kKafkaStorageError,
                   "can't write " + path_ +
                       ": No space left on device; free disk space or lower the topics' retention");
@@ -321,10 +334,12 @@ class MemoryFile final : public File {
       }
       size_t n = partly ? files_.below(piece.size() + 1) : piece.size();
       int64_t& until_full = files_.faults.bytes_until_full;
-      if (until_full >= 0) n = std::min(n, static_cast<size_t>(until_full));
+      // What was set aside for the file is no longer free.
+      const auto aside = static_cast<size_t>(std::max<int64_t>(node_->reserved - position, 0));
+      if (until_full >= 0) n = std::min(n, aside + static_cast<size_t>(until_full));
       put(piece.first(n), static_cast<size_t>(position));
       position += static_cast<int64_t>(n);
-      if (until_full >= 0) until_full -= static_cast<int64_t>(n);
+      if (until_full >= 0 && n > aside) until_full -= static_cast<int64_t>(n - aside);
       if (n < piece.size()) return injected("write", path_);
     }
     return partly ? injected("write", path_) : Result<>();
@@ -334,7 +349,7 @@ class MemoryFile final : public File {
     if (verdict == Verdict::kSwallow) return {};
     if (files_.faults.fail_truncate || verdict == Verdict::kFail) return injected("truncate", path_);
     node_->content.resize(static_cast<size_t>(size));
-    node_->reserved = 0;
+    node_->reserved = std::min(node_->reserved, size);
     return verdict == Verdict::kProceed ? Result<>() : injected("truncate", path_);
   }
   Result<> sync_data() override {
@@ -345,14 +360,21 @@ class MemoryFile final : public File {
     return verdict == Verdict::kProceed ? Result<>() : injected("sync", path_);
   }
   Result<int64_t> size() const override { return static_cast<int64_t>(node_->content.size()); }
-  Result<> reserve(int64_t bytes) override {
-    const int64_t until_full = files_.faults.bytes_until_full;
-    if ((files_.is_full && files_.is_full()) || (until_full >= 0 && until_full < bytes))
+  Result<bool> reserve(int64_t position, int64_t bytes) override {
+    if (!files_.can_reserve) return false;
+    if (files_.asked(Operation::kReserve, path_) != Verdict::kProceed) return injected("reserve", path_);
+    // Of a gap before it nothing is known, so nothing is what it reserves.
+    const auto has_space_until = std::max(node_->reserved, static_cast<int64_t>(node_->content.size()));
+    if (position > has_space_until) return true;
+    const int64_t more = std::max<int64_t>(position + bytes - has_space_until, 0);
+    int64_t& until_full = files_.faults.bytes_until_full;
+    if (more > 0 && ((files_.is_full && files_.is_full()) || (until_full >= 0 && until_full < more)))
       return fail(ErrorCode::kKafkaStorageError, "can't reserve space for " + path_ +
                                                      ": No space left on device; free disk space or lower "
                                                      "the topics' retention");
-    node_->reserved = bytes;
-    return {};
+    if (until_full >= 0) until_full -= more;
+    node_->reserved = std::max(node_->reserved, position + bytes);
+    return true;
   }
   int fd() const override { return -1; }
   const std::string& path() const override { return path_; }

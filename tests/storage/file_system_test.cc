@@ -29,7 +29,8 @@ TEST_CASE("Files: written in pieces, read, cut, listed, renamed, removed") {
   CHECK(as_text(Bytes(content).first(4)) == "xyxy");
   CHECK(*(*file)->read_at(content, 405) == 0);
   REQUIRE((*file)->truncate(7));
-  REQUIRE((*file)->reserve(100'000));
+  CHECK((*file)->reserve(0, 100'000));
+  CHECK((*file)->reserve(100'000, 5'000));
   REQUIRE((*file)->sync_data());
   CHECK(files.status(path)->size == 7);
   REQUIRE(files.rename(path, directory.path + "/a/b/two"));

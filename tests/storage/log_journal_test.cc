@@ -1,69 +1,15 @@
 // A log together with a journal: what is durable when, and what a start makes of it.
 #include <catch2/catch.hpp>
 
-#include "tests/storage/log_fixture.h"
+#include "tests/storage/journaled_log.h"
 
 namespace millrace::storage {
 namespace {
 
 using test::batch_of;
+using test::JournaledLog;
 using test::kNow;
 using test::LogFixture;
-
-struct JournaledLog : LogFixture {
-  std::unique_ptr<JournalDirectory> directory;
-  std::unique_ptr<Journal> journal;
-
-  JournaledLog() {
-    options.config.flush_messages = 1;
-    open_with_journal(false);
-  }
-
-  Result<> try_open_with_journal(bool clean) {
-    log.reset();
-    auto opened = JournalDirectory::open(files, "/data/journal", !clean);
-    REQUIRE(opened);
-    directory = std::move(*opened);
-    journal = std::make_unique<Journal>(directory->next_run(1), JournalDirectory::kFileBytes);
-    options.journal = journal.get();
-    options.journaled = directory->recovered(options.id);
-    if (auto done = try_open(clean); !done) return done;
-    directory->mark_recovered(options.id);
-    directory->keep_for({});
-    auto file = directory->take_file(journal->run());
-    REQUIRE(file);
-    REQUIRE(journal->add_file(std::move(*file)) == nullptr);
-    return {};
-  }
-  void open_with_journal(bool clean) {
-    const auto opened = try_open_with_journal(clean);
-    if (!opened) FAIL(opened.error().message);
-  }
-  // One round of the commit loop; returns whether it took the journal.
-  bool commit() {
-    const auto commit = log->take_commit();
-    REQUIRE(commit);
-    for (const Journal::Write& group : journal->take()) REQUIRE(Journal::write(group));
-    journal->done();
-    REQUIRE(commit->dirty.sync(files));
-    if (!commit->journaled) log->mark_synced(commit->dirty);
-    CHECK(commit->end_offset == log->log_end_offset());
-    return commit->journaled;
-  }
-  void checkpoint() {
-    auto checkpoint = log->begin_checkpoint();
-    REQUIRE(checkpoint);
-    REQUIRE(checkpoint->dirty.sync(files));
-    checkpoint->store();
-    log->finish_checkpoint(*checkpoint);
-  }
-  void lose_power_and_open() {
-    log.reset();
-    files.crash();
-    open_with_journal(false);
-  }
-  void append_large() { append(batch_of(std::vector<int64_t>(1, kNow), Log::kDirectSyncBytes)); }
-};
 
 TEST_CASE("A journaled record is durable, although its segment isn't synced") {
   JournaledLog f;
@@ -105,6 +51,7 @@ TEST_CASE("A last batch with another base offset is cut off, and comes back from
   JournaledLog f;
   for (int i = 0; i < 4; ++i) f.append(batch_of(1));
   CHECK(f.commit());
+  f.write_held();
   f.log.reset();
   Buffer& content = f.files.content(f.segment_path(0));
   content[content.size() / 4 * 3 + GENERATE(1, 7)] ^= std::byte{4};
@@ -175,6 +122,7 @@ TEST_CASE("What the journal restores needn't be kept where damage cuts it off") 
   CHECK(f.commit());
   const bool has_more = GENERATE(false, true);
   if (has_more) f.append(batch_of(1));
+  f.write_held();
   f.log.reset();
   f.files.content(f.segment_path(0))[batch_of(1).size() + 70] ^= std::byte{1};
   f.open_with_journal(false);

@@ -27,6 +27,7 @@ enum class Plant {
   kUnsyncedSwap,          // a compaction swaps a file in before it is synced
   kUnsyncedNames,         // a commit and a checkpoint don't sync the names of new segments
   kKnownSalt,             // a client knows the journal's salt
+  kUnwrittenHeld,         // what a log held back isn't written
 };
 
 struct SimulatedPartition {

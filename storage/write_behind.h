@@ -1,0 +1,63 @@
+// What a log holds back of what it appends. Batches that the journal makes durable needn't be in their
+// segment's file at once: small ones wait in memory and are written together, which costs a fraction of one
+// write for each. They are written before anybody looks into the file, when they have become many, and by the
+// next checkpoint; what a crash takes of them is restored from the journal.
+//
+// The disk's space for them is set aside before, so that a disk that fills up refuses new records, and not
+// those that were acknowledged.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "protocol/bytes.h"
+
+namespace millrace::storage {
+
+// How much all logs of a shard hold back. Used by the shard's thread.
+class WriteBehindLimit {
+ public:
+  static constexpr size_t kMaxBytes = size_t{8} << 20;
+
+  bool has_room(size_t bytes) const { return bytes <= kMaxBytes - bytes_; }
+  void take(size_t bytes) { bytes_ += bytes; }
+  void give_back(size_t bytes) { bytes_ -= bytes; }
+
+ private:
+  size_t bytes_ = 0;
+};
+
+// The batches that a segment holds back: they stand behind what its file has.
+class HeldBatches {
+ public:
+  // In all. A write of so much costs little more for each byte than a larger one.
+  static constexpr size_t kMaxBytes = size_t{32} << 10;
+  // Of one batch: a larger one is dear by its bytes, which holding it back would copy once more.
+  static constexpr size_t kMaxBatchBytes = size_t{8} << 10;
+
+  HeldBatches() = default;
+  HeldBatches(const HeldBatches&) = delete;
+  ~HeldBatches() { clear(); }
+
+  bool has_room(size_t bytes) const { return bytes <= kMaxBatchBytes && size() + bytes <= kMaxBytes; }
+  // `limit` (may be null) is told of it, and outlives this object.
+  void add(Bytes batch, WriteBehindLimit* limit) {
+    bytes_.insert(bytes_.end(), batch.begin(), batch.end());
+    limit_ = limit;
+    if (limit_ != nullptr) limit_->take(batch.size());
+  }
+  bool empty() const { return bytes_.empty(); }
+  size_t size() const { return bytes_.size(); }
+  Bytes bytes() const { return bytes_; }
+  void clear() {
+    if (limit_ != nullptr) limit_->give_back(bytes_.size());
+    limit_ = nullptr;
+    bytes_ = {};
+  }
+
+ private:
+  Buffer bytes_;
+  WriteBehindLimit* limit_ = nullptr;
+};
+
+}  // namespace millrace::storage
