@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -113,20 +115,32 @@ class PosixFile final : public File {
     return status.st_size;
   }
 
-  Result<bool> reserve(int64_t position, int64_t bytes) override {
-    // It counts for writes, not for space that is set aside.
-    rlimit limit;
-    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < static_cast<rlim_t>(position + bytes))
-      return system_failure("can't reserve space for", path_, EFBIG);
-    if (::fallocate(fd_, FALLOC_FL_KEEP_SIZE, position, bytes) == 0) return true;
-    if (errno == EOPNOTSUPP) return false;
-    return system_failure("can't reserve space for", path_, errno);
+  Result<Reserved> reserve(int64_t position, int64_t bytes) override {
+    int error = 0;
+    do {
+      error = ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, position, bytes) == 0 ? 0 : errno;
+    } while (error == EINTR);
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+      return system_failure("can't reserve space for", path_, error);
+    return error == 0 && keeps_space(position + bytes) ? Reserved::kYes : Reserved::kNo;
   }
 
   int fd() const override { return fd_; }
   const std::string& path() const override { return path_; }
 
  private:
+  // Whether a write up to `end` finds the space that was set aside for it. Where data is never written in
+  // place (Btrfs, ZFS) it may not.
+  bool keeps_space(int64_t end) const {
+    struct statfs system;
+    if (::fstatfs(fd_, &system) != 0) return false;
+    const bool writes_in_place =
+        system.f_type == EXT4_SUPER_MAGIC || system.f_type == XFS_SUPER_MAGIC || system.f_type == TMPFS_MAGIC;
+    rlimit limit;
+    return writes_in_place && ::getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           static_cast<rlim_t>(end) <= limit.rlim_cur;
+  }
+
   const int fd_;
   const std::string path_;
   const std::shared_ptr<const SyncFailed> sync_failed_;

@@ -18,6 +18,8 @@
 
 namespace millrace::storage {
 
+enum class Reserved { kNo, kYes };
+
 // An open file. Reads, writes and syncs may run on different threads at once; it closes with its last owner,
 // so a slice under way to a socket outlives the deletion of its segment.
 class File {
@@ -44,9 +46,10 @@ class File {
   // Returns once the content, and the size needed to read it, are on disk (fdatasync).
   virtual Result<> sync_data() = 0;
   virtual Result<int64_t> size() const = 0;
-  // Sets disk space aside for the range, without changing the size: writes to it don't find the disk full.
-  // False where the file system can't.
-  virtual Result<bool> reserve(int64_t position, int64_t bytes) = 0;
+  // Sets disk space aside for the range, without changing the size, so that writes to it don't find the disk
+  // full. Errors: kKafkaStorageError where there is none. kNo where that isn't known to work: space may be
+  // set aside all the same, or not.
+  virtual Result<Reserved> reserve(int64_t position, int64_t bytes) = 0;
 
   // The descriptor for sendfile; -1 where there is none (files in memory).
   virtual int fd() const = 0;

@@ -70,6 +70,10 @@ std::shared_ptr<File> Journal::add_file(std::shared_ptr<File> file) {
 
 std::vector<std::shared_ptr<File>> Journal::take_full() { return std::exchange(full_, {}); }
 
+void Journal::put_back_full(std::vector<std::shared_ptr<File>> files) {
+  full_.insert(full_.begin(), files.begin(), files.end());
+}
+
 std::shared_ptr<File> Journal::reuse(std::shared_ptr<File> file) {
   if (spare_) {
     --files_;

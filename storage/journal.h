@@ -1,6 +1,6 @@
 // A shard's journal: makes the records of all its partitions durable with one write.
 //
-// Batches are staged while they are appended to their segments; the commit loop takes what is staged as a
+// Batches are staged when they are appended to their logs; the commit loop takes what is staged as a
 // group, or as several where it is much, and has them written, in the disk pool, to a preallocated file. The
 // segments are synced later, by a checkpoint, after which the journal's full files are free again.
 //
@@ -76,6 +76,10 @@ class Journal {
   // What was staged before next_position() was `position` is in synced segments: a start needn't read it.
   void set_needed_from(const JournalPosition& position) { needed_from_ = position.number; }
   bool has_full() const { return !full_.empty(); }
+  // Whether there is a file for what is staged; stage() may still find that it has no room.
+  bool has_file() const { return current_ || spare_; }
+  // Takes back what take_full has returned, where the checkpoint couldn't be completed.
+  void put_back_full(std::vector<std::shared_ptr<File>> files);
   // What the shard's logs hold back, because it is staged here.
   WriteBehindLimit& write_behind() { return write_behind_; }
   // Keeps a file if it needs one; else returns it, for JournalDirectory::give_back.

@@ -91,7 +91,7 @@ std::expected<AppendInfo, AppendError> Log::append_as_leader(MutableBytes record
   if (auto assigned = epochs_.assign(leader_epoch, batch->header.base_offset); !assigned) {
     return std::unexpected(assigned.error());
   }
-  if (auto written = write(batch->header, batch->bytes, now_ms, Source::kClient); !written)
+  if (auto written = write(batch->header, batch->bytes, now_ms, Source::kProducer); !written)
     return std::unexpected(written.error());
   info.base_offset = batch->header.base_offset;
   info.last_offset = batch->header.last_offset();
@@ -128,7 +128,7 @@ Result<AppendInfo> Log::append_as_follower(Bytes records, int64_t now_ms) {
     if (auto assigned = epochs_.assign(header.partition_leader_epoch, header.base_offset); !assigned) {
       return std::unexpected(assigned.error());
     }
-    if (auto written = write(header, batch, now_ms, Source::kClient); !written)
+    if (auto written = write(header, batch, now_ms, Source::kProducer); !written)
       return std::unexpected(written.error());
     if (info.base_offset < 0) info.base_offset = header.base_offset;
     info.last_offset = header.last_offset();
@@ -144,7 +144,7 @@ Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms, Sour
       return rolled;
   }
   Segment& active = segments_.active();
-  if (source == Source::kClient) {
+  if (source == Source::kProducer) {
     if (auto appended = append_and_stage(header, batch, now_ms); !appended) return appended;
   } else if (active.has_room_to_hold_back(batch.size())) {
     active.hold_back(header, batch, now_ms, options_.config.index_interval_bytes, nullptr);
@@ -158,15 +158,16 @@ Result<> Log::write(const BatchHeader& header, Bytes batch, int64_t now_ms, Sour
 
 Result<> Log::append_and_stage(const BatchHeader& header, Bytes batch, int64_t now_ms) {
   const int64_t next_end_offset = header.last_offset() + 1;
-  const bool is_staged = may_stage(batch.size());
+  const bool stages = may_stage(batch.size());
   Segment& active = segments_.active();
-  // Staged last where its write may fail: the journal must not have what the log hasn't.
-  if (is_staged && active.may_hold_back(batch.size(), journal_->write_behind()) &&
-      stage(next_end_offset, batch)) {
+  const bool holds_back = stages && active.prepare_to_hold_back(batch.size(), journal_->write_behind(),
+                                                                options_.config.segment_bytes);
+  if (holds_back && stage(next_end_offset, batch)) {
     active.hold_back(header, batch, now_ms, options_.config.index_interval_bytes, &journal_->write_behind());
   } else {
     if (auto appended = append(header, batch, now_ms); !appended) return appended;
-    if (is_staged) (void)stage(next_end_offset, batch);
+    // Only now: the journal must not have what the log hasn't.
+    if (stages && !holds_back) (void)stage(next_end_offset, batch);
   }
   bytes_since_commit_ += static_cast<int64_t>(batch.size());
   return {};
@@ -182,9 +183,9 @@ Result<> Log::append(const BatchHeader& header, Bytes batch, int64_t now_ms) {
 // Not behind a gap in what is staged, nor of a topic that is synced only now and then: the next commit syncs
 // the segment.
 bool Log::may_stage(size_t bytes) const {
-  if (journal_ == nullptr || staged_end_ != log_end_offset_ || options_.config.flush_messages > 1)
-    return false;
-  return !syncs_directly_ && bytes_since_commit_ + static_cast<int64_t>(bytes) < kDirectSyncBytes;
+  if (journal_ == nullptr || !journal_->has_file() || staged_end_ != log_end_offset_) return false;
+  return options_.config.flush_messages <= 1 && !syncs_directly_ &&
+         bytes_since_commit_ + static_cast<int64_t>(bytes) < kDirectSyncBytes;
 }
 
 bool Log::stage(int64_t next_end_offset, Bytes batch) {
@@ -422,7 +423,7 @@ Result<> Log::close(int64_t now_ms) {
   if (auto online = check_online(); !online) return online;
   if (auto flushed = flush(); !flushed) return flushed;
   if (auto removed = take_due_files(now_ms).remove(files_); !removed) return removed;
-  segments_.active().trim(options_.config.preallocate);
+  segments_.active().trim(options_.config.preallocate || segments_.active().has_space_ahead());
   segments_.active().seal(true);
   // Without the index nothing else would tell that damage in what is closed here is no torn tail.
   if (checkpointed_recovery_point_ < log_end_offset_) (void)store_checkpoint();

@@ -7,8 +7,9 @@
 // Where the log has a journal, what is appended is staged there, too: written with the shard's next group it
 // is durable, and the segments are written and synced later, by a checkpoint at the latest.
 //
-// A failed write leaves nothing half-visible: the segment is cut back to its former end. If that fails too,
-// the log goes offline and every further change is answered with kKafkaStorageError until it is opened again.
+// A failed write leaves nothing half-visible: what it has left in the segment's file is cut off. If that
+// fails, the log goes offline and every further change is answered with kKafkaStorageError until it is opened
+// again.
 #pragma once
 
 #include <atomic>
@@ -214,6 +215,10 @@ class Log {
 
   int64_t log_start_offset() const { return log_start_offset_; }
   int64_t log_end_offset() const { return log_end_offset_; }
+  // The records below are in files, and not just held back (write_behind.h).
+  int64_t written_end_offset() const {
+    return segments_.empty() ? log_end_offset_ : segments_.active().written_end_offset();
+  }
   // All records below are synced.
   int64_t recovery_point() const { return recovery_point_; }
   int64_t size_bytes() const { return segments_.size_bytes(); }
@@ -404,8 +409,10 @@ class Log {
   // Appending (log.cc).
   ValidationOptions validation_options(int32_t leader_epoch, int64_t now_ms, AppendOrigin origin) const;
   bool must_roll(const protocol::BatchHeader& next, int64_t now_ms) const;
-  // What the journal has, too, and what it restores, may wait in memory for its write.
-  enum class Source { kClient, kJournal };
+  enum class Source {
+    kProducer,  // or a leader: new, and staged for the journal
+    kJournal    // restored at a start
+  };
   Result<> write(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms, Source source);
   Result<> append_and_stage(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);
   Result<> append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms);

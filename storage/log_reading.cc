@@ -75,11 +75,18 @@ Result<FileSlice> Log::read(int64_t offset, int64_t end_offset, size_t max_bytes
     // Beyond its last batch: the next segment has the first one at or above `offset`.
     if (segment.next_offset() <= offset) continue;
     if (segment.base_offset() >= end_offset) break;
-    auto file = segments_.file(i, recovery_point_);
+    auto file = segments_.file(i, recovery_point_, offset + 1);
     if (!file) return std::unexpected(file.error());
     const auto begin = segment.position_of(offset, missing);
     if (!begin) return std::unexpected(begin.error());
     if (*begin >= segment.size()) continue;
+    if (segment.written_size() < segment.size() && end_offset > segment.written_end_offset()) {
+      // What is held back is written for those who come so far. A disk that refuses it keeps nobody from the
+      // rest.
+      const bool is_enough = *begin + static_cast<int64_t>(max_bytes) <= segment.written_size();
+      if (!is_enough) (void)segment.file(end_offset);
+      end_offset = std::min(end_offset, segment.written_end_offset());
+    }
     // The batch that holds end_offset isn't wholly below it, so the part that may be read ends before it.
     auto end =
         ends_at(damage, segment, end_offset) ? damage->position : segment.position_of(end_offset, missing);

@@ -331,7 +331,10 @@ Result<> Log::load_segment(const FoundSegment& found, std::optional<int64_t> nex
   const bool is_believed =
       (covers_all && (summary->synced || options_.clean_shutdown)) || (covers_beginning && summary->synced);
   const bool is_another_file = has_summary && summary->size < found.size && !covers_beginning;
-  if (is_believed) segment->adopt(*summary, found.size);
+  // Of what a killed broker appended, and held back, the index may know more than the file has.
+  const bool may_know_more =
+      (has_summary && summary->size < found.size) || (!next_base && !options_.clean_shutdown);
+  if (is_believed) segment->adopt(*summary, may_know_more);
   if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {

@@ -11,9 +11,11 @@ namespace {
 
 constexpr size_t kOffsetDigits = 20;
 
-// Of space that is set aside at once: a quarter of the file, within these.
-constexpr int64_t kMinReservedBytes = int64_t{16} << 10;
-constexpr int64_t kMaxReservedBytes = int64_t{1} << 20;
+// Space is set aside ahead of what needs it, a quarter of the file: seldom, but not much for the many logs
+// that stay small. It stays aside until it is used, also behind the end of a segment that is rolled for its
+// age.
+constexpr int64_t kMinAheadBytes = int64_t{4} << 10;
+constexpr int64_t kMaxAheadBytes = int64_t{128} << 10;
 
 }  // namespace
 
@@ -69,13 +71,13 @@ Result<> Segment::reserve(int64_t bytes) {
   if (!file) return std::unexpected(file.error());
   const auto reserved = (*file)->reserve(0, bytes);
   if (!reserved) return std::unexpected(reserved.error());
-  reserved_ = *reserved;
-  if (reserved_) reserved_end_ = bytes;
+  may_be_trimmed_ = true;
+  if (*reserved == Reserved::kYes) reserved_end_ = bytes;
   return {};
 }
 
 void Segment::trim(bool may_be_reserved) {
-  if (!std::exchange(reserved_, false) && !may_be_reserved) return;
+  if (!std::exchange(may_be_trimmed_, false) && !may_be_reserved) return;
   const auto file = this->file();
   if (!file) return;
   // A file of another size than it should have is left as it is.
@@ -92,9 +94,9 @@ void Segment::close() {
   stored_entries_ = 0;
 }
 
-Result<std::shared_ptr<File>> Segment::file() const {
+Result<std::shared_ptr<File>> Segment::file(int64_t end_offset) const {
   auto file = open_file();
-  if (!file || held_.empty()) return file;
+  if (!file || held_.empty() || end_offset <= held_from_) return file;
   if (auto written = write_held(**file); !written) return std::unexpected(written.error());
   return file;
 }
@@ -125,8 +127,9 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
   const auto position = written_size();
   if (const auto written = (*file)->write_at(std::span(pieces).subspan(held_.empty() ? 1 : 0), position);
       !written) {
-    // A part of the batch may be there; a later batch must not stand behind it. What is held back keeps the
-    // space that it has.
+    // So that whoever tries again doesn't write it again each time. It has its space, and keeps it.
+    if (!held_.empty()) (void)write_held(**file);
+    // A part of the batch may be there; a later batch must not stand behind it.
     reserved_end_ = std::min(reserved_end_, size());
     if (const auto cut = (*file)->truncate(size()); !cut) {
       torn_ = true;
@@ -140,26 +143,33 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
   return {};
 }
 
-bool Segment::may_hold_back(size_t bytes, const WriteBehindLimit& limit) {
+bool Segment::prepare_to_hold_back(size_t bytes, const WriteBehindLimit& limit, int64_t segment_bytes) {
   if (!can_reserve_ || !held_.has_room(bytes) || !limit.has_room(bytes)) return false;
-  // Who may need it has it open: there may be no descriptor left then.
+  // Kept open until it is synced: when the batch is written there may be no descriptor left.
   const auto file = open_file();
-  if (!file) return false;
-  const int64_t end = size() + static_cast<int64_t>(bytes);
+  if (!file || !set_aside(**file, size() + static_cast<int64_t>(bytes), segment_bytes)) return false;
+  held_.make_room(bytes);
+  return true;
+}
+
+bool Segment::set_aside(File& file, int64_t end, int64_t segment_bytes) {
   if (end <= reserved_end_) return true;
   const int64_t begin = std::max(reserved_end_, written_size());
-  const int64_t ahead = std::clamp(size() / 4, kMinReservedBytes, kMaxReservedBytes);
-  const auto reserved = (*file)->reserve(begin, end + ahead - begin);
-  if (!reserved) return false;  // the write that follows tells why
-  can_reserve_ = *reserved;
-  if (!can_reserve_) return false;
-  reserved_ = true;
-  reserved_end_ = end + ahead;
-  return true;
+  const int64_t ahead = std::clamp(size() / 4, kMinAheadBytes, kMaxAheadBytes);
+  const int64_t far_end = std::max(end, std::min(end + ahead, segment_bytes));
+  for (const int64_t wanted_end : {far_end, end}) {
+    const auto reserved = file.reserve(begin, wanted_end - begin);
+    if (!reserved) continue;  // on a disk that is nearly full; the write that follows tells why
+    can_reserve_ = *reserved == Reserved::kYes;
+    if (can_reserve_) reserved_end_ = wanted_end;
+    return can_reserve_;
+  }
+  return false;
 }
 
 void Segment::hold_back(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
                         int32_t index_interval_bytes, WriteBehindLimit* limit) {
+  if (held_.empty()) held_from_ = next_offset();
   held_.add(batch, limit);
   note_append(header, now_ms, index_interval_bytes);
 }
@@ -183,12 +193,12 @@ void Segment::note_batch(const protocol::BatchHeader& header, int32_t index_inte
   entries_.push_back(*entry);
 }
 
-void Segment::adopt(const SegmentSummary& summary, int64_t file_size) {
+void Segment::adopt(const SegmentSummary& summary, bool has_more) {
   summary_ = summary;
   known_.reset();
   stored_ = summary;
   bytes_since_entry_ = kEntryDue;
-  if (summary.size < file_size) (void)index_.remove_blocks_from(key_, summary.next_offset);
+  if (has_more) (void)index_.remove_blocks_from(key_, summary.next_offset);
 }
 
 void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries) {

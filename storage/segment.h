@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,9 +56,13 @@ class Segment {
   int64_t last_append_ms() const { return last_append_ms_; }
   const std::string& path() const { return path_; }
 
-  // The file, opened at the first call after release_file, with all batches in it. Errors:
-  // kKafkaStorageError, also for what was held back and can't be written now.
-  Result<std::shared_ptr<File>> file() const;
+  // The file, opened at the first call after release_file, with all batches in it that begin below
+  // `end_offset`. Errors: kKafkaStorageError, also for what was held back and can't be written now.
+  Result<std::shared_ptr<File>> file(int64_t end_offset = kAllBatches) const;
+  static constexpr int64_t kAllBatches = std::numeric_limits<int64_t>::max();
+  // The batches below are in the file, in its first written_size() bytes.
+  int64_t written_end_offset() const { return held_.empty() ? next_offset() : held_from_; }
+  int64_t written_size() const { return size() - static_cast<int64_t>(held_.size()); }
   bool has_open_file() const { return file_ != nullptr; }
   void release_file() const {
     file_.reset();
@@ -68,28 +73,31 @@ class Segment {
   void rest();
   // Sets disk space aside for the file's first `bytes`. Errors: kKafkaStorageError.
   Result<> reserve(int64_t bytes);
-  // Gives back what was set aside, and isn't used, of a segment that is full. `may_be_reserved`: by another
-  // object, which this one doesn't know. What can't be given back stays.
+  // Gives back what was set aside, and isn't used, of a segment that isn't appended to any more.
+  // `may_be_reserved`: by another object, which this one doesn't know. What can't be given back stays.
   void trim(bool may_be_reserved);
+  bool has_space_ahead() const { return reserved_end_ > size(); }
   // The same whether it was used or not.
   void close();
 
-  // Writes one whole batch at the end, behind what was held back. On an error the file is cut back to its
-  // former end; when even that fails, is_torn() is true from then on, and nothing may be appended any more.
+  // Writes one whole batch at the end, behind what was held back. On an error nothing of it is left in the
+  // file; where that can't be made sure of, is_torn() is true from then on, and nothing may be appended any
+  // more. What was held back still is, or has been written.
   Result<> append(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
                   int32_t index_interval_bytes);
-  // Whether a batch of this size may be held back (write_behind.h): sets disk space aside for it.
-  bool may_hold_back(size_t bytes, const WriteBehindLimit& limit);
-  // Appends a batch without writing it yet. Needs may_hold_back, or that it can be restored from somewhere
-  // else until file() has succeeded. `limit`: may be null, outlives the segment.
+  // Gets ready to hold back a batch of this size (write_behind.h): memory, and disk space of which none is
+  // set aside beyond `segment_bytes`, where the segment ends. False where it had better be written at once.
+  bool prepare_to_hold_back(size_t bytes, const WriteBehindLimit& limit, int64_t segment_bytes);
+  // Appends a batch without writing it yet. Needs prepare_to_hold_back; or, without a `limit`,
+  // has_room_to_hold_back, and that all of it is somewhere else until file() has succeeded.
   void hold_back(const protocol::BatchHeader& header, Bytes batch, int64_t now_ms,
                  int32_t index_interval_bytes, WriteBehindLimit* limit);
   bool has_room_to_hold_back(size_t bytes) const { return held_.has_room(bytes); }
   // Takes note of a batch that stands at the end (size()), as a scan finds it.
   void note_batch(const protocol::BatchHeader& header, int32_t index_interval_bytes);
-  // Believes the index for the part of the file that the summary tells of; of what comes behind it, the index
-  // forgets what it may know.
-  void adopt(const SegmentSummary& summary, int64_t file_size);
+  // Believes the index for the part of the file that the summary tells of. `has_more`: of what comes behind
+  // it, the index may know something, and forgets it.
+  void adopt(const SegmentSummary& summary, bool has_more);
   // Believes what compaction says of the file that it wrote. The entries stay in memory until seal_stored.
   void adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries);
   // Forgets all batches, in the index too; the file stays as it is. If it is to be written again, flush the
@@ -129,7 +137,7 @@ class Segment {
  private:
   Result<std::shared_ptr<File>> open_file() const;
   Result<> write_held(File& file) const;
-  int64_t written_size() const { return size() - static_cast<int64_t>(held_.size()); }
+  bool set_aside(File& file, int64_t end, int64_t segment_bytes);
   void note_append(const protocol::BatchHeader& header, int64_t now_ms, int32_t index_interval_bytes);
   Result<bool> is_before_lower(const File& file, const BatchAt& batch, MissingData* missing) const;
   Result<IndexEntry> checked(const Result<std::optional<IndexEntry>>& stored, MissingData* missing) const;
@@ -148,12 +156,13 @@ class Segment {
   std::optional<SegmentSummary> stored_;  // what the index has
   bool torn_ = false;
   bool damaged_ = false;
-  bool reserved_ = false;
+  bool may_be_trimmed_ = false;  // much may be set aside behind its end
   bool can_reserve_ = true;
-  int64_t reserved_end_ = 0;  // of the part of the file that surely has its space
+  int64_t reserved_end_ = 0;  // what comes before it has its space on disk, if it isn't written yet
   std::vector<IndexEntry> entries_;
   size_t stored_entries_ = 0;  // how many of entries_ the index has, too
   mutable HeldBatches held_;   // in the summary, but not in the file
+  int64_t held_from_ = 0;      // the offset at which they begin
   mutable bool used_ = false;  // since the last rest()
   mutable std::shared_ptr<File> file_;
   mutable std::unique_ptr<KnownPositions> known_;  // while the file is open and used

@@ -42,9 +42,10 @@ size_t SegmentList::floor(int64_t offset) const {
   return above == segments_.begin() ? 0 : static_cast<size_t>(above - segments_.begin()) - 1;
 }
 
-Result<std::shared_ptr<File>> SegmentList::file(size_t position, int64_t recovery_point) const {
+Result<std::shared_ptr<File>> SegmentList::file(size_t position, int64_t recovery_point,
+                                                int64_t end_offset) const {
   const Segment* segment = segments_[position].get();
-  if (position + 1 == segments_.size()) return segment->file();
+  if (position + 1 == segments_.size()) return segment->file(end_offset);
   forget(segment);
   recently_read_.push_back(segment);
   if (recently_read_.size() > kOpenInactive) {

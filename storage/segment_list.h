@@ -34,10 +34,11 @@ class SegmentList {
   // above.
   size_t floor(int64_t offset) const;
 
-  // The file of the segment at `position`; closes the least recently read one of the others if there are too
-  // many. Those that reach beyond `recovery_point` stay open: they have a sync before them, and only the
+  // Segment::file of the segment at `position`; closes the least recently read one of the others if there are
+  // too many. Those that reach beyond `recovery_point` stay open: they have a sync before them, and only the
   // descriptor that wrote is sure to learn of a failed write-back.
-  Result<std::shared_ptr<File>> file(size_t position, int64_t recovery_point) const;
+  Result<std::shared_ptr<File>> file(size_t position, int64_t recovery_point,
+                                     int64_t end_offset = Segment::kAllBatches) const;
   // Closes inactive files that were kept open only because they weren't synced.
   void release_synced(int64_t recovery_point) const;
   // Lets segments rest that are synced and weren't used since the last call.

@@ -21,7 +21,7 @@ KnownPositions& Segment::known() const {
 
 Result<std::optional<BatchAt>> Segment::find(int64_t offset, MissingData* missing) const {
   if (offset >= next_offset()) return std::nullopt;
-  const auto file = this->file();
+  const auto file = this->file(offset + 1);
   if (!file) return std::unexpected(file.error());
   if (missing != nullptr) missing->look_in(*file);
   const auto position = known().find(offset);
@@ -52,6 +52,7 @@ Result<bool> Segment::is_before_lower(const File& file, const BatchAt& batch, Mi
 
 Result<int64_t> Segment::position_of(int64_t offset, MissingData* missing) const {
   if (offset >= next_offset()) return size();
+  if (offset == written_end_offset()) return written_size();
   if (const auto position = known().find(offset)) return *position;
   const auto batch = find(offset, missing);
   if (!batch) return std::unexpected(batch.error());
@@ -64,7 +65,7 @@ Result<IndexEntry> Segment::checked(const Result<std::optional<IndexEntry>>& sto
   if (!stored || !*stored) return start();
   const IndexEntry& entry = **stored;
   if (entry.position < 0 || entry.position >= size()) return start();
-  const auto file = this->file();
+  const auto file = this->file(entry.position < written_size() ? written_end_offset() : kAllBatches);
   if (!file) return start();
   if (missing != nullptr) missing->look_in(*file);
   const auto batch = BatchCursor(**file, entry.position, size(), missing).next();

@@ -1,12 +1,14 @@
 // What a log holds back of what it appends. Batches that the journal makes durable needn't be in their
 // segment's file at once: small ones wait in memory and are written together, which costs a fraction of one
-// write for each. They are written before anybody looks into the file, when they have become many, and by the
-// next checkpoint; what a crash takes of them is restored from the journal.
+// write for each. They are written before anybody looks at them in the file, when they have become many, and
+// by the next checkpoint; what a crash takes of them is restored from the journal.
 //
 // The disk's space for them is set aside before, so that a disk that fills up refuses new records, and not
 // those that were acknowledged.
 #pragma once
 
+#include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,17 +16,18 @@
 
 namespace millrace::storage {
 
-// How much all logs of a shard hold back. Used by the shard's thread.
+// How much all logs of a shard hold back. Room is taken by the shard's thread, and given back on any: logs
+// are closed in the disk pool.
 class WriteBehindLimit {
  public:
   static constexpr size_t kMaxBytes = size_t{8} << 20;
 
-  bool has_room(size_t bytes) const { return bytes <= kMaxBytes - bytes_; }
-  void take(size_t bytes) { bytes_ += bytes; }
-  void give_back(size_t bytes) { bytes_ -= bytes; }
+  bool has_room(size_t bytes) const { return bytes_.load(std::memory_order_relaxed) + bytes <= kMaxBytes; }
+  void take(size_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  void give_back(size_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
 
  private:
-  size_t bytes_ = 0;
+  std::atomic<size_t> bytes_ = 0;
 };
 
 // The batches that a segment holds back: they stand behind what its file has.
@@ -37,22 +40,31 @@ class HeldBatches {
 
   HeldBatches() = default;
   HeldBatches(const HeldBatches&) = delete;
+  HeldBatches& operator=(const HeldBatches&) = delete;
   ~HeldBatches() { clear(); }
 
   bool has_room(size_t bytes) const { return bytes <= kMaxBatchBytes && size() + bytes <= kMaxBytes; }
-  // `limit` (may be null) is told of it, and outlives this object.
+  // Has memory for so much more.
+  void make_room(size_t bytes) {
+    const size_t needed = size() + bytes;
+    if (needed > bytes_.capacity()) bytes_.reserve(needed < bytes_.capacity() * 2 ? needed * 2 : needed);
+  }
+  // `limit` (may be null) is told of it, is the same for all, and outlives this object.
   void add(Bytes batch, WriteBehindLimit* limit) {
+    assert(empty() || limit == limit_);
     bytes_.insert(bytes_.end(), batch.begin(), batch.end());
     limit_ = limit;
     if (limit_ != nullptr) limit_->take(batch.size());
   }
   bool empty() const { return bytes_.empty(); }
   size_t size() const { return bytes_.size(); }
+  size_t capacity() const { return bytes_.capacity(); }
   Bytes bytes() const { return bytes_; }
+  // The memory goes, too.
   void clear() {
     if (limit_ != nullptr) limit_->give_back(bytes_.size());
     limit_ = nullptr;
-    bytes_ = {};
+    Buffer().swap(bytes_);
   }
 
  private:

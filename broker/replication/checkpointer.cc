@@ -23,6 +23,11 @@ struct Checkpointer::Member {
   storage::LogCheckpointing checkpointing;
 };
 
+struct Checkpointer::Begun {
+  std::vector<Member> members;
+  bool has_all = true;  // partitions that have changed
+};
+
 namespace {
 
 Result<> sync(const auto& members, storage::FileSystem& files, const std::string& directory) {
@@ -100,14 +105,19 @@ runtime::Task<> Checkpointer::checkpoint() {
   // Whatever is in these files was appended to a partition that is in changed_ now.
   auto full = options_.journal.take_full();
   const storage::JournalPosition begun_at = options_.journal.next_position();
-  std::vector<Member> members = co_await begin();
+  Begun begun = co_await begin();
+  std::vector<Member>& members = begun.members;
   auto sync_members = [&] { return sync_and_store(members, options_.files, options_.log_directory.path()); };
   const Result<> synced = co_await options_.disk_pool.run(sync_members);
   if (!synced) co_return options_.sync_failed(synced.error());
-  options_.journal.set_needed_from(begun_at);
-  for (auto& file : full) {
-    if (auto surplus = options_.journal.reuse(std::move(file)))
-      options_.log_directory.journals().give_back(std::move(surplus));
+  if (begun.has_all) {
+    options_.journal.set_needed_from(begun_at);
+    for (auto& file : full) {
+      if (auto surplus = options_.journal.reuse(std::move(file)))
+        options_.log_directory.journals().give_back(std::move(surplus));
+    }
+  } else {
+    options_.journal.put_back_full(std::move(full));
   }
   co_await finish(members);
   auto flush = [this] { return options_.log_directory.index().flush(); };
@@ -115,8 +125,8 @@ runtime::Task<> Checkpointer::checkpoint() {
   if (!flushed) runtime::log_warning("The next start may take longer: {}", flushed.error().message);
 }
 
-runtime::Task<std::vector<Checkpointer::Member>> Checkpointer::begin() {
-  std::vector<Member> members;
+runtime::Task<Checkpointer::Begun> Checkpointer::begin() {
+  Begun begun;
   size_t turn = 0;
   for (auto& held : std::exchange(changed_, {})) {
     if (++turn % kPartitionsPerTurn == 0) co_await shard_.sleep_ms(0);
@@ -125,13 +135,17 @@ runtime::Task<std::vector<Checkpointer::Member>> Checkpointer::begin() {
     partition->set_checkpoint_requested(false);
     // An offline log, too: what it acknowledged is no less durable for that.
     auto checkpointing = partition->log().begin_checkpoint();
-    if (!checkpointing) {
+    if (checkpointing) {
+      begun.members.push_back({std::move(held), std::move(*checkpointing)});
+    } else if (storage::is_full_disk(checkpointing.error())) {
+      // What the log holds back is in the journal, and stays there until the disk takes it.
+      begun.has_all = false;
+      appended(*partition, 0);
+    } else {
       options_.sync_failed(checkpointing.error());
-      continue;
     }
-    members.push_back({std::move(held), std::move(*checkpointing)});
   }
-  co_return members;
+  co_return begun;
 }
 
 runtime::Task<> Checkpointer::finish(const std::vector<Member>& members) {

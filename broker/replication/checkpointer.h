@@ -52,11 +52,12 @@ class Checkpointer {
 
  private:
   struct Member;
+  struct Begun;
 
   bool is_due() const;
   bool files_are_due() const;
   runtime::Task<> checkpoint();
-  runtime::Task<std::vector<Member>> begin();
+  runtime::Task<Begun> begin();
   runtime::Task<> finish(const std::vector<Member>& members);
 
   runtime::Shard& shard_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -11,6 +12,16 @@
 
 namespace millrace::replication {
 namespace {
+
+// What is read may have to be written first (storage/write_behind.h).
+std::string advice(const std::string& directory, const Error& error) {
+  if (storage::is_full_disk(error))
+    return "What was acknowledged is in the journal, and is served again then";
+  return "Put back what is missing or damaged (what can't be opened is tried again with each read), or see "
+         "with "
+         "`millrace log verify " +
+         directory + "` what is sound";
+}
 
 // A hint that the line has with the directory.
 std::string_view without_hint(std::string_view message) {
@@ -34,11 +45,9 @@ bool ReadTrouble::failed(const runtime::Clock& clock, const std::string& directo
   known.told_ns = now_ns;
   const uint64_t left_out = std::exchange(known.left_out, 0);
   runtime::log_error(
-      "{} can't be read{}: {}. Readers are told {}. Put back what is missing or damaged (what "
-      "can't be opened is tried again with each read), or see with `millrace log verify {}` what is "
-      "sound{}",
-      directory.substr(directory.rfind('/') + 1), offset < 0 ? "" : fmt::format(" at offset {}", offset),
-      without_hint(error.message), error_name(error.code), directory,
+      "{} can't be read{}: {}. Readers are told {}. {}{}", directory.substr(directory.rfind('/') + 1),
+      offset < 0 ? "" : fmt::format(" at offset {}", offset), without_hint(error.message),
+      error_name(error.code), advice(directory, error),
       left_out == 0 ? ""
                     : fmt::format(" ({} more reads have failed like this since the last line)", left_out));
   return true;

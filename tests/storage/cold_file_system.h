@@ -112,7 +112,9 @@ class ColdFile final : public File {
   Result<> truncate(int64_t size) override { return file_->truncate(size); }
   Result<> sync_data() override { return file_->sync_data(); }
   Result<int64_t> size() const override { return file_->size(); }
-  Result<bool> reserve(int64_t position, int64_t bytes) override { return file_->reserve(position, bytes); }
+  Result<Reserved> reserve(int64_t position, int64_t bytes) override {
+    return file_->reserve(position, bytes);
+  }
   int fd() const override { return file_->fd(); }
   const std::string& path() const override { return file_->path(); }
 

@@ -70,6 +70,16 @@ std::optional<DurabilitySimulation::Damage> DurabilitySimulation::lose_something
       const size_t left = looter_() % 2 == 0 || first_batch == damage->lost->size() ? 0 : first_batch;
       for (Buffer* content : {&files_.content(path), &files_.on_disk(path)}) content->resize(left);
     }
+    if (trace) {
+      const auto checkpoint = load_checkpoint(files_, directory);
+      trace(fmt::format("  {} has {} of {} bytes left, the first batch {}; start {}, recovery point {}", path,
+                        files_.has(path) ? files_.content(path).size() : 0, damage->lost->size(), first_batch,
+                        (*checkpoint)->log_start_offset, (*checkpoint)->recovery_point));
+      for (const auto& [at, size] : places_of_batches(*damage->lost)) {
+        const auto header = protocol::peek_batch_header(Bytes(*damage->lost).subspan(at));
+        trace(fmt::format("    it had {} to {} at {}", header->base_offset, header->last_offset(), at));
+      }
+    }
     if (!damage->lost->empty()) {
       count("fault: lost segment");
       shard_.die(true);

@@ -54,9 +54,7 @@ inline std::vector<ModelRecord> records_of(Bytes batch) {
 
 class PartitionModel {
  public:
-  // `held_back`: what is appended may be in no file before it is acknowledged.
-  PartitionModel(std::string name, bool compacted, bool held_back)
-      : name_(std::move(name)), compacted_(compacted), held_back_(held_back) {}
+  PartitionModel(std::string name, bool compacted) : name_(std::move(name)), compacted_(compacted) {}
 
   // Batches below the log's start stay, for the producers' sequences.
   const std::vector<ModelBatch>& batches() const { return batches_; }
@@ -76,6 +74,9 @@ class PartitionModel {
   }
   // Nothing below may be lost, by a power loss either.
   void acknowledge(int64_t end_offset) { acknowledged_end_ = std::max(acknowledged_end_, end_offset); }
+
+  // The process ends, and what isn't in a file yet, from this offset on, is in none.
+  void end_life(int64_t written_end) { in_cache_end_ = std::min(in_cache_end_, written_end); }
 
   // Where a truncation to `offset` ends the log: at the start of a batch.
   int64_t truncated_end(int64_t offset) const {
@@ -121,10 +122,10 @@ class PartitionModel {
   void check_bounds(int64_t start, int64_t end, After after) const {
     require(start >= start_min_ && start <= start_max_, "{} starts at {} instead of {} to {}", name_, start,
             start_min_, start_max_);
-    const bool keeps_acknowledged = after == After::kPowerLoss || (after == After::kKill && held_back_);
-    const int64_t least = keeps_acknowledged ? acknowledged_end_ : in_cache_end_;
+    const int64_t least =
+        after == After::kPowerLoss ? acknowledged_end_ : std::max(in_cache_end_, acknowledged_end_);
     require(end >= least, "{} ends at {}, but {} was {}", name_, end, least,
-            keeps_acknowledged ? "acknowledged" : "appended");
+            after == After::kPowerLoss ? "acknowledged" : "written");
     require(end <= std::max(end_offset(), start_max_), "{} ends at {}, beyond {}", name_, end, end_offset());
   }
 
@@ -218,13 +219,12 @@ class PartitionModel {
 
   const std::string name_;
   const bool compacted_;
-  const bool held_back_;
   std::vector<ModelBatch> batches_;
   int64_t empty_end_ = 0;  // where the log ends while it has no batches
   int64_t start_min_ = 0;
   int64_t start_max_ = 0;
-  int64_t in_cache_end_ = 0;      // a kill keeps what is below, if nothing is held back
-  int64_t acknowledged_end_ = 0;  // so does a power loss, in any case
+  int64_t in_cache_end_ = 0;      // a kill keeps what is below
+  int64_t acknowledged_end_ = 0;  // so does a power loss
   bool begins_anew_ = false;      // a restart at another offset may be half done
   int64_t producer_generation_ = 0;
 };

@@ -18,9 +18,11 @@ DurabilitySimulation::DurabilitySimulation(uint32_t seed, Plant plant)
   files_.random.seed(seed + 1);
   files_.judge = [this](Operation operation, const std::string& path) { return judge(operation, path); };
   // Planted faults are to be noticed by what is lost, not hidden behind others.
-  has_trouble_ = plant == Plant::kNone && chance(40);
+  has_trouble_ = (plant == Plant::kNone && chance(40)) || plant == Plant::kNothingAside;
   has_damage_ = plant == Plant::kNone && !has_trouble_ && chance(20);
   name_order_ = chance(30) ? FaultFileSystem::NameOrder::kArbitrary : FaultFileSystem::NameOrder::kKept;
+  files_.forgets_reserved = plant == Plant::kNothingAside;
+  files_.can_reserve = seed % 11 != 5;
   make_partitions();
 }
 
@@ -60,7 +62,7 @@ void DurabilitySimulation::make_partitions() {
     config.delete_old = i != kCompacted;
     config.delete_retention_ms = 20;
     (void)files_.create_directory(options.directory);
-    models_.emplace_back(options.topic, config.compact, config.flush_messages <= 1);
+    models_.emplace_back(options.topic, config.compact);
     next_values_.push_back(0);
   }
 }
@@ -137,6 +139,10 @@ PartitionModel::After DurabilitySimulation::end_life() {
   sync_failed_ = false;
   if (!crashed_) count("crash between operations");
   end_trouble();
+  for (size_t i = 0; i < kPartitions; ++i) {
+    const SimulatedPartition& partition = shard_.partitions()[i];
+    if (partition.log) model(i).end_life(partition.log->written_end_offset());
+  }
   shard_.die(chance(10));
   if (chance(40)) {
     count("kill");
@@ -162,9 +168,10 @@ PartitionModel::After DurabilitySimulation::start(bool clean, After after) {
     disk_full_ = has_trouble_ && chance(10);
     const auto opened = shard_.open(clean);
     const bool lacks_segment = damage_ && damage_->lost && !damage_->lost->empty();
-    require(crashed_ || !opened || !lacks_segment, "starts without all of {}",
-            lacks_segment ? damage_->path : "");
+    // Where damage below the log's start had been left alone, what is gone behind it counts as damaged, too.
     const bool refuses_range = !crashed_ && opened && damage_ && refuses_what_is_damaged();
+    require(crashed_ || !opened || !lacks_segment || refuses_range, "starts without all of {}",
+            lacks_segment ? damage_->path : "");
     if (!crashed_ && opened && !refuses_range) {
       count("start");
       break;
@@ -384,6 +391,12 @@ void DurabilitySimulation::retry_last(size_t i) {
   count("retry");
 }
 
+// What was taken has its space: nothing but new records may be refused.
+void DurabilitySimulation::check_full_disk(const Result<>& done, const char* what) const {
+  require(done || crashed_ || disk_fails_, "a full disk keeps the shard from a {}: {}", what,
+          done ? "" : done.error().message);
+}
+
 void DurabilitySimulation::commit() {
   if (!shard_.is_committing()) {
     std::vector<size_t> members;
@@ -392,7 +405,9 @@ void DurabilitySimulation::commit() {
       if (log(i).log_end_offset() > model(i).acknowledged_end() && (i != kRelaxed || chance(10)))
         members.push_back(i);
     }
-    must_do(shard_.begin_commit(members), "commit begun");
+    const auto begun = shard_.begin_commit(members);
+    check_full_disk(begun, "commit");
+    must_do(begun, "commit begun");
     return;
   }
   const auto more = shard_.continue_commit();
@@ -406,7 +421,11 @@ void DurabilitySimulation::commit() {
 }
 
 void DurabilitySimulation::checkpoint() {
-  if (!shard_.is_checkpointing()) return must_do(shard_.begin_checkpoint(chance(30)), "checkpoint begun");
+  if (!shard_.is_checkpointing()) {
+    const auto begun = shard_.begin_checkpoint(chance(30));
+    check_full_disk(begun, "checkpoint");
+    return must_do(begun, "checkpoint begun");
+  }
   const auto more = shard_.continue_checkpoint();
   must_do(more, "checkpoint step");
   if (*more) return;

@@ -125,6 +125,7 @@ class DurabilitySimulation {
 
   // What a producer does that didn't get the answer.
   void retry_last(size_t i);
+  void check_full_disk(const Result<>& done, const char* what) const;
   void commit();
   void checkpoint();
   void finish_rounds();

@@ -67,7 +67,8 @@ TEST_CASE("Mistakes in the storage are noticed") {
        {Plant::kUnsyncedSwap, "a compaction swaps a file in before it is synced"},
        {Plant::kUnsyncedNames, "the names of new segments aren't synced"},
        {Plant::kKnownSalt, "a client knows the salt of the journal"},
-       {Plant::kUnwrittenHeld, "what was held back isn't written"}}));
+       {Plant::kUnwrittenHeld, "what was held back isn't written"},
+       {Plant::kNothingAside, "no space is set aside for what is held back"}}));
   SimulationCounts counts;
   std::string violation;
   uint32_t seed = 0;

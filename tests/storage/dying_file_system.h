@@ -86,7 +86,7 @@ class DyingFileSystem final : public FileSystem {
       return inner_->sync_data();
     }
     Result<int64_t> size() const override { return inner_->size(); }
-    Result<bool> reserve(int64_t position, int64_t bytes) override {
+    Result<Reserved> reserve(int64_t position, int64_t bytes) override {
       return inner_->reserve(position, bytes);
     }
     int fd() const override { return -1; }

@@ -74,6 +74,7 @@ class FaultFileSystem : public FileSystem {
   // Whether nothing more fits; asked before every write for which nothing was set aside.
   std::function<bool()> is_full;
   bool can_reserve = true;
+  bool forgets_reserved = false;  // says that space is set aside, and sets none aside
   // Decides what a crash leaves.
   std::mt19937 random;
 
@@ -360,12 +361,12 @@ class MemoryFile final : public File {
     return verdict == Verdict::kProceed ? Result<>() : injected("sync", path_);
   }
   Result<int64_t> size() const override { return static_cast<int64_t>(node_->content.size()); }
-  Result<bool> reserve(int64_t position, int64_t bytes) override {
-    if (!files_.can_reserve) return false;
+  Result<Reserved> reserve(int64_t position, int64_t bytes) override {
+    if (!files_.can_reserve) return Reserved::kNo;
     if (files_.asked(Operation::kReserve, path_) != Verdict::kProceed) return injected("reserve", path_);
     // Of a gap before it nothing is known, so nothing is what it reserves.
     const auto has_space_until = std::max(node_->reserved, static_cast<int64_t>(node_->content.size()));
-    if (position > has_space_until) return true;
+    if (position > has_space_until) return Reserved::kYes;
     const int64_t more = std::max<int64_t>(position + bytes - has_space_until, 0);
     int64_t& until_full = files_.faults.bytes_until_full;
     if (more > 0 && ((files_.is_full && files_.is_full()) || (until_full >= 0 && until_full < more)))
@@ -373,8 +374,8 @@ class MemoryFile final : public File {
                                                      ": No space left on device; free disk space or lower "
                                                      "the topics' retention");
     if (until_full >= 0) until_full -= more;
-    node_->reserved = std::max(node_->reserved, position + bytes);
-    return true;
+    if (!files_.forgets_reserved) node_->reserved = std::max(node_->reserved, position + bytes);
+    return Reserved::kYes;
   }
   int fd() const override { return -1; }
   const std::string& path() const override { return path_; }

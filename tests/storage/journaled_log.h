@@ -17,6 +17,9 @@ struct JournaledLog : LogFixture {
     open_with_journal(false);
   }
 
+  // What it holds back is given back to the journal.
+  ~JournaledLog() { log.reset(); }
+
   Result<> try_open_with_journal(bool clean) {
     log.reset();
     auto opened = JournalDirectory::open(files, "/data/journal", !clean);

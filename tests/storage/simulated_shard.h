@@ -28,6 +28,7 @@ enum class Plant {
   kUnsyncedNames,         // a commit and a checkpoint don't sync the names of new segments
   kKnownSalt,             // a client knows the journal's salt
   kUnwrittenHeld,         // what a log held back isn't written
+  kNothingAside,          // and has no space set aside
 };
 
 struct SimulatedPartition {

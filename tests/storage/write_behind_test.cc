@@ -177,13 +177,108 @@ TEST_CASE("What was held back comes back from the journal after a kill") {
   CHECK(f.base_offsets() == expected);
 }
 
-TEST_CASE("A segment gives back the space that was set aside for more when it is full, and at a clean stop") {
+TEST_CASE("Space is set aside ahead, but not beyond the end of a segment, and not after a clean stop") {
+  HoldingLog f;
+  const auto path = f.segment_path(0);
+  SECTION("much room") {
+    f.append(batch_of(1));
+    const int64_t ahead = f.files.reserved(path);
+    CHECK(ahead > static_cast<int64_t>(batch_of(1).size()));
+    f.append(batch_of(1));
+    CHECK(f.files.reserved(path) == ahead);
+  }
+  SECTION("little room") {
+    f.options.config.segment_bytes = static_cast<int32_t>(2 * batch_of(1).size() + 10);
+    f.log->set_config(f.options.config);
+    f.append(batch_of(1));
+    CHECK(f.files.reserved(path) == f.options.config.segment_bytes);
+    f.append(batch_of(1));
+    f.append(batch_of(1));
+    CHECK(f.log->segment_count() == 2);
+  }
+  SECTION("a disk that is nearly full") {
+    f.append(large_batch());
+    f.files.faults.bytes_until_full = static_cast<int64_t>(batch_of(1).size());
+    f.append(batch_of(1));
+    CHECK(f.writes == 1);
+    CHECK(f.append_error(batch_of(1)) == ErrorCode::kKafkaStorageError);
+    f.files.faults.bytes_until_full = -1;
+    CHECK(f.base_offsets() == Offsets{0, 1});
+  }
+  const auto active = f.files.has(f.segment_path(2)) ? f.segment_path(2) : path;
+  REQUIRE(f.log->close(kNow));
+  CHECK(f.files.reserved(active) == 0);
+}
+
+TEST_CASE("Who reads what is written doesn't have the rest written") {
+  HoldingLog f;
+  for (int i = 0; i < 4; ++i) f.append(batch_of(1));
+  f.write_held();
+  CHECK(f.writes == 1);
+  f.append(batch_of(1));
+  f.append(batch_of(1));
+  const auto batch_bytes = batch_of(1).size();
+  SECTION("because there is enough of it") {
+    const auto slice = f.log->read(1, 6, 3 * batch_bytes, false);
+    REQUIRE(slice);
+    CHECK(slice->size == 3 * batch_bytes);
+    CHECK(f.log->read(2, 6, batch_bytes + 1, true)->size == batch_bytes + 1);
+    CHECK(f.log->read(0, 4, 1 << 20, false)->size == 4 * batch_bytes);
+    CHECK(f.writes == 1);
+    CHECK(f.log->read(1, 6, 3 * batch_bytes + 1, false)->size == 3 * batch_bytes + 1);
+    CHECK(f.writes == 2);
+  }
+  SECTION("because it can't be written") {
+    f.fails = true;
+    CHECK(f.log->read(1, 6, 1 << 20, false)->size == 3 * batch_bytes);
+    CHECK(f.log->read(4, 6, 1 << 20, false).error().code == ErrorCode::kKafkaStorageError);
+    f.fails = false;
+    CHECK(f.log->read(1, 6, 1 << 20, false)->size == 5 * batch_bytes);
+  }
+}
+
+TEST_CASE("No memory is kept for what was written") {
+  HeldBatches held;
+  WriteBehindLimit limit;
+  const Buffer batch = batch_of(1);
+  held.make_room(batch.size());
+  held.add(batch, &limit);
+  CHECK_FALSE(limit.has_room(WriteBehindLimit::kMaxBytes));
+  held.clear();
+  CHECK(limit.has_room(WriteBehindLimit::kMaxBytes));
+  CHECK(held.empty());
+  CHECK(held.capacity() == 0);
+}
+
+TEST_CASE("A file that can't be cut off any more ends the log, and what was held back is in the journal") {
   HoldingLog f;
   f.append(batch_of(1));
-  CHECK(f.files.reserved(f.segment_path(0)) > 0);
-  SECTION("full") { REQUIRE(f.log->roll(kNow)); }
-  SECTION("stopped") { REQUIRE(f.log->close(kNow)); }
-  CHECK(f.files.reserved(f.segment_path(0)) == 0);
+  CHECK(f.commit());
+  f.fails = true;
+  f.files.faults.fail_truncate = true;
+  CHECK(f.append_error(large_batch()) == ErrorCode::kKafkaStorageError);
+  CHECK(f.log->is_offline());
+  f.fails = false;
+  f.files.faults.fail_truncate = false;
+  SECTION("for a checkpoint") {
+    f.checkpoint();
+    CHECK(f.writes == 3);
+  }
+  SECTION("for a start") {}
+  f.open_with_journal(false);
+  CHECK(f.base_offsets() == Offsets{0});
+}
+
+TEST_CASE("A segment isn't rolled before what it holds back is written") {
+  HoldingLog f;
+  f.append(batch_of(1));
+  f.fails = true;
+  CHECK_FALSE(f.log->roll(kNow));
+  CHECK(f.log->segment_count() == 1);
+  f.fails = false;
+  REQUIRE(f.log->roll(kNow));
+  f.append(batch_of(1));
+  CHECK(f.base_offsets() == Offsets{0, 1});
 }
 
 }  // namespace

@@ -86,6 +86,31 @@ TEST_CASE("A checkpoint gives nothing of the journal up before its sync is done,
   CHECK(after.needed_from > 1);
 }
 
+TEST_CASE(
+    "A checkpoint that can't write what a log holds back leaves the journal as it is, and comes again") {
+  PartitionFixture f;
+  const auto partition = f.make_journaled();
+  const auto other = f.make_journaled();
+  f.append_synced(*partition, 1);
+  const int64_t end = f.high_watermark(*partition);
+  f.files.is_full = true;
+  append_large(f, *other, 100);
+  const JournalOnDisk during = read_journal(f);
+  CHECK(during.first_number == 1);
+  CHECK(during.needed_from == 1);
+  CHECK(f.high_watermark(*partition) == end);
+  CHECK(f.read(*partition, {.fetch_offset = end - 1}).error == ErrorCode::kKafkaStorageError);
+  f.files.is_full = false;
+  JournalOnDisk after = during;
+  for (int i = 0; i < 20 && after.needed_from == 1; ++i) {
+    append_large(f, *other, 20);
+    after = read_journal(f);
+  }
+  CHECK(after.needed_from > 1);
+  CHECK(f.read(*partition, {.fetch_offset = end - 1}).slice);
+  CHECK_FALSE(f.has_failed());
+}
+
 TEST_CASE("Appends that arrive during a sync share the next one, and only that acknowledges them") {
   PartitionFixture f;
   const auto one = f.make();

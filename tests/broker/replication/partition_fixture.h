@@ -2,7 +2,9 @@
 // a segment and every write of a group to the journal: a test decides when one ends and how.
 #pragma once
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <condition_variable>
 #include <functional>
 #include <future>
@@ -20,6 +22,7 @@
 #include "storage/file_system.h"
 #include "storage/log.h"
 #include "storage/log_directory.h"
+#include "storage/system_error.h"
 #include "tests/storage/temporary_directory.h"
 
 namespace millrace::replication::test {
@@ -77,14 +80,16 @@ class SyncGate {
 class GatedFile final : public storage::File {
  public:
   GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate, bool is_journal,
-            const std::function<void()>& hold)
-      : file_(std::move(file)), gate_(gate), is_journal_(is_journal), hold_(hold) {}
+            const std::function<void()>& hold, const std::atomic<bool>& is_full)
+      : file_(std::move(file)), gate_(gate), is_journal_(is_journal), hold_(hold), is_full_(is_full) {}
 
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     return file_->read_at(out, position);
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
     if (is_group(position) && !gate_.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
+    if (is_full_ && path().find("orders-0/") != std::string::npos)
+      return storage::system_failure("can't write", path(), ENOSPC);
     return file_->write_at(pieces, position);
   }
   Result<> truncate(int64_t size) override { return file_->truncate(size); }
@@ -94,7 +99,9 @@ class GatedFile final : public storage::File {
     return file_->sync_data();
   }
   Result<int64_t> size() const override { return file_->size(); }
-  Result<bool> reserve(int64_t position, int64_t bytes) override { return file_->reserve(position, bytes); }
+  Result<storage::Reserved> reserve(int64_t position, int64_t bytes) override {
+    return file_->reserve(position, bytes);
+  }
   int fd() const override { return file_->fd(); }
   const std::string& path() const override { return file_->path(); }
 
@@ -110,6 +117,7 @@ class GatedFile final : public storage::File {
   SyncGate& gate_;
   const bool is_journal_;
   const std::function<void()>& hold_;
+  const std::atomic<bool>& is_full_;
 };
 
 // Small files (of checkpoints) are synced by the shard itself, and have no gate.
@@ -118,12 +126,14 @@ class GatedFileSystem final : public storage::FileSystem {
   SyncGate gate;
   // Called before a segment is synced, on the syncing thread; set while nothing is.
   std::function<void()> hold;
+  // Of the first partition's segments no write finds space.
+  std::atomic<bool> is_full = false;
 
   Result<std::shared_ptr<storage::File>> open(const std::string& path, storage::OpenMode mode) override {
     auto opened = files_.open(path, mode);
     const bool is_journal = mode == storage::OpenMode::kDurable;
     if (!opened || (!path.ends_with(".log") && !is_journal)) return opened;
-    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal, hold);
+    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal, hold, is_full);
   }
   Result<bool> exists(const std::string& path) override { return files_.exists(path); }
   Result<storage::FileStatus> status(const std::string& path) override { return files_.status(path); }
@@ -221,6 +231,9 @@ class PartitionFixture {
   template <class F>
   auto on_shard(F f) {
     return home().run(std::move(f));
+  }
+  bool has_failed() {
+    return on_shard([this] { return failed_; });
   }
   ErrorCode append(Partition& partition, int records) {
     return on_shard([&partition, batch = batch_of(records)]() mutable {
