@@ -332,9 +332,8 @@ Result<> Log::load_segment(const FoundSegment& found, std::optional<int64_t> nex
       (covers_all && (summary->synced || options_.clean_shutdown)) || (covers_beginning && summary->synced);
   const bool is_another_file = has_summary && summary->size < found.size && !covers_beginning;
   // Of what a killed broker appended, and held back, the index may know more than the file has.
-  const bool may_know_more =
-      (has_summary && summary->size < found.size) || (!next_base && !options_.clean_shutdown);
-  if (is_believed) segment->adopt(*summary, may_know_more);
+  const bool may_be_held_back = !next_base && !options_.clean_shutdown;
+  if (is_believed) segment->adopt(*summary, !covers_all || may_be_held_back);
   if (is_believed && covers_all) {
     ++report.segments_covered;
   } else {

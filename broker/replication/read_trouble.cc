@@ -17,10 +17,10 @@ namespace {
 std::string advice(const std::string& directory, const Error& error) {
   if (storage::is_full_disk(error))
     return "What was acknowledged is in the journal, and is served again then";
-  return "Put back what is missing or damaged (what can't be opened is tried again with each read), or see "
-         "with "
-         "`millrace log verify " +
-         directory + "` what is sound";
+  return fmt::format(
+      "Put back what is missing or damaged (what can't be opened is tried again with each read), or see with "
+      "`millrace log verify {}` what is sound",
+      directory);
 }
 
 // A hint that the line has with the directory.

@@ -194,6 +194,16 @@ bool DurabilitySimulation::refuses_what_is_damaged() {
   return refuses;
 }
 
+bool DurabilitySimulation::names_as_damaged(const std::string& path) {
+  for (size_t i = 0; i < kPartitions; ++i) {
+    for (int64_t offset = log(i).log_start_offset(); offset < log(i).log_end_offset(); ++offset) {
+      const DamagedRange* range = log(i).damages().covering(offset);
+      if (range != nullptr && range->file == path) return true;
+    }
+  }
+  return false;
+}
+
 void DurabilitySimulation::repair() {
   if (damage_->lost) {
     calm_ = true;

@@ -169,6 +169,8 @@ class DurabilitySimulation {
   void flip_back(const Damage& damage);
   // Whether a log has found damage in synced data, which must then not be read.
   bool refuses_what_is_damaged();
+  // Whether that is in this file.
+  bool names_as_damaged(const std::string& path);
 
   // What a person does: restores the file.
   void repair();
