@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -144,11 +145,13 @@ class SegmentInspector {
   std::map<int64_t, IndexEntry> batches_;
 };
 
-Result<> check_index(const OffsetIndex& index, const SegmentKey& key, const std::string& path,
-                     const SegmentInspector& segment, InspectionReport& report) {
+// Up to `end_offset`: a start doesn't use what the index has behind that.
+Result<> check_index(const OffsetIndex& index, const SegmentKey& key, int64_t end_offset,
+                     const std::string& path, const SegmentInspector& segment, InspectionReport& report) {
   const auto entries = index.entries(key);
   if (!entries) return std::unexpected(entries.error());
   for (const IndexEntry& entry : *entries) {
+    if (entry.offset >= end_offset) break;
     ++report.index_entries;
     const auto batch = segment.batches().find(entry.offset);
     if (batch == segment.batches().end() || batch->second != entry) {
@@ -346,7 +349,10 @@ Result<InspectionReport> inspect_partition(FileSystem& files, const std::string&
         std::ranges::find(traces->summaries, found.base_offset, &SegmentSummary::base_offset);
     // Of what is missing the entries lead nowhere, and that is no fault of theirs.
     if (summary == traces->summaries.end() || !is_whole) continue;
-    if (auto checked = check_index(*index, {*id, found.base_offset}, path, inspector, report); !checked)
+    const int64_t covered_end =
+        options.clean_shutdown ? std::numeric_limits<int64_t>::max() : summary->next_offset;
+    if (auto checked = check_index(*index, {*id, found.base_offset}, covered_end, path, inspector, report);
+        !checked)
       return std::unexpected(checked.error());
   }
   if (is_told) return report;

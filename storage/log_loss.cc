@@ -156,7 +156,7 @@ Result<> Log::load_acceptance(RecoveryReport& report) {
 // Once all is as it is to be from now on.
 Result<> Log::end_acceptance() {
   if (!std::exchange(loss_accepted_, false)) return {};
-  if (journal_ != nullptr) journal_floor_ = journal_->next_position();
+  if (options_.journal != nullptr) journal_floor_ = options_.journal->next_position();
   if (auto stored = store_checkpoint(); !stored) return stored;
   if (auto removed = files_.remove(fmt::format("{}/{}", options_.directory, kAcceptLossFile)); !removed)
     return removed;

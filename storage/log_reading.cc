@@ -125,8 +125,10 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
   for (size_t i = segments_.floor(log_start_offset_); i < segments_.count(); ++i) {
     const Segment& segment = segments_.at(i);
     if (segment.max_timestamp_ms() < timestamp_ms || segment.size() == 0) continue;
-    const auto file = segments_.file(i, recovery_point_);
+    const auto file = segments_.file(i, recovery_point_, segment.base_offset());
     if (!file) return std::unexpected(file.error());
+    // A disk that refuses what is held back keeps nobody from finding the rest.
+    const auto written = segment.file();
     const auto floor = search_floor(segment, timestamp_ms, missing);
     if (!floor) return std::unexpected(floor.error());
     TimestampSearch search{.timestamp_ms = timestamp_ms,
@@ -134,7 +136,7 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
                            .path = segment.path(),
                            .changes = truncations_ + swaps_,
                            .position = *floor,
-                           .end = segment.size()};
+                           .end = segment.written_size()};
     if (missing != nullptr) {
       missing->look_in(*file);
       search.position = missing->searched_to(search);
@@ -151,6 +153,7 @@ Result<std::optional<TimestampOffset>> Log::offset_for_timestamp(int64_t timesta
       const auto record = find_record(**file, **batch, timestamp_ms, log_start_offset_, missing);
       if (!record || *record) return record;
     }
+    if (!written) return std::unexpected(written.error());
   }
   return std::nullopt;
 }
@@ -163,7 +166,7 @@ Result<std::optional<TimestampOffset>> Log::max_timestamp(MissingData* missing) 
   }
   const Segment& segment = segments_.at(best);
   if (segment.max_timestamp_ms() < 0) return std::nullopt;
-  const auto file = segments_.file(best, recovery_point_);
+  const auto file = segments_.file(best, recovery_point_, segment.max_timestamp_offset() + 1);
   if (!file) return std::unexpected(file.error());
   const auto batch = segment.find(segment.max_timestamp_offset(), missing);
   if (!batch) return std::unexpected(batch.error());

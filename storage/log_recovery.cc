@@ -133,7 +133,6 @@ Result<> Log::load(RecoveryReport& report) {
   if (auto loaded = load_producers(options_.now_ms, report.batches_replayed); !loaded) return loaded;
   if (auto applied = apply_journal(report); !applied) return applied;
   options_.journaled = {};
-  journal_ = options_.journal;
   staged_end_ = recovery_point_;
   if (auto renewed = renew_journal_floor(); !renewed) return renewed;
   if (auto ended = end_acceptance(); !ended) return ended;
@@ -141,9 +140,12 @@ Result<> Log::load(RecoveryReport& report) {
   if (log_start_offset_ > log_end_offset_) {
     report.notes.push_back(fmt::format("{} ended at offset {}, below its start {}: begun anew there", name_,
                                        log_end_offset_, log_start_offset_));
-    return truncate_fully_and_start_at(log_start_offset_, options_.now_ms);
+    if (auto begun = truncate_fully_and_start_at(log_start_offset_, options_.now_ms); !begun) return begun;
+  } else {
+    epochs_.truncate_from_start(log_start_offset_);
   }
-  epochs_.truncate_from_start(log_start_offset_);
+  // Not before: what is staged in it belongs to the shard's thread, which this isn't.
+  journal_ = options_.journal;
   return {};
 }
 
@@ -206,8 +208,8 @@ Result<> Log::apply_journal(RecoveryReport& report) {
 // Runs ascend only as far as the journal's files tell. One that left nothing there may have left a floor
 // here, under which the batches of a later run must not fall.
 Result<> Log::renew_journal_floor() {
-  if (journal_ == nullptr || journal_floor_ < journal_->next_position()) return {};
-  journal_floor_ = journal_->next_position();
+  if (options_.journal == nullptr || journal_floor_ < options_.journal->next_position()) return {};
+  journal_floor_ = options_.journal->next_position();
   return store_checkpoint();
 }
 

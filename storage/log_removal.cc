@@ -54,10 +54,8 @@ Result<> Log::leave_journal_behind(int64_t end_offset) {
   producers_stored_at_ = -1;
   if (auto flushed = index_.flush(); !flushed) return flushed;
   ++truncations_;
-  if (journal_ != nullptr) {
-    journal_->forget(options_.id);
-    journal_floor_ = journal_->next_position();
-  }
+  if (journal_ != nullptr) journal_->forget(options_.id);
+  if (options_.journal != nullptr) journal_floor_ = options_.journal->next_position();
   staged_end_ = log_end_offset_;
   // The cut may go below `end_offset`, to where its batch begins; until it is done, nothing of that segment
   // counts as synced.
@@ -161,6 +159,8 @@ void Log::move_start(int64_t offset) {
   log_start_offset_ = std::max(log_start_offset_, offset);
   damages_.forget_below(log_start_offset_);
   epochs_.truncate_from_start(log_start_offset_);
+  // A kill may take what is held back, and a start doesn't believe a snapshot that is ahead of the file.
+  if (!segments_.empty() && !segments_.active().file()) return;
   // Producers whose batches are all gone now are in no segment any more.
   store_producers(producers_.end_offset(), producers_.snapshot());
 }

@@ -309,11 +309,17 @@ Result<> OffsetIndex::remove_summary(const SegmentKey& key) {
 }
 
 // Of the time keys, which don't sort by offset, those of the blocks stay and lead nowhere.
-Result<> OffsetIndex::remove_blocks_from(const SegmentKey& key, int64_t offset) {
+Result<> OffsetIndex::remove_entries_from(const SegmentKey& key, int64_t offset) {
   const std::string prefix = segment_prefix(key, Kind::kBlock);
   std::string from = prefix;
   put_u64(from, static_cast<uint64_t>(offset));
   rocksdb::WriteBatch batch;
+  if (const auto last = floor_key(*db_, {}, prefix, from); last && last->Valid()) {
+    size_t kept = last->value().size() / kEntrySize;
+    while (kept > 0 && entry_at(last->value(), kept - 1).offset >= offset) --kept;
+    // Where it begins at `offset` it goes with the others.
+    if (kept > 0) batch.Put(last->key(), rocksdb::Slice(last->value().data(), kept * kEntrySize));
+  }
   batch.DeleteRange(from, after(prefix));
   return write(batch, IfStalled::kWait);
 }

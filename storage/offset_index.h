@@ -84,8 +84,8 @@ class OffsetIndex {
   Result<> seal(const SegmentKey& key, std::span<const IndexEntry> entries, const SegmentSummary& summary);
   // The segment is no longer covered; its entries stay.
   Result<> remove_summary(const SegmentKey& key);
-  // Removes the blocks that begin at `offset` or beyond it.
-  Result<> remove_blocks_from(const SegmentKey& key, int64_t offset);
+  // Removes the entries at `offset` and beyond it.
+  Result<> remove_entries_from(const SegmentKey& key, int64_t offset);
   Result<> remove_segment(const SegmentKey& key);
   Result<> remove_partition(const TopicIdPartition& partition);
 

@@ -198,7 +198,7 @@ void Segment::adopt(const SegmentSummary& summary, bool has_more) {
   known_.reset();
   stored_ = summary;
   bytes_since_entry_ = kEntryDue;
-  if (has_more) (void)index_.remove_blocks_from(key_, summary.next_offset);
+  if (has_more) (void)index_.remove_entries_from(key_, summary.next_offset);
 }
 
 void Segment::adopt_compacted(const SegmentSummary& summary, std::vector<IndexEntry> entries) {
@@ -226,10 +226,13 @@ void Segment::forget_batches() {
 // False when the index doesn't take it: the next start reads more, nothing else.
 bool Segment::store(const SegmentSummary& summary) {
   if (stored_ == summary) return true;
-  const auto entries = std::span(entries_).subspan(stored_entries_);
+  // Not those of what came behind it, which may be gone after a kill.
+  const auto behind = std::ranges::lower_bound(entries_, summary.next_offset, {}, &IndexEntry::offset);
+  const auto covered = std::max(stored_entries_, static_cast<size_t>(behind - entries_.begin()));
+  const auto entries = std::span(entries_).first(covered).subspan(stored_entries_);
   if (!(damaged_ ? index_.add_block(key_, entries) : index_.seal(key_, entries, summary))) return false;
   if (!damaged_) stored_ = summary;
-  stored_entries_ = entries_.size();
+  stored_entries_ = covered;
   return true;
 }
 

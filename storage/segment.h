@@ -71,14 +71,14 @@ class Segment {
   // Gives back what is kept at hand for use: the file, and what the index has, too; not if it was used since
   // the last call. Needs all of it to be synced.
   void rest();
+  // The same whether it was used or not.
+  void close();
   // Sets disk space aside for the file's first `bytes`. Errors: kKafkaStorageError.
   Result<> reserve(int64_t bytes);
   // Gives back what was set aside, and isn't used, of a segment that isn't appended to any more.
   // `may_be_reserved`: by another object, which this one doesn't know. What can't be given back stays.
   void trim(bool may_be_reserved);
   bool has_space_ahead() const { return reserved_end_ > size(); }
-  // The same whether it was used or not.
-  void close();
 
   // Writes one whole batch at the end, behind what was held back. On an error nothing of it is left in the
   // file; where that can't be made sure of, is_torn() is true from then on, and nothing may be appended any

@@ -63,7 +63,7 @@ void Checkpointer::appended(Partition& partition, size_t bytes) {
 }
 
 void Checkpointer::hurry() {
-  if (std::exchange(hurried_, true)) return;
+  if (shard_.clock().monotonic_ns() < next_full_ns_ || std::exchange(hurried_, true)) return;
   wakeup_.notify_one();
 }
 
@@ -118,7 +118,10 @@ runtime::Task<> Checkpointer::checkpoint() {
     }
   } else {
     options_.journal.put_back_full(std::move(full));
+    next_full_ns_ = shard_.clock().deadline_in_ms(kRefusedDelayMs);
   }
+  if (begun.has_all && std::exchange(is_refused_, false))
+    runtime::log_info("What logs held back could be written; the journal's files are free again");
   co_await finish(members);
   auto flush = [this] { return options_.log_directory.index().flush(); };
   const Result<> flushed = co_await options_.disk_pool.run(flush);
@@ -141,6 +144,12 @@ runtime::Task<Checkpointer::Begun> Checkpointer::begin() {
       // What the log holds back is in the journal, and stays there until the disk takes it.
       begun.has_all = false;
       appended(*partition, 0);
+      if (!std::exchange(is_refused_, true)) {
+        runtime::log_error(
+            "{}: what it holds back can't be written: {}. The journal has it, and keeps its files until that "
+            "changes; another line comes then",
+            partition->log().name(), checkpointing.error().message);
+      }
     } else {
       options_.sync_failed(checkpointing.error());
     }

@@ -30,6 +30,9 @@ class Checkpointer {
   // Between checkpoints that only close files: it may be connections that take the descriptors.
   static constexpr int64_t kScarceDelayMs = 1'000;
 
+  // Between those that a full journal file asks for while the disk refuses what a log holds back.
+  static constexpr int64_t kRefusedDelayMs = 1'000;
+
   struct Options {
     runtime::DiskPool& disk_pool;
     storage::FileSystem& files;
@@ -66,6 +69,8 @@ class Checkpointer {
   size_t bytes_ = 0;
   int64_t deadline_ns_ = runtime::kNever;
   int64_t next_scarce_ns_ = 0;
+  int64_t next_full_ns_ = 0;
+  bool is_refused_ = false;  // what a log holds back, and that was told
   bool hurried_ = false;
   bool running_ = false;
   bool stopping_ = false;

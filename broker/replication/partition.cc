@@ -48,7 +48,8 @@ std::expected<storage::AppendInfo, storage::AppendError> Partition::append(Mutab
                                  runtime::Shard::current()->clock().deadline_in_ms(log_->config().flush_ms));
   }
   // A topic that is synced less often than at every append acknowledges from the page cache, as Kafka does.
-  if (flush_messages > 1) advance_high_watermark(log_->log_end_offset());
+  // What a duplicate meets may have been appended before that was so.
+  if (flush_messages > 1 && !appended->duplicate) advance_high_watermark(log_->log_end_offset());
   return appended;
 }
 

@@ -59,6 +59,17 @@ TEST_CASE("A sound log is counted and shown, batch by batch and record by record
   CHECK(records.back() == 23);
 }
 
+TEST_CASE("What the index has behind the part that it covers is damage only after a clean stop") {
+  InspectedLog f;
+  REQUIRE(f.index->add_block({f.options.id, 18}, std::vector{IndexEntry{24, 999, kNow}}));
+  CHECK(f.inspect().damages.empty());
+  const auto report =
+      inspect_partition(f.files, f.options.directory, f.index.get(), {.clean_shutdown = true}, {});
+  REQUIRE(report);
+  REQUIRE(report->damages.size() == 1);
+  CHECK(report->damages[0].offset == 24);
+}
+
 TEST_CASE("The visitor ends the inspection when it has seen enough") {
   InspectedLog f;
   int seen = 0;

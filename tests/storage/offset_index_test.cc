@@ -130,8 +130,15 @@ TEST_CASE("Blocks are removed from an offset on") {
   REQUIRE(index->add_block(key, entries_from(0, 3)));
   REQUIRE(index->add_block(key, entries_from(100, 3)));
   REQUIRE(index->add_block({kPartition, 500}, entries_from(500, 3)));
-  REQUIRE(index->remove_blocks_from(key, 100));
-  CHECK(index->entries(key)->size() == 3);
+  REQUIRE(index->remove_entries_from(key, 100));
+  const auto kept = *index->entries(key);
+  CHECK(kept.size() == 3);
+  // Of a block that goes on beyond the offset its begin stays.
+  REQUIRE(index->remove_entries_from(key, kept[0].offset + 1));
+  CHECK(*index->entries(key) == std::vector{kept[0]});
+  CHECK(index->floor_offset(key, kept[2].offset)->value() == kept[0]);
+  REQUIRE(index->remove_entries_from(key, kept[0].offset));
+  CHECK(index->entries(key)->empty());
   CHECK(index->entries({kPartition, 500})->size() == 3);
 }
 

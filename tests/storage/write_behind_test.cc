@@ -8,6 +8,7 @@ namespace millrace::storage {
 namespace {
 
 using test::batch_of;
+using test::idempotent_batch;
 using test::JournaledLog;
 using test::kNow;
 using test::Operation;
@@ -44,7 +45,7 @@ TEST_CASE("Small batches reach the file with one write, before anybody looks int
   CHECK(f.writes == 1);
   f.append(batch_of(1));
   f.append(batch_of(1));
-  CHECK(f.log->max_timestamp()->value().offset == 0);
+  CHECK(f.log->offset_for_timestamp(kNow)->value().offset == 0);
   CHECK(f.writes == 2);
   f.append(batch_of(1));
   SECTION("or with the next checkpoint") { f.checkpoint(); }
@@ -267,6 +268,51 @@ TEST_CASE("A file that can't be cut off any more ends the log, and what was held
   SECTION("for a start") {}
   f.open_with_journal(false);
   CHECK(f.base_offsets() == Offsets{0});
+}
+
+TEST_CASE("The index is told of nothing behind a checkpoint, which a kill may take") {
+  HoldingLog f;
+  f.options.config.index_interval_bytes = 1;
+  f.log->set_config(f.options.config);
+  for (int i = 0; i < 5; ++i) f.append(batch_of(1));
+  const auto checkpoint = f.log->begin_checkpoint();
+  REQUIRE(checkpoint);
+  for (int i = 0; i < 5; ++i) f.append(batch_of(2));
+  f.log->finish_checkpoint(*checkpoint);
+  CHECK(f.index->entries({f.options.id, 0})->back().offset == 4);
+  // What came behind follows with the next.
+  f.checkpoint();
+  CHECK(f.index->entries({f.options.id, 0})->back().offset == 13);
+}
+
+TEST_CASE("No producer is forgotten because the snapshots are ahead of what a kill leaves") {
+  HoldingLog f;
+  f.append(idempotent_batch(7, 0, 0));
+  REQUIRE(f.log->roll(kNow));
+  f.checkpoint();
+  for (int64_t before = 1; before <= 2; ++before) {
+    f.append(batch_of(1));
+    CHECK(f.commit());
+    REQUIRE(f.log->delete_records(before));
+  }
+  f.open_with_journal(false);
+  CHECK(f.log->log_end_offset() == 3);
+  CHECK(f.append(idempotent_batch(7, 0, 0)).duplicate);
+}
+
+TEST_CASE("A search by time finds what is written where the rest can't be") {
+  HoldingLog f;
+  f.append(batch_of(1));
+  f.write_held();
+  f.append(batch_of(1, kNow + 5));
+  f.fails = true;
+  CHECK(f.log->offset_for_timestamp(kNow)->value().offset == 0);
+  CHECK(f.log->offset_for_timestamp(kNow + 1).error().code == ErrorCode::kKafkaStorageError);
+  CHECK(f.log->max_timestamp().error().code == ErrorCode::kKafkaStorageError);
+  f.append(batch_of(1, kNow - 5));
+  f.fails = false;
+  CHECK(f.log->offset_for_timestamp(kNow + 1)->value().offset == 1);
+  CHECK(f.log->max_timestamp()->value().offset == 1);
 }
 
 TEST_CASE("A segment isn't rolled before what it holds back is written") {

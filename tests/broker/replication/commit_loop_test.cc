@@ -99,6 +99,9 @@ TEST_CASE(
   CHECK(during.first_number == 1);
   CHECK(during.needed_from == 1);
   CHECK(f.high_watermark(*partition) == end);
+  // Not with each of the rounds that find a full file.
+  CHECK(f.files.refused > 0);
+  CHECK(f.files.refused < 30);
   CHECK(f.read(*partition, {.fetch_offset = end - 1}).error == ErrorCode::kKafkaStorageError);
   f.files.is_full = false;
   JournalOnDisk after = during;

@@ -80,15 +80,20 @@ class SyncGate {
 class GatedFile final : public storage::File {
  public:
   GatedFile(std::shared_ptr<storage::File> file, SyncGate& gate, bool is_journal,
-            const std::function<void()>& hold, const std::atomic<bool>& is_full)
-      : file_(std::move(file)), gate_(gate), is_journal_(is_journal), hold_(hold), is_full_(is_full) {}
+            const std::function<void()>& hold, const std::atomic<bool>& is_full, std::atomic<int>& refused)
+      : file_(std::move(file)),
+        gate_(gate),
+        is_journal_(is_journal),
+        hold_(hold),
+        is_full_(is_full),
+        refused_(refused) {}
 
   Result<size_t> read_at(MutableBytes out, int64_t position) const override {
     return file_->read_at(out, position);
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
     if (is_group(position) && !gate_.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
-    if (is_full_ && path().find("orders-0/") != std::string::npos)
+    if (is_full_ && path().find("orders-0/") != std::string::npos && ++refused_ > 0)
       return storage::system_failure("can't write", path(), ENOSPC);
     return file_->write_at(pieces, position);
   }
@@ -118,6 +123,7 @@ class GatedFile final : public storage::File {
   const bool is_journal_;
   const std::function<void()>& hold_;
   const std::atomic<bool>& is_full_;
+  std::atomic<int>& refused_;
 };
 
 // Small files (of checkpoints) are synced by the shard itself, and have no gate.
@@ -128,12 +134,13 @@ class GatedFileSystem final : public storage::FileSystem {
   std::function<void()> hold;
   // Of the first partition's segments no write finds space.
   std::atomic<bool> is_full = false;
+  std::atomic<int> refused = 0;  // such writes
 
   Result<std::shared_ptr<storage::File>> open(const std::string& path, storage::OpenMode mode) override {
     auto opened = files_.open(path, mode);
     const bool is_journal = mode == storage::OpenMode::kDurable;
     if (!opened || (!path.ends_with(".log") && !is_journal)) return opened;
-    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal, hold, is_full);
+    return std::make_shared<GatedFile>(std::move(*opened), gate, is_journal, hold, is_full, refused);
   }
   Result<bool> exists(const std::string& path) override { return files_.exists(path); }
   Result<storage::FileStatus> status(const std::string& path) override { return files_.status(path); }

@@ -69,6 +69,30 @@ TEST_CASE("flush.messages counts records since the last sync") {
   CHECK(requested_after(9));
 }
 
+TEST_CASE("A duplicate doesn't acknowledge what is still on its way to the journal") {
+  PartitionFixture f;
+  const auto partition = f.make_journaled();
+  const int64_t end = f.high_watermark(*partition);
+  protocol::BatchBuilder builder{{.producer_id = 7, .producer_epoch = 0, .base_sequence = 0}};
+  builder.append(std::nullopt, as_bytes("value"), {}, kNow);
+  const Buffer batch = *builder.build();
+  const auto append = [&](int64_t flush_messages) {
+    return f.on_shard([&] {
+      storage::LogConfig config;
+      config.flush_messages = flush_messages;
+      partition->log().set_config(config);
+      Buffer copy = batch;
+      return partition->append(copy, kNow)->duplicate;
+    });
+  };
+  f.gate.close();
+  CHECK_FALSE(append(1));
+  CHECK(append(4));
+  CHECK(f.high_watermark(*partition) == end);
+  f.gate.open();
+  CHECK(f.wait(*partition, end + 1) == ErrorCode::kNone);
+}
+
 TEST_CASE("flush.ms has records synced that flush.messages leaves") {
   PartitionFixture f;
   storage::LogConfig config;
