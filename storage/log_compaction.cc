@@ -189,8 +189,12 @@ Result<> Log::drop_leftover(const FoundSegment& found, RecoveryReport& report) {
 Result<bool> persist_swap_intent(OffsetIndex& index, CleanerCheckpoint& checkpoint,
                                  const CompactionPlan& plan, const CompactedSegment& segment) {
   if (auto flushed = index.flush(); !flushed) return std::unexpected(flushed.error());
-  if (segment.sources.size() == 1) return true;
-  return checkpoint.announce_merge({segment.summary.base_offset, segment.summary.next_offset}, plan.version);
+  if (segment.sources.size() > 1)
+    return checkpoint.announce_merge({segment.summary.base_offset, segment.summary.next_offset},
+                                     plan.version);
+  // Once there is a checkpoint, nobody takes what is missing between the batches for damage.
+  if (checkpoint.first_dirty_offset()) return true;
+  return checkpoint.advance(plan.first_dirty_offset, plan.version);
 }
 
 Result<> persist_swap(FileSystem& files, OffsetIndex& index, const SegmentKey& key,

@@ -33,6 +33,7 @@ void DurabilitySimulation::run() {
     after = start(clean, after);
     verify(after);
     clean = live();
+    if (clean) inspect(true);
     after = clean ? PartitionModel::After::kKill : PartitionModel::After::kNothing;
     if (!clean) after = end_life();
     // A clean stop leaves nothing that a power loss could take.
@@ -62,9 +63,13 @@ void DurabilitySimulation::make_partitions() {
     config.delete_old = i != kCompacted;
     config.delete_retention_ms = 20;
     (void)files_.create_directory(options.directory);
+    const std::string told = fmt::format("version: 0\ntopic_id: {}\n", options.id.topic_id.to_string());
+    const Bytes pieces[] = {as_bytes(told)};
+    (void)(*files_.open(options.directory + "/partition.metadata", OpenMode::kCreate))->write_at(pieces, 0);
     models_.emplace_back(options.topic, config.compact);
     next_values_.push_back(0);
   }
+  (void)files_.sync_all("/data");
 }
 
 void DurabilitySimulation::count(const std::string& what) {
@@ -199,7 +204,25 @@ void DurabilitySimulation::verify(After after) {
   for (size_t i = 0; i < kPartitions; ++i) {
     tell(i, "opened");
     model(i).check(log(i), after);
-    retry_last(i);
+  }
+  inspect(false);
+  for (size_t i = 0; i < kPartitions; ++i) retry_last(i);
+  calm_ = false;
+}
+
+void DurabilitySimulation::inspect(bool clean) {
+  if (has_damage_ || forges_ || misplaces_) return;
+  calm_ = true;
+  // A power loss may take a segment's name and leave what the index has of it, for the next one of that name.
+  const OffsetIndex* const index = counts_.done.contains("power loss") ? nullptr : &shard_.index();
+  for (const SimulatedPartition& partition : shard_.partitions()) {
+    const auto report =
+        inspect_partition(files_, partition.options.directory, index, {.clean_shutdown = clean});
+    require(report.has_value(), "can't be inspected: {}", report ? "" : report.error().message);
+    for (const storage::Damage& damage : report->damages)
+      require(false, "{} is called damaged at byte {}, offset {}: {}", damage.file, damage.position,
+              damage.offset, damage.what);
+    if (clean) counts_.done["inspected, index entries"] += report->index_entries;
   }
   calm_ = false;
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/log_inspector.h"
 #include "tests/storage/durability_model.h"
 #include "tests/storage/simulated_shard.h"
 
@@ -99,6 +100,8 @@ class DurabilitySimulation {
   // Until a start gets through.
   After start(bool clean, After after);
   void verify(After after);
+  // What `log verify` says of it, where nothing was damaged.
+  void inspect(bool clean);
 
   // Returns whether it ended with a clean stop.
   bool live();
