@@ -276,6 +276,38 @@ def test_produce_outlives_a_restart(own_broker):
     assert millrace.lines("consume", "restarted") == [str(n) for n in range(100)]
 
 
+@pytest.mark.parametrize("end", ["end of input", "SIGTERM"])
+def test_produce_ends_without_its_broker(own_broker, end):
+    """Records come while the broker dies for good: each is reported as failed, with the reason, in time."""
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "bereft", "-p", "1")
+    producer = millrace.start("produce", "bereft", "--timeout", "2s", "--output", "json")
+    try:
+        for n in range(40):
+            producer.stdin.write(f"{n}\n".encode())
+            producer.stdin.flush()
+            if n == 10:
+                broker.kill()
+            time.sleep(0.1)
+        started = time.monotonic()
+        if end == "SIGTERM":
+            producer.send_signal(signal.SIGTERM)
+            assert producer.wait(20) == 1
+        report, complaint = producer.communicate(timeout=20)
+    finally:
+        producer.kill()
+    assert time.monotonic() - started < 8, "it must not wait for a broker that isn't there"
+    assert producer.returncode == 1
+    report = json.loads(report)
+    assert report["records"] > 0
+    assert report["failed"] > 0
+    if end == "end of input":
+        assert report["records"] + report["failed"] == 40
+    assert "Connection refused" in complaint.decode()
+    assert "no leader" not in complaint.decode()
+
+
 def test_benchmarks(millrace):
     sent = millrace.json("bench", "produce", "benchmark", "--create", "2", "-c", "5000", "-s", "100", "-z", "lz4", "-i")
     assert (sent["records"], sent["failed"]) == (5000, 0)

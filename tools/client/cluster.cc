@@ -75,7 +75,7 @@ Result<Connection*> Cluster::any() {
     if (connection && (*connection)->outstanding() == 0) return connection;
   }
   for (const Address& address : options_.bootstrap) {
-    Result<std::unique_ptr<Connection>> opened = Connection::open(address, options_);
+    Result<std::unique_ptr<Connection>> opened = Connection::open(address, options_, wait_limit_ms());
     if (opened) return (connections_[kBootstrap] = std::move(*opened)).get();
     // A reason for each address.
     if (!tried.empty()) opened.error().message = last.message + "\n" + opened.error().message;
@@ -98,7 +98,7 @@ Result<Connection*> Cluster::broker(int32_t id) {
     connections_.erase(kBootstrap);
     return connections_[id].get();
   }
-  Result<std::unique_ptr<Connection>> opened = Connection::open(info->address, options_);
+  Result<std::unique_ptr<Connection>> opened = Connection::open(info->address, options_, wait_limit_ms());
   if (!opened) {
     return fail(opened.error().code,
                 fmt::format("{} (the address that broker {} advertises: see its advertised listeners)",

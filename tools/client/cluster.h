@@ -71,13 +71,26 @@ class Cluster {
   // Closes a connection that failed.
   void drop(Connection* connection);
 
+  // While one lives, nothing is tried twice, and a wait ends at the deadline: for callers that have more to
+  // do than to wait, and try again themselves. Don't nest them.
+  class OneTry {
+   public:
+    OneTry(Cluster& cluster, Deadline deadline) : cluster_(cluster) { cluster_.one_try_until_ = deadline; }
+    ~OneTry() { cluster_.one_try_until_.reset(); }
+    OneTry(const OneTry&) = delete;
+    OneTry& operator=(const OneTry&) = delete;
+
+   private:
+    Cluster& cluster_;
+  };
+
   // Sends one request at the highest common version, at most `limit`, to the broker that `pick` chooses, and
   // again while the connection fails or `verdict` calls the answer retriable, until the timeout.
   template <class Answer, class Request>
   Result<Reply<Answer>> call(const std::function<Result<Connection*>()>& pick, const Request& request,
                              const std::function<ErrorCode(const Answer&)>& verdict = {},
                              bool refresh_between = true, int16_t limit = INT16_MAX) {
-    Retry retry(options_.timeout_ms);
+    Retry retry(one_try_until_ ? 0 : options_.timeout_ms);
     while (true) {
       Result<Reply<Answer>> reply = call_once<Answer>(pick, request, limit);
       const ErrorCode code = !reply    ? reply.error().code
@@ -127,17 +140,19 @@ class Cluster {
     if (!connection) return std::unexpected(connection.error());
     Result<int16_t> version = (*connection)->version_of(Request::kApi, limit);
     if (!version) return std::unexpected(version.error());
-    Result<Reply<Answer>> reply = (*connection)->template call<Answer>(request, *version);
+    Result<Reply<Answer>> reply = (*connection)->template call<Answer>(request, *version, wait_limit_ms());
     if (!reply) drop(*connection);
     return reply;
   }
 
+  int64_t wait_limit_ms() const { return one_try_until_ ? one_try_until_->left_ms() : INT32_MAX; }
   Result<std::string> similar_topics(const std::string& name);
 
   ClientOptions options_;
   std::string cluster_id_;
   int32_t controller_id_ = -1;
   std::vector<BrokerInfo> brokers_;
+  std::optional<Deadline> one_try_until_;
   // By broker id; -1 is the bootstrap connection, until the brokers are known.
   std::map<int32_t, std::unique_ptr<Connection>> connections_;
 };

@@ -20,11 +20,14 @@ uint32_t read_length(const std::array<std::byte, 4>& bytes) {
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> Connection::open(const Address& address, const ClientOptions& options) {
-  Result<Socket> socket = Socket::connect(address, Deadline::after_ms(options.connect_timeout_ms));
+Result<std::unique_ptr<Connection>> Connection::open(const Address& address, const ClientOptions& options,
+                                                     int64_t limit_ms) {
+  const Deadline limit = Deadline::after_ms(limit_ms);
+  const Deadline connected = Deadline::after_ms(options.connect_timeout_ms);
+  Result<Socket> socket = Socket::connect(address, std::min(limit, connected));
   if (!socket) return std::unexpected(socket.error());
   std::unique_ptr<Connection> connection(new Connection(address, options, std::move(*socket)));
-  if (Result<void> agreed = connection->negotiate(); !agreed) return std::unexpected(agreed.error());
+  if (Result<void> agreed = connection->negotiate(limit); !agreed) return std::unexpected(agreed.error());
   return connection;
 }
 
@@ -32,15 +35,15 @@ std::unexpected<Error> Connection::with_address(Error error) const {
   return fail(error.code, fmt::format("{}: {}", address_.to_string(), error.message));
 }
 
-Result<void> Connection::negotiate() {
+Result<void> Connection::negotiate(Deadline deadline) {
   protocol::ApiVersionsRequest request;
   request.client_software_name = "millrace";
   request.client_software_version = MILLRACE_VERSION;
   int16_t version = protocol::find_api(ApiKey::kApiVersions)->max_version;
   while (true) {
     if (Result<int32_t> sent = send(request, version); !sent) return std::unexpected(sent.error());
-    Result<Response> response =
-        receive(Deadline::after_ms(std::min(options_.timeout_ms, options_.connect_timeout_ms)));
+    const int64_t wait_ms = std::min(options_.timeout_ms, options_.connect_timeout_ms);
+    Result<Response> response = receive(std::min(deadline, Deadline::after_ms(wait_ms)));
     if (!response) {
       return fail(response.error().code,
                   response.error().message + "; is this a Kafka broker's plain-text port?");

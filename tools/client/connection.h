@@ -1,6 +1,7 @@
 // One connection to one broker: versions agreed on, requests sent, responses read in order.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -63,8 +64,10 @@ class Connection {
   };
 
   // Connects and asks for the broker's versions (KIP-35, KIP-511). Errors: those of Socket::connect;
-  // kNetworkException when what answers is no Kafka broker.
-  static Result<std::unique_ptr<Connection>> open(const Address& address, const ClientOptions& options);
+  // kNetworkException when what answers is no Kafka broker. `limit_ms` is for the whole, where the options'
+  // timeouts are longer.
+  static Result<std::unique_ptr<Connection>> open(const Address& address, const ClientOptions& options,
+                                                  int64_t limit_ms = INT32_MAX);
 
   const Address& address() const { return address_; }
   int fd() const { return socket_.fd(); }
@@ -90,12 +93,12 @@ class Connection {
   Result<Response> receive(Deadline deadline);
   size_t outstanding() const { return outstanding_.size(); }
 
-  // Sends and waits. Needs outstanding() == 0.
+  // Sends and waits, at most `limit_ms` where the options' timeout is longer. Needs outstanding() == 0.
   template <class Answer, class Request>
-  Result<Reply<Answer>> call(const Request& request, int16_t version) {
+  Result<Reply<Answer>> call(const Request& request, int16_t version, int64_t limit_ms = INT32_MAX) {
     Result<int32_t> sent = send(request, version);
     if (!sent) return std::unexpected(sent.error());
-    Result<Response> response = receive(Deadline::after_ms(options_.timeout_ms));
+    Result<Response> response = receive(Deadline::after_ms(std::min(options_.timeout_ms, limit_ms)));
     if (!response) return std::unexpected(response.error());
     return parse<Answer>(std::move(*response));
   }
@@ -116,7 +119,7 @@ class Connection {
 
   Result<void> begin_request(protocol::Writer& writer, ApiKey api, int16_t version);
   Result<int32_t> send_frame(protocol::Writer& writer, ApiKey api, int16_t version, bool expects_response);
-  Result<void> negotiate();
+  Result<void> negotiate(Deadline deadline);
   std::unexpected<Error> with_address(Error error) const;
 
   struct Outstanding {

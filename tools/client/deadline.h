@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <compare>
 #include <cstdint>
 
 namespace millrace::tools {
@@ -19,6 +20,7 @@ class Deadline {
   // Never below 0.
   int64_t left_ms() const { return std::max<int64_t>(0, (at_us_ - steady_us() + 999) / 1000); }
   bool passed() const { return steady_us() >= at_us_; }
+  auto operator<=>(const Deadline&) const = default;
 
  private:
   explicit Deadline(int64_t at_us) : at_us_(at_us) {}

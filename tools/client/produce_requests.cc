@@ -23,29 +23,46 @@ std::string explain(const protocol::ProduceResponse::Topic::Partition& answer) {
 
 }  // namespace
 
-void Producer::send_ready() {
-  if (needs_new_id_) {
-    // The sequence starts anew, so nothing of the old one may be on the way.
-    for (const Partition& partition : partitions_) {
-      if (partition.in_flight > 0) return;
-    }
-    if (!acquire_id()) return;
-    needs_new_id_ = false;
-  }
-  std::vector<int32_t> leaders;
-  const int64_t now_us = steady_us();
-  for (size_t i = 0; i < partitions_.size(); ++i) {
-    Partition& partition = partitions_[i];
-    // Batches that waited too long, e.g. for a leader.
-    while (!partition.ready.empty() && partition.in_flight == 0 &&
-           partition.ready.front().deadline.passed()) {
+void Producer::expire_overdue() {
+  for (Partition& partition : partitions_) {
+    while (!partition.ready.empty() && partition.ready.front().deadline.passed()) {
       Batch batch = std::move(partition.ready.front());
       partition.ready.pop_front();
-      Error error = batch.last_error;
-      if (error.message.empty()) error = {ErrorCode::kLeaderNotAvailable, "the partition has no leader"};
+      Error error = reason_to_wait(batch);
       needs_new_id_ = needs_new_id_ || batch.stamped_id >= 0;
       report(std::move(batch), std::move(error), -1);
     }
+  }
+}
+
+Error Producer::reason_to_wait(const Batch& batch) {
+  if (!batch.last_error.message.empty()) return batch.last_error;
+  if (needs_new_id_ && !id_error_.message.empty()) return id_error_;
+  if (!refresh_error_.message.empty()) return refresh_error_;
+  const int32_t leader = topic_.partitions[static_cast<size_t>(batch.partition)].leader;
+  if (leader < 0) return {ErrorCode::kLeaderNotAvailable, "the partition has no leader"};
+  if (!lines_[leader].error.message.empty()) return lines_[leader].error;
+  return {ErrorCode::kRequestTimedOut, "its turn to be sent didn't come in time"};
+}
+
+std::optional<Deadline> Producer::first_deadline() const {
+  std::optional<Deadline> first;
+  for (const Partition& partition : partitions_) {
+    if (partition.ready.empty()) continue;
+    const Deadline deadline = partition.ready.front().deadline;
+    first = first ? std::min(*first, deadline) : deadline;
+  }
+  return first;
+}
+
+void Producer::send_ready() {
+  // First, for an id may be long in coming.
+  expire_overdue();
+  if (!have_id()) return;
+  std::vector<int32_t> leaders;
+  const int64_t now_us = steady_us();
+  for (size_t i = 0; i < partitions_.size(); ++i) {
+    const Partition& partition = partitions_[i];
     if (partition.ready.empty() || partition.not_before_us > now_us) continue;
     const int32_t leader = topic_.partitions[i].leader;
     if (leader < 0) stale_ = true;
@@ -81,6 +98,9 @@ std::vector<Producer::Batch> Producer::take_batches(int32_t leader) {
 void Producer::send_request(int32_t leader, std::vector<Batch> batches) {
   Line& line = lines_[leader];
   Result<int32_t> sent = 0;
+  Deadline deadline = batches.front().deadline;
+  for (const Batch& batch : batches) deadline = std::min(deadline, batch.deadline);
+  const Cluster::OneTry one_try(cluster_, deadline);
   if (Result<Connection*> connection = cluster_.broker(leader); connection) {
     line.connection = *connection;
     sent = send_produce(**connection, batches);
@@ -155,6 +175,7 @@ void Producer::take_answer(int32_t leader, Connection::Response response) {
   auto reply = Connection::parse<protocol::ProduceResponse>(std::move(response));
   if (!reply) return fail_line(leader, reply.error());
   Line& line = lines_[leader];
+  line.error = {ErrorCode::kNone, {}};
   Request request = std::move(line.requests.front());
   line.requests.pop_front();
   for (Batch& batch : request.batches) --partitions_[static_cast<size_t>(batch.partition)].in_flight;
@@ -181,6 +202,7 @@ void Producer::fail_line(int32_t leader, const Error& error) {
   line.requests.clear();
   if (line.connection != nullptr) cluster_.drop(line.connection);
   line.connection = nullptr;
+  line.error = error;
   for (Request& request : requests) {
     for (Batch& batch : request.batches) --partitions_[static_cast<size_t>(batch.partition)].in_flight;
   }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kRetryPauseUs = 100'000;
 constexpr int64_t kRefreshPauseUs = 200'000;
+constexpr int64_t kIdPauseUs = 200'000;
 constexpr int64_t kLoopWaitMs = 100;
 
 }  // namespace
@@ -55,6 +56,30 @@ Result<void> Producer::acquire_id() {
   producer_epoch_ = reply->message.producer_epoch;
   for (Partition& partition : partitions_) partition.next_sequence = 0;
   return {};
+}
+
+bool Producer::have_id() {
+  if (!needs_new_id_) return true;
+  // The sequence starts anew, so nothing of the old one may be on the way.
+  for (const Partition& partition : partitions_) {
+    if (partition.in_flight > 0) return false;
+  }
+  const std::optional<Deadline> deadline = first_deadline();
+  if (!deadline || steady_us() < next_id_try_us_) return false;
+  const Cluster::OneTry one_try(cluster_, *deadline);
+  const Result<void> acquired = acquire_id();
+  next_id_try_us_ = acquired ? 0 : steady_us() + kIdPauseUs;
+  id_error_ = acquired ? Error{ErrorCode::kNone, {}} : acquired.error();
+  needs_new_id_ = !acquired;
+  return acquired.has_value();
+}
+
+void Producer::refresh_if_stale() {
+  const std::optional<Deadline> deadline = first_deadline();
+  if (!stale_ || !deadline || steady_us() < next_refresh_us_) return;
+  const Cluster::OneTry one_try(cluster_, *deadline);
+  const Result<void> refreshed = refresh_topic();
+  refresh_error_ = refreshed ? Error{ErrorCode::kNone, {}} : refreshed.error();
 }
 
 Result<void> Producer::refresh_topic() {
@@ -198,34 +223,40 @@ void Producer::report(Batch batch, Error error, int64_t base_offset) {
 
 void Producer::poll(int64_t wait_ms) {
   close_lingering(false);
-  if (stale_ && steady_us() >= next_refresh_us_) (void)refresh_topic();
+  expire_overdue();
+  refresh_if_stale();
   send_ready();
   if (!read_answers(wait_ms)) return;
   send_ready();
 }
 
-Result<void> Producer::flush() {
+Result<void> Producer::flush(std::optional<int64_t> limit_ms) {
   close_lingering(true);
+  const Deadline limit = Deadline::after_ms(limit_ms.value_or(INT32_MAX));
   while (unreported_ > 0) {
     if (interrupted()) {
       fail_everything({ErrorCode::kRequestTimedOut, "interrupted before it was delivered"});
       return {};
     }
-    poll(kLoopWaitMs);
+    poll(std::min(kLoopWaitMs, limit.left_ms()));
+    if (!limit.passed()) continue;
+    // What still waits to be sent knows why.
+    expire_overdue();
+    fail_everything({ErrorCode::kRequestTimedOut, "no answer in time"});
   }
   if (options_.acks != 0) return {};
-  for (auto& [leader, line] : lines_) see_through(line);
+  for (auto& [leader, line] : lines_) see_through(line, limit.left_ms());
   if (!std::exchange(in_doubt_, false)) return {};
   return fail(ErrorCode::kNetworkException,
               "the broker closed the connection; with acks 0 it doesn't say which records it didn't take");
 }
 
-void Producer::see_through(Line& line) {
+void Producer::see_through(Line& line, int64_t limit_ms) {
   if (line.connection == nullptr) return;
   // Requests of a connection are handled in order: an answer means that all before it have been.
   Result<int16_t> version = line.connection->version_of(ApiKey::kApiVersions, 2);
   protocol::ApiVersionsRequest request;
-  if (version && line.connection->call<protocol::ApiVersionsResponse>(request, *version)) return;
+  if (version && line.connection->call<protocol::ApiVersionsResponse>(request, *version, limit_ms)) return;
   in_doubt_ = true;
   cluster_.drop(line.connection);
   line.connection = nullptr;

@@ -83,10 +83,11 @@ class Producer {
 
   // Sends what is due and handles answers; returns when something was answered or after `wait_ms`.
   void poll(int64_t wait_ms);
-  // Returns when every record has been reported. A signal ends it early: what is left is then reported as
-  // failed. With acks 0 it also waits until the brokers have seen everything; kNetworkException when one of
-  // them closed the connection meanwhile, which is how it says that it couldn't take something.
-  Result<void> flush();
+  // Returns when every record has been reported. A signal ends it early, and so does the limit: what is left
+  // is then reported as failed. With acks 0 it also waits until the brokers have seen everything;
+  // kNetworkException when one of them closed the connection meanwhile, which is how it says that it couldn't
+  // take something.
+  Result<void> flush(std::optional<int64_t> limit_ms = {});
   // Records that were taken and not yet reported.
   int64_t unreported() const { return unreported_; }
   size_t buffered_bytes() const { return buffered_bytes_; }
@@ -123,16 +124,26 @@ class Producer {
   struct Line {
     Connection* connection = nullptr;
     std::deque<Request> requests;
+    // Of the last request, unless it was answered.
+    Error error{ErrorCode::kNone, {}};
   };
 
   Producer(Cluster& cluster, const ProducerOptions& options, OnDelivery on_delivery)
       : cluster_(cluster), options_(options), on_delivery_(std::move(on_delivery)) {}
 
   Result<void> acquire_id();
+  // Whether nothing speaks against the next batch's id: gets a new one where it must.
+  bool have_id();
   Result<void> refresh_topic();
+  void refresh_if_stale();
   void close_batch(int32_t partition);
   void enqueue(Batch batch);
   void close_lingering(bool all);
+  void expire_overdue();
+  // Why a batch that wasn't sent is still waiting.
+  Error reason_to_wait(const Batch& batch);
+  // The first deadline among the batches that wait to be sent; none if none does.
+  std::optional<Deadline> first_deadline() const;
   void send_ready();
   std::vector<Batch> take_batches(int32_t leader);
   void stamp(Batch& batch);
@@ -144,7 +155,7 @@ class Producer {
   void fail_line(int32_t leader, const Error& error);
   void report(Batch batch, Error error, int64_t base_offset);
   void fail_everything(const Error& error);
-  void see_through(Line& line);
+  void see_through(Line& line, int64_t limit_ms);
   bool retriable(ErrorCode code) const;
 
   Cluster& cluster_;
@@ -157,7 +168,11 @@ class Producer {
   int16_t producer_epoch_ = -1;
   // A batch is lost for good: the sequence has a gap, a fresh id starts a new one.
   bool needs_new_id_ = false;
+  int64_t next_id_try_us_ = 0;
   bool stale_ = false;
+  // Why there is no new id, and no new metadata, yet.
+  Error id_error_{ErrorCode::kNone, {}};
+  Error refresh_error_{ErrorCode::kNone, {}};
   // With acks 0: a connection ended, so records that were sent before may be lost.
   bool in_doubt_ = false;
   int64_t next_refresh_us_ = 0;

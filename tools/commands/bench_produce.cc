@@ -128,8 +128,10 @@ class ProduceBenchmark {
                                 since_us);
       sent += ready->record_count;
     }
+    std::optional<int64_t> limit_ms;
+    if (interrupted()) limit_ms = options.delivery_timeout_ms;
     clear_interrupt();
-    const Result<void> flushed = producer.flush();
+    const Result<void> flushed = producer.flush(limit_ms);
     progress_.clear();
     result_.seconds = static_cast<double>(steady_us() - start_us) / 1e6;
     return flushed;

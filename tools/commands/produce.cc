@@ -72,9 +72,12 @@ class Production {
 
   // False after a complaint: records may be lost without anyone knowing which.
   bool finish() {
-    // After Ctrl-C what has been read is still delivered.
+    // After Ctrl-C what has been read is still delivered, but the user doesn't wait for a broker that is
+    // away.
+    std::optional<int64_t> limit_ms;
+    if (interrupted()) limit_ms = options_.producer.delivery_timeout_ms;
     clear_interrupt();
-    const Result<void> flushed = producer_ ? producer_->flush() : Result<void>();
+    const Result<void> flushed = producer_ ? producer_->flush(limit_ms) : Result<void>();
     progress_.clear();
     if (flushed) return true;
     console_.complain(kName, flushed.error().message);

@@ -52,6 +52,8 @@ struct ProduceLog {
 struct Setup {
   ProduceLog log;
   int64_t next_id = 100;
+  // The connection is closed where an id is asked for.
+  bool no_ids = false;
   FakeBroker broker;
   std::unique_ptr<Cluster> cluster;
   std::unique_ptr<Producer> producer;
@@ -63,6 +65,7 @@ struct Setup {
     broker.serve_topic(partitions);
     broker.on(ApiKey::kProduce, 8, [this](int16_t version, Bytes body) { return log.answer(version, body); });
     broker.on(ApiKey::kInitProducerId, 1, [this](int16_t version, Bytes) -> std::optional<Buffer> {
+      if (no_ids) return std::nullopt;
       protocol::InitProducerIdResponse answer;
       answer.producer_id = next_id++;
       return FakeBroker::encoded(answer, version);
@@ -171,6 +174,32 @@ TEST_CASE("what keeps failing is given up in the end, with the broker's reason")
   REQUIRE(setup.producer->flush());
   CHECK(setup.failed == std::vector<int64_t>{7});
   CHECK(setup.last_error.code == ErrorCode::kNotEnoughReplicas);
+}
+
+TEST_CASE("batches expire in time, with the reason, where no new id is to be had") {
+  ProducerOptions options = small_batches(true);
+  options.delivery_timeout_ms = 300;
+  Setup setup(options);
+  setup.log.answers = {ErrorCode::kMessageTooLarge};
+  setup.send(0);
+  REQUIRE(setup.producer->flush());
+  setup.no_ids = true;
+  const int64_t started_us = steady_us();
+  for (int64_t i = 1; i < 4; ++i) setup.send(i);
+  REQUIRE(setup.producer->flush());
+  CHECK(setup.failed == std::vector<int64_t>{0, 1, 2, 3});
+  CHECK(setup.last_error.message.find("closed the connection") != std::string::npos);
+  CHECK(steady_us() - started_us < 5'000'000);
+}
+
+TEST_CASE("a flush with a limit gives up what isn't answered by then") {
+  Setup setup(small_batches(true));
+  setup.log.answers.assign(1000, ErrorCode::kNotEnoughReplicas);
+  setup.send(0);
+  const int64_t started_us = steady_us();
+  REQUIRE(setup.producer->flush(300));
+  CHECK(setup.failed == std::vector<int64_t>{0});
+  CHECK(steady_us() - started_us < 5'000'000);
 }
 
 TEST_CASE("records fill batches, and partitions share requests") {
