@@ -33,6 +33,12 @@ void give_large_blocks_back() {
   mallopt(M_TRIM_THRESHOLD, 2 * kLargeBlock);
 }
 
+// By default the data is where a service's belongs; who starts a broker by hand may not write there.
+std::string with_hint(const std::string& command, const std::string& message) {
+  const bool refused = message.ends_with("the mode of the data directory");
+  return command == "broker" && refused ? message + ", or name another: --set log.dirs=DIR" : message;
+}
+
 bool set_up_logging(const metadata::BrokerConfig& config) {
   runtime::LogLevel level;
   if (!runtime::parse_log_level(config.logging_level, level)) return false;
@@ -86,7 +92,7 @@ int run_broker(const std::string& command, const ConfigSources& sources, ServerO
   }
   starter.join();
   if (!*server) {
-    console.complain(command, server->error().message);
+    console.complain(command, with_hint(command, server->error().message));
     return tools::kExitFailed;
   }
   runtime::log_info("Stopping on signal {}", signal);
