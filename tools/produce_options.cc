@@ -16,17 +16,23 @@ std::string literal(std::string_view text) {
   return out;
 }
 
-// Which format string the several ways to ask for one come to.
-Result<std::string> format_text(const Arguments& arguments, ProduceOptions& options) {
-  if (const std::optional<std::string> format = arguments.maybe("format")) return *format;
+// Lines of a key, what ends it, and a value.
+Result<InputFormat> keyed_lines(std::string_view delimiter, std::string option) {
+  return InputFormat::parse("%k" + literal(delimiter) + "%s\\n", std::move(option));
+}
+
+// What the several ways to ask for a format come to.
+Result<InputFormat> read_format(const Arguments& arguments, ProduceOptions& options) {
+  if (const std::optional<std::string> format = arguments.maybe("format")) return InputFormat::parse(*format);
   if (const std::optional<std::string> delimiter = arguments.maybe("key-delimiter")) {
     if (delimiter->empty()) return fail(ErrorCode::kInvalidRequest, "--key-delimiter is empty");
-    return "%k" + literal(*delimiter) + "%s\\n";
+    return keyed_lines(*delimiter, "--key-delimiter");
   }
   const Result<ReaderProperties> properties = reader_properties(arguments.all("property"));
   if (!properties) return std::unexpected(properties.error());
   if (!properties->null_marker.empty()) options.null_marker = properties->null_marker;
-  return properties->parse_key ? "%k" + literal(properties->key_separator) + "%s\\n" : "%s\\n";
+  if (!properties->parse_key) return InputFormat::parse("%s\\n");
+  return keyed_lines(properties->key_separator, "key.separator");
 }
 
 Result<void> check_together(const Arguments& arguments, const ProduceOptions& options) {
@@ -162,9 +168,7 @@ Result<ProduceOptions> read_produce_options(const Arguments& arguments) {
   }
   if (Result<void> checked = check_together(arguments, options); !checked)
     return std::unexpected(checked.error());
-  const Result<std::string> text = format_text(arguments, options);
-  if (!text) return std::unexpected(text.error());
-  Result<InputFormat> format = InputFormat::parse(*text);
+  Result<InputFormat> format = read_format(arguments, options);
   if (!format) return std::unexpected(format.error());
   options.format = std::move(*format);
   Result<ProducerOptions> producer = read_producer_options(arguments);

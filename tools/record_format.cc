@@ -169,10 +169,11 @@ void OutputFormat::append(std::string& out, const ConsumedRecord& record) const 
   }
 }
 
-Result<InputFormat> InputFormat::parse(std::string_view text) {
+Result<InputFormat> InputFormat::parse(std::string_view text, std::string key_option) {
   Result<std::vector<FormatPiece>> pieces = parse_pieces(text, "skpTh");
   if (!pieces) return std::unexpected(pieces.error());
   InputFormat format;
+  format.key_option_ = std::move(key_option);
   format.terminator_ = "\n";
   if (!pieces->empty() && pieces->back().field == '\0') {
     format.terminator_ = pieces->back().literal;
@@ -188,6 +189,13 @@ Result<InputFormat> InputFormat::parse(std::string_view text) {
     return fail(ErrorCode::kInvalidRequest, fmt::format("format \"{}\" has no field", text));
   format.pieces_ = std::move(*pieces);
   return format;
+}
+
+Error InputFormat::lacks_delimiter(const FormatPiece& field, const std::string& delimiter) const {
+  if (key_option_.empty())
+    return {ErrorCode::kInvalidRequest, fmt::format("no \"{}\" after %{}", delimiter, field.field)};
+  return {ErrorCode::kInvalidRequest,
+          fmt::format("no \"{}\" in the line, so no key ({})", delimiter, key_option_)};
 }
 
 Result<InputRecord> InputFormat::read(std::string_view text) const {
@@ -207,7 +215,7 @@ Result<InputRecord> InputFormat::read(std::string_view text) const {
       const std::string& delimiter = pieces_[++i].literal;
       const size_t at = text.find(delimiter);
       if (at == std::string_view::npos) {
-        return fail(ErrorCode::kInvalidRequest, fmt::format("no \"{}\" after %{}", delimiter, piece.field));
+        return std::unexpected(lacks_delimiter(piece, delimiter));
       }
       field = text.substr(0, at);
       text.remove_prefix(at + delimiter.size());

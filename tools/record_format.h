@@ -33,7 +33,8 @@ class InputFormat {
  public:
   // Fields %k %s %p %T %h between literal texts; the text after the last field ends a record (a line feed
   // when there is none). kInvalidRequest on anything else, and on two fields with nothing between them.
-  static Result<InputFormat> parse(std::string_view text);
+  // `key_option`: the user wrote no format, but by this option what ends a key; complaints name it.
+  static Result<InputFormat> parse(std::string_view text, std::string key_option = {});
 
   // The text that ends each record.
   const std::string& terminator() const { return terminator_; }
@@ -41,8 +42,11 @@ class InputFormat {
   Result<InputRecord> read(std::string_view text) const;
 
  private:
+  Error lacks_delimiter(const FormatPiece& field, const std::string& delimiter) const;
+
   std::vector<FormatPiece> pieces_;
   std::string terminator_;
+  std::string key_option_;
 };
 
 // The letters, for help pages.
