@@ -31,6 +31,11 @@ std::optional<Position> single(std::string_view text, int64_t now_ms) {
   return Position{before_end ? Kind::kBeforeEnd : Kind::kOffset, *value};
 }
 
+// Of other positions only a partition tells.
+bool is_backwards(const Position& from, const Position& to) {
+  return from.kind == Position::Kind::kOffset && to.kind == Position::Kind::kOffset && to.value < from.value;
+}
+
 std::unexpected<Error> not_a_position(std::string_view text, bool range) {
   std::string message = fmt::format(
       "\"{}\" is not a position; write start, end, N (offset), -N (before the end), @TIME or @-1h{}", text,
@@ -70,7 +75,10 @@ Result<Range> parse_range(std::string_view text, int64_t now_ms) {
     const std::string_view right = text.substr(at + 1);
     const std::optional<Position> from = left.empty() ? Position{} : single(left, now_ms);
     const std::optional<Position> to = right.empty() ? Position{Position::Kind::kEnd} : single(right, now_ms);
-    if (from && to && text.size() > 1) return Range{*from, *to};
+    if (!from || !to || text.size() == 1) continue;
+    if (is_backwards(*from, *to))
+      return fail(ErrorCode::kInvalidRequest, fmt::format("\"{}\" ends before it starts", text));
+    return Range{*from, *to};
   }
   return not_a_position(text, true);
 }

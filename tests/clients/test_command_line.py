@@ -151,8 +151,9 @@ def test_positions(millrace, hundred, position, first, last):
 
 
 def test_positions_with_nothing_to_read(millrace, hundred):
-    for position in ("end", "5:5", "7:3", "@-1h", "@2030-01-01"):
+    for position in ("end", "5:5", "@-1h", "@2030-01-01"):
         assert millrace.text("consume", hundred, "-o", position) == ""
+    assert '"7:3" ends before it starts' in millrace.complaint("consume", hundred, "-o", "7:3", code=2)
     assert "past the end" in millrace("consume", hundred, "-o", "1000").stderr.decode()
     assert millrace.lines("consume", hundred, "-c", "2") == ["0", "1"]
     assert millrace.text("consume", hundred, "-c", "0") == ""

@@ -55,6 +55,14 @@ TEST_CASE("ranges") {
         Range{{Kind::kTimestamp, kNowMs - 7'200'000}, Position{Kind::kTimestamp, kNowMs - 3'600'000}});
 }
 
+TEST_CASE("a range of offsets that ends before it starts is refused") {
+  const Result<Range> backwards = parse_range("5:2", kNowMs);
+  REQUIRE_FALSE(backwards);
+  CHECK(backwards.error().message == "\"5:2\" ends before it starts");
+  CHECK(range("5:5") == Range{{Kind::kOffset, 5}, Position{Kind::kOffset, 5}});
+  CHECK(range("5:-2") == Range{{Kind::kOffset, 5}, Position{Kind::kBeforeEnd, 2}});
+}
+
 TEST_CASE("times hold colons of their own") {
   const Position now{Kind::kTimestamp, kNowMs};
   CHECK(range("@2026-11-24T10:00:00Z") == Range{now, std::nullopt});
