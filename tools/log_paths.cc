@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "storage/directory_lock.h"
 #include "storage/journal_directory.h"
@@ -71,6 +72,17 @@ Surroundings look_around(storage::FileSystem& files, const std::string& data_dir
 
 bool is_journal(std::string_view path) { return path.ends_with(storage::JournalDirectory::kSuffix); }
 
+// By its name. Of what was set aside more stands behind the suffix: ".log.cut", and Kafka's ".log.deleted".
+bool may_be_log(const std::string& path) {
+  const std::string name = last_part(path) + ".";
+  return name.find(fmt::format("{}.", storage::Segment::kSuffix)) != std::string::npos || is_journal(path);
+}
+
+std::unexpected<Error> not_a_log(const std::string& path) {
+  return fail(ErrorCode::kInvalidRequest,
+              fmt::format("{}: neither a segment file (*.log) nor a journal file (*.journal)", path));
+}
+
 bool holds_segments(const std::vector<storage::DirectoryEntry>& entries) {
   for (const storage::DirectoryEntry& entry : entries) {
     if (!entry.is_directory && storage::Segment::base_offset_of(entry.name)) return true;
@@ -135,7 +147,12 @@ Result<std::vector<LogPath>> find_logs(storage::FileSystem& files, const std::st
   if (!there) return std::unexpected(there.error());
   if (!*there) return fail(ErrorCode::kInvalidRequest, fmt::format("{}: no such file or directory", path));
   const auto entries = files.list(path);
-  if (!entries) return std::vector<LogPath>{{.path = path}};
+  if (!entries) {
+    std::error_code unknown;
+    if (std::filesystem::is_directory(path, unknown)) return std::unexpected(entries.error());
+    if (!may_be_log(path)) return not_a_log(path);
+    return std::vector<LogPath>{{.path = path}};
+  }
   if (holds_segments(*entries)) {
     // topics/<name>-<n> below the data directory.
     return std::vector<LogPath>{partition_log(path, look_around(files, parent(parent(path)), notes))};

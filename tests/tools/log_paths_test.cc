@@ -113,6 +113,27 @@ TEST_CASE("dump says why it does not show a running broker's index") {
   CHECK(run({"log", "dump", data.partition.c_str()}).err.empty());
 }
 
+TEST_CASE("a file that is no log by its name is refused") {
+  const DataDirectory data;
+  for (const std::string name :
+       {"partition.metadata", "notes.txt", "00000000000000000000.timeindex", "log"}) {
+    const std::string path = data.partition + "/" + name;
+    std::ofstream(path, std::ios::app) << "text";
+    for (const std::string command : {"verify", "dump"}) {
+      const Run refused = run({"log", command, path});
+      CHECK(refused.code == kExitFailed);
+      CHECK(refused.out.empty());
+      CHECK(refused.err == "millrace log " + command + ": " + path +
+                               ": neither a segment file (*.log) nor a journal file (*.journal)\n");
+    }
+  }
+  for (const std::string name : {"copy.log", "00000000000000000000.log.deleted", "7.log.cut"}) {
+    const std::string path = data.partition + "/" + name;
+    std::ofstream(path).flush();
+    CHECK(run({"log", "verify", path}).code == kExitDone);
+  }
+}
+
 TEST_CASE("verify shows no table when there was nothing to check") {
   const Run verified = run({"log", "verify", "/nonexistent/path"});
   CHECK(verified.code == kExitFailed);
