@@ -4,6 +4,7 @@
 
 // The only file that sees CLI11: it is slow to compile.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -96,6 +97,16 @@ std::string first_leftover(const CLI::App& app) {
   return {};
 }
 
+// --json is an option of some commands; others have a choice of formats.
+bool wants_output_json(const Command* command, const std::string& word) {
+  if (command == nullptr || word != "--json") return false;
+  return std::ranges::any_of(command->options, [](const Option& option) {
+    const std::vector<std::string> names = option.spellings();
+    return std::ranges::find(names, "--output") != names.end() &&
+           std::ranges::find(option.choices, "json") != option.choices.end();
+  });
+}
+
 // What is wrong with a word that found no place, and what was probably meant.
 std::string explain_leftover(std::span<const Command> commands, const std::string& path,
                              const Command* command, const std::string& leftover) {
@@ -116,7 +127,7 @@ std::string explain_leftover(std::span<const Command> commands, const std::strin
   } else {
     message = fmt::format("unexpected argument \"{}\"", word);
   }
-  const std::string near = nearest(word, candidates);
+  const std::string near = wants_output_json(command, word) ? "--output json" : nearest(word, candidates);
   return near.empty() ? message : message + fmt::format("; did you mean {}?", near);
 }
 

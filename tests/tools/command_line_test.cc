@@ -191,6 +191,8 @@ TEST_CASE("the real table's typing errors") {
         "millrace topic list: no option --bootsrap-server; did you mean --bootstrap-server?");
   CHECK(error({"topic", "trim", "t", "--befor", "5"}) ==
         "millrace topic trim: no option --befor; did you mean --before?");
+  CHECK(error({"topic", "list", "--json"}) ==
+        "millrace topic list: no option --json; did you mean --output json?");
 }
 
 TEST_CASE("help offers ranges where they are taken, and only there") {
