@@ -6,7 +6,9 @@ namespace millrace::broker {
 
 tools::Command config_check_command() {
   return {.path = "config check",
-          .summary = "Say whether a broker would start with this configuration, and what is wrong if not",
+          .summary =
+              "Check a configuration's names, values and contradictions (not whether ports and directories "
+              "can be had)",
           .options = {{.names = "file",
                        .value = "FILE",
                        .help = "YAML file",
