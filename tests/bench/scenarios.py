@@ -126,12 +126,14 @@ class Load(Scenario):
 @dataclasses.dataclass(frozen=True)
 class Produce(Load):
     latency: bool = False
+    times_as_long: int = 1  # where a request takes a good part of a measurement
 
     def measure(self, system, pace, run):
         with system.running(), system.topic(f"{self.name}-{run}", self.partitions) as (topic, _):
             result = self.produce(
-                system, topic, warmup_ms=pace.warmup_ms, measure_ms=pace.measure_ms, max_bytes=pace.max_bytes
-            )
+                system, topic, warmup_ms=pace.warmup_ms, measure_ms=pace.measure_ms * self.times_as_long,
+                max_bytes=pace.max_bytes,
+            )  # fmt: skip
             numbers = {**usage(result), "rss_peak": systems.peak_rss_mib(system.pid)}
             if self.latency:
                 numbers.update(p50=result["p50_us"] / 1000, p99=result["p99_us"] / 1000)
@@ -327,6 +329,7 @@ def produce_scenarios():
             shape=records_of(100, "10"), partitions=partitions, partitions_per_request=partitions,
             # A request takes Kafka a thousand syncs, which is longer than a measurement.
             systems=ALL if partitions == 100 else WITHOUT_FLUSH, smoke=partitions == 100,
+            **({} if partitions == 100 else {"times_as_long": 4, "depth": 1}),
         )  # fmt: skip
 
 
