@@ -476,9 +476,9 @@ class Log {
   std::vector<std::string> merged_away_;
 };
 
-// Any thread. Makes durable that segments are about to be merged, and that the index doesn't cover them: a
-// start after a crash can then tell what a half-done swap has left. False when the log has changed since the
-// plan. Errors: kKafkaStorageError.
+// Any thread. Makes durable that there is compaction here, which segments are about to be merged, and that
+// the index doesn't cover them: after a crash a start can then tell what a half-done swap has left, and `log
+// verify` what it has left out. False when the log has changed since the plan. Errors: kKafkaStorageError.
 Result<bool> persist_swap_intent(OffsetIndex& index, CleanerCheckpoint& checkpoint,
                                  const CompactionPlan& plan, const CompactedSegment& segment);
 // Any thread, after swap_in. Makes the new segment's name durable and its index entries known. On an error it

@@ -93,8 +93,10 @@ class GatedFile final : public storage::File {
   }
   Result<> write_at(std::span<const Bytes> pieces, int64_t position) override {
     if (is_group(position) && !gate_.pass()) return fail(ErrorCode::kKafkaStorageError, "the disk is gone");
-    if (is_full_ && path().find("orders-0/") != std::string::npos && ++refused_ > 0)
+    if (is_full_ && path().find("orders-0/") != std::string::npos) {
+      ++refused_;
       return storage::system_failure("can't write", path(), ENOSPC);
+    }
     return file_->write_at(pieces, position);
   }
   Result<> truncate(int64_t size) override { return file_->truncate(size); }
