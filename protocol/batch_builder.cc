@@ -1,6 +1,8 @@
 #include "protocol/batch_builder.h"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 #include "protocol/varint.h"
 
@@ -18,7 +20,8 @@ size_t bytes_size(const std::optional<Bytes>& bytes) {
 std::byte* put_bytes(std::byte* at, const std::optional<Bytes>& bytes) {
   if (!bytes) return put_number(at, -1);
   at = put_number(at, static_cast<int64_t>(bytes->size()));
-  return std::ranges::copy(*bytes, at).out;
+  if (!bytes->empty()) std::memcpy(at, bytes->data(), bytes->size());
+  return at + bytes->size();
 }
 
 size_t headers_size(std::span<const RecordHeader> headers) {
@@ -39,7 +42,10 @@ void BatchBuilder::append(std::optional<Bytes> key, std::optional<Bytes> value,
 
 void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::optional<Bytes> value,
                              std::span<const RecordHeader> headers, int64_t timestamp_ms) {
-  if (empty()) base_timestamp_ms_ = options_.delete_horizon_ms.value_or(timestamp_ms);
+  if (empty()) {
+    base_timestamp_ms_ = options_.delete_horizon_ms.value_or(timestamp_ms);
+    size_ = BatchHeader::kSize;
+  }
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
   last_offset_delta_ = static_cast<int32_t>(offset - options_.base_offset);
   ++record_count_;
@@ -48,9 +54,10 @@ void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::opti
       static_cast<int64_t>(static_cast<uint64_t>(timestamp_ms) - static_cast<uint64_t>(base_timestamp_ms_));
   const size_t body_size = 1 + number_size(timestamp_delta_ms) + number_size(last_offset_delta_) +
                            bytes_size(key) + bytes_size(value) + headers_size(headers);
-  const size_t start = records_.size();
-  records_.resize(start + number_size(static_cast<int64_t>(body_size)) + body_size);
-  std::byte* at = put_number(records_.data() + start, static_cast<int64_t>(body_size));
+  const size_t start = size_;
+  size_ += number_size(static_cast<int64_t>(body_size)) + body_size;
+  if (size_ > batch_.size()) batch_.resize(std::max(size_, batch_.size() * 2));
+  std::byte* at = put_number(batch_.data() + start, static_cast<int64_t>(body_size));
   *at++ = std::byte{0};  // attributes: none are defined
   at = put_number(at, timestamp_delta_ms);
   at = put_number(at, last_offset_delta_);
@@ -63,20 +70,22 @@ void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::opti
   }
 }
 
-Result<Buffer> BatchBuilder::build() {
-  Buffer compressed;
+Result<MutableBytes> BatchBuilder::build_in_place() {
+  const size_t size = uncompressed_size_bytes();
+  if (batch_.size() < size) batch_.resize(size);
+  MutableBytes batch = MutableBytes(batch_).first(size);
   if (options_.compression != Compression::kNone) {
     const int level = options_.compression_level.value_or(compression_levels(options_.compression).standard);
-    auto made = compress(options_.compression, records_, level);
-    if (!made) return made;
-    compressed = std::move(*made);
+    const auto records = compress(options_.compression, batch.subspan(BatchHeader::kSize), level);
+    if (!records) return std::unexpected(records.error());
+    compressed_.resize(BatchHeader::kSize + records->size());
+    std::memcpy(compressed_.data() + BatchHeader::kSize, records->data(), records->size());
+    batch = compressed_;
   }
-  const Buffer& records = options_.compression == Compression::kNone ? records_ : compressed;
   const bool append_time = options_.timestamp_type == TimestampType::kLogAppendTime;
   BatchHeader header;
   header.base_offset = options_.base_offset;
-  header.batch_length =
-      static_cast<int32_t>(BatchHeader::kSize - BatchHeader::kLengthOverhead + records.size());
+  header.batch_length = static_cast<int32_t>(batch.size() - BatchHeader::kLengthOverhead);
   header.partition_leader_epoch = options_.partition_leader_epoch;
   header.attributes = static_cast<int16_t>(
       static_cast<int>(options_.compression) | static_cast<int>(options_.timestamp_type) << 3 |
@@ -91,15 +100,19 @@ Result<Buffer> BatchBuilder::build() {
   header.producer_epoch = options_.producer_epoch;
   header.base_sequence = options_.base_sequence;
   header.record_count = record_count_;
-  Buffer batch(BatchHeader::kSize + records.size());
-  std::ranges::copy(records, batch.begin() + BatchHeader::kSize);
   write_batch_header(header, batch);
   update_crc(batch);
-  records_.clear();
   record_count_ = 0;
   last_offset_delta_ = -1;
   base_timestamp_ms_ = max_timestamp_ms_ = kNoTimestamp;
   return batch;
+}
+
+Result<Buffer> BatchBuilder::build() {
+  const auto built = build_in_place();
+  if (!built) return std::unexpected(built.error());
+  if (options_.compression != Compression::kNone) return std::exchange(compressed_, {});
+  return Buffer(built->begin(), built->end());
 }
 
 }  // namespace millrace::protocol

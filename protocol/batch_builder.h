@@ -48,18 +48,25 @@ class BatchBuilder {
   int32_t record_count() const { return record_count_; }
   bool empty() const { return record_count_ == 0; }
   // Of the batch as it would be without compression, header included.
-  size_t uncompressed_size_bytes() const { return BatchHeader::kSize + records_.size(); }
+  size_t uncompressed_size_bytes() const { return empty() ? BatchHeader::kSize : size_; }
+  // Of memory that it holds.
+  size_t capacity_bytes() const { return batch_.capacity() + compressed_.capacity(); }
 
   // The finished batch with its CRC. An empty one has last offset delta -1, as no validator takes it.
   // Errors: those of compress.
   Result<Buffer> build();
+  // The same in the builder's own memory, which holds it until the next append or build.
+  Result<MutableBytes> build_in_place();
 
   // Options of the next batch. Only while empty.
   void set_options(const BatchOptions& options) { options_ = options; }
 
  private:
   BatchOptions options_;
-  Buffer records_;  // uncompressed
+  // Uncompressed, with a place for its header in front. While there are records its first size_ bytes count.
+  Buffer batch_;
+  size_t size_ = 0;
+  Buffer compressed_;
   int32_t record_count_ = 0;
   int32_t last_offset_delta_ = -1;
   int64_t base_timestamp_ms_ = kNoTimestamp;

@@ -115,6 +115,39 @@ TEST_CASE("a batch reads back as it was built, with every codec") {
   CHECK(header->record_count == 4);
 }
 
+TEST_CASE("a builder makes one batch after the other, large or small, compressed or not") {
+  const auto rows_from = [](int count, size_t size) {
+    std::vector<Row> rows;
+    for (int i = 0; i < count; ++i)
+      rows.push_back({i, 1'700'000'000'000 + i, "k", std::string(size, static_cast<char>('a' + i % 26)), {}});
+    return rows;
+  };
+  const std::vector<std::vector<Row>> contents = {
+      rows_from(100, 500), rows_from(1, 3), {}, rows_from(7, 40), rows_from(300, 100)};
+  BatchBuilder builder;
+  for (const Compression codec :
+       {Compression::kNone, Compression::kLz4, Compression::kNone, Compression::kZstd}) {
+    const BatchOptions options{.compression = codec};
+    builder.set_options(options);
+    for (const std::vector<Row>& rows : contents) {
+      const auto fill = [&] {
+        for (const Row& row : rows)
+          builder.append(as_bytes(*row.key), as_bytes(*row.value), {}, row.timestamp_ms);
+      };
+      const Buffer expected = build(options, rows);
+      fill();
+      CHECK(builder.build() == expected);
+      CHECK(builder.empty());
+      CHECK(builder.uncompressed_size_bytes() == BatchHeader::kSize);
+      fill();
+      const auto in_place = builder.build_in_place();
+      REQUIRE(in_place);
+      CHECK(std::ranges::equal(*in_place, expected));
+    }
+  }
+  CHECK(builder.capacity_bytes() > 100 * 500);
+}
+
 TEST_CASE("batches of Kafka's own encoder read as they were written") {
   const auto batches = samples("java_batches.txt");
   REQUIRE(batches.size() == 8);
