@@ -76,7 +76,7 @@ Result<Connection*> Cluster::any() {
   }
   for (const Address& address : options_.bootstrap) {
     Result<std::unique_ptr<Connection>> opened = Connection::open(address, options_, wait_limit_ms());
-    if (opened) return (connections_[kBootstrap] = std::move(*opened)).get();
+    if (opened) return keep(kBootstrap, std::move(*opened));
     // A reason for each address.
     if (!tried.empty()) opened.error().message = last.message + "\n" + opened.error().message;
     last = opened.error();
@@ -104,7 +104,7 @@ Result<Connection*> Cluster::broker(int32_t id) {
                 fmt::format("{} (the address that broker {} advertises: see its advertised listeners)",
                             opened.error().message, id));
   }
-  return (connections_[id] = std::move(*opened)).get();
+  return keep(id, std::move(*opened));
 }
 
 Result<Connection*> Cluster::controller() {
@@ -114,7 +114,18 @@ Result<Connection*> Cluster::controller() {
 }
 
 void Cluster::drop(Connection* connection) {
-  std::erase_if(connections_, [&](const auto& entry) { return entry.second.get() == connection; });
+  const auto found =
+      std::ranges::find_if(connections_, [&](const auto& entry) { return entry.second.get() == connection; });
+  if (found == connections_.end()) return;
+  if (closing_) closing_(connection);
+  connections_.erase(found);
+}
+
+Connection* Cluster::keep(int32_t id, std::unique_ptr<Connection> connection) {
+  std::unique_ptr<Connection>& place = connections_[id];
+  if (place && closing_) closing_(place.get());
+  place = std::move(connection);
+  return place.get();
 }
 
 Result<std::vector<TopicInfo>> Cluster::describe_topics(const std::optional<std::vector<std::string>>& names,

@@ -70,6 +70,9 @@ class Cluster {
   Result<Connection*> controller();
   // Closes a connection that failed.
   void drop(Connection* connection);
+  // `tell` is called before a connection is closed, which any request to the cluster may do with one on which
+  // no answer is awaited: for who keeps pointers. Empty: nobody does any more.
+  void when_closing(std::function<void(const Connection*)> tell) { closing_ = std::move(tell); }
 
   // While one lives, nothing is tried twice, and a wait ends at the deadline: for callers that have more to
   // do than to wait, and try again themselves. Don't nest them.
@@ -146,6 +149,8 @@ class Cluster {
   }
 
   int64_t wait_limit_ms() const { return one_try_until_ ? one_try_until_->left_ms() : INT32_MAX; }
+  // In place of the one that it may have.
+  Connection* keep(int32_t id, std::unique_ptr<Connection> connection);
   Result<std::string> similar_topics(const std::string& name);
 
   ClientOptions options_;
@@ -153,6 +158,7 @@ class Cluster {
   int32_t controller_id_ = -1;
   std::vector<BrokerInfo> brokers_;
   std::optional<Deadline> one_try_until_;
+  std::function<void(const Connection*)> closing_;
   // By broker id; -1 is the bootstrap connection, until the brokers are known.
   std::map<int32_t, std::unique_ptr<Connection>> connections_;
 };

@@ -197,17 +197,24 @@ void Producer::take_answer(int32_t leader, Connection::Response response) {
 
 void Producer::fail_line(int32_t leader, const Error& error) {
   Line& line = lines_[leader];
-  if (options_.acks == 0 && line.connection != nullptr) in_doubt_ = true;
   std::deque<Request> requests = std::move(line.requests);
   line.requests.clear();
   if (line.connection != nullptr) cluster_.drop(line.connection);
-  line.connection = nullptr;
   line.error = error;
   for (Request& request : requests) {
     for (Batch& batch : request.batches) --partitions_[static_cast<size_t>(batch.partition)].in_flight;
   }
   for (Request& request : requests) {
     for (Batch& batch : request.batches) settle(std::move(batch), error.code, error.message, -1);
+  }
+}
+
+// By whoever has found out: only on one that is idle do others do so.
+void Producer::connection_closes(const Connection* connection) {
+  for (auto& [leader, line] : lines_) {
+    if (line.connection != connection) continue;
+    line.connection = nullptr;
+    in_doubt_ = in_doubt_ || options_.acks == 0;
   }
 }
 

@@ -257,9 +257,7 @@ void Producer::see_through(Line& line, int64_t limit_ms) {
   Result<int16_t> version = line.connection->version_of(ApiKey::kApiVersions, 2);
   protocol::ApiVersionsRequest request;
   if (version && line.connection->call<protocol::ApiVersionsResponse>(request, *version, limit_ms)) return;
-  in_doubt_ = true;
   cluster_.drop(line.connection);
-  line.connection = nullptr;
 }
 
 void Producer::fail_everything(const Error& error) {

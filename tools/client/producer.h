@@ -63,11 +63,14 @@ class Producer {
  public:
   using OnDelivery = std::function<void(const Delivery&)>;
 
-  // The cluster must outlive the producer. Fails when the topic isn't there (and may not create itself), or
-  // when the broker refuses a producer id.
+  // The cluster must outlive the producer, of which it has one at a time. Fails when the topic isn't there
+  // (and may not create itself), or when the broker refuses a producer id.
   static Result<std::unique_ptr<Producer>> create(Cluster& cluster, const std::string& topic,
                                                   bool allow_auto_creation, const ProducerOptions& options,
                                                   OnDelivery on_delivery);
+
+  ~Producer() { cluster_.when_closing({}); }
+  Producer(const Producer&) = delete;
 
   int32_t partition_count() const { return static_cast<int32_t>(topic_.partitions.size()); }
   const TopicInfo& topic() const { return topic_; }
@@ -129,7 +132,9 @@ class Producer {
   };
 
   Producer(Cluster& cluster, const ProducerOptions& options, OnDelivery on_delivery)
-      : cluster_(cluster), options_(options), on_delivery_(std::move(on_delivery)) {}
+      : cluster_(cluster), options_(options), on_delivery_(std::move(on_delivery)) {
+    cluster_.when_closing([this](const Connection* connection) { connection_closes(connection); });
+  }
 
   Result<void> acquire_id();
   // Whether nothing speaks against the next batch's id: gets a new one where it must.
@@ -153,6 +158,7 @@ class Producer {
   void take_answer(int32_t leader, Connection::Response response);
   void settle(Batch batch, ErrorCode code, std::string message, int64_t base_offset);
   void fail_line(int32_t leader, const Error& error);
+  void connection_closes(const Connection* connection);
   void report(Batch batch, Error error, int64_t base_offset);
   void fail_everything(const Error& error);
   void see_through(Line& line, int64_t limit_ms);

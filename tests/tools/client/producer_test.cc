@@ -232,3 +232,21 @@ TEST_CASE("with acks 0 a closed connection is told at the end") {
   setup.send(2);
   CHECK(setup.producer->flush());
 }
+
+TEST_CASE("with acks 0 a connection that somebody else has found closed is told, too") {
+  const bool sends_more = GENERATE(false, true);
+  ProducerOptions options = small_batches(false);
+  options.acks = 0;
+  Setup setup(options);
+  setup.send(0);
+  setup.no_ids = true;
+  {
+    const Cluster::OneTry one_try(*setup.cluster, Deadline::after_ms(20'000));
+    CHECK_FALSE(setup.cluster->call_any<protocol::InitProducerIdResponse>(protocol::InitProducerIdRequest{}));
+  }
+  if (sends_more) setup.send(1);
+  const Result<void> flushed = setup.producer->flush();
+  REQUIRE_FALSE(flushed);
+  CHECK(flushed.error().code == ErrorCode::kNetworkException);
+  CHECK(setup.producer->flush());
+}
