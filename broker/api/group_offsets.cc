@@ -2,6 +2,7 @@
 // missing, 10 names topics by id. OffsetFetch: 2 asks for all topics, 7 for stable offsets, 8 for several
 // groups, 9 as a member (KIP-848), 10 by topic id. OffsetDelete.
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <string>
 #include <utility>
@@ -40,14 +41,13 @@ bool has_partition(const TopicPtr& topic, int32_t partition) {
 struct Commit {
   coordinator::OffsetCommit request;
   std::vector<ErrorCode*> waiting;
-  std::vector<TopicPtr> topics;  // own the names
+  metadata::ImagePtr image;  // owns the names
 };
 
 void add_topic(Context& context, const OffsetCommitRequest::Topic& wanted,
                OffsetCommitResponse::Topic& answer, Commit& commit) {
   const bool by_id = context.version >= kByTopicId;
-  const TopicPtr topic =
-      by_id ? context.image()->topic(wanted.topic_id) : context.image()->topic(wanted.name);
+  const TopicPtr topic = by_id ? commit.image->topic(wanted.topic_id) : commit.image->topic(wanted.name);
   const ErrorCode unknown =
       by_id && !topic ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition;
   answer.name = wanted.name;
@@ -55,7 +55,10 @@ void add_topic(Context& context, const OffsetCommitRequest::Topic& wanted,
   answer.partitions =
       context.arena.make_array<OffsetCommitResponse::Topic::Partition>(wanted.partitions.size());
   coordinator::OffsetCommit::Topic valid;
-  if (topic) valid = {topic->name, topic->id, {}};
+  if (topic) {
+    valid = {topic->name, topic->id, {}};
+    valid.partitions.reserve(wanted.partitions.size());
+  }
   for (size_t i = 0; i < wanted.partitions.size(); ++i) {
     const auto& partition = wanted.partitions[i];
     answer.partitions[i].partition_index = partition.partition_index;
@@ -68,7 +71,6 @@ void add_topic(Context& context, const OffsetCommitRequest::Topic& wanted,
     commit.waiting.push_back(&answer.partitions[i].error_code);
   }
   if (valid.partitions.empty()) return;
-  commit.topics.push_back(topic);
   commit.request.topics.push_back(std::move(valid));
 }
 
@@ -263,25 +265,30 @@ Task<> fetch_single_group(Context& context, const OffsetFetchRequest& request,
 
 Task<> offset_commit(Context& context, const OffsetCommitRequest& request, OffsetCommitResponse& response) {
   Commit commit;
+  commit.image = context.image();
   commit.request.group = request.group_id;
   commit.request.member = request.member_id;
   commit.request.instance = request.group_instance_id;
   commit.request.generation = request.generation_id_or_member_epoch;
   commit.request.retention_ms = request.retention_time_ms;
   commit.request.reports_missing_group = context.version >= kCommitReportsMissingGroup;
-  std::vector<OffsetCommitResponse::Topic> answers;
+  size_t partitions = 0;
+  for (const auto& topic : request.topics) partitions += topic.partitions.size();
+  commit.waiting.reserve(partitions);
+  commit.request.topics.reserve(request.topics.size());
+  const auto answers = context.arena.make_array<OffsetCommitResponse::Topic>(request.topics.size());
+  size_t answered = 0;
   for (const auto& topic : request.topics) {
     // As Kafka does: nothing is said about a topic of which nothing is committed.
-    if (!topic.partitions.empty()) add_topic(context, topic, answers.emplace_back(), commit);
+    if (!topic.partitions.empty()) add_topic(context, topic, answers[answered++], commit);
   }
-  response.topics = context.arena.copy(answers);
+  response.topics = {answers.data(), answered};
   if (commit.waiting.empty()) co_return;
   const GroupRequest asked(std::move(commit.request));
-  const auto answered = co_await context.services.groups->handle(asked);
-  size_t next = 0;
-  for (const auto& topic : std::get<coordinator::OffsetCommitResult>(answered).topics) {
-    for (const auto& [partition, error] : topic.partitions) *commit.waiting[next++] = error;
-  }
+  const auto result = co_await context.services.groups->handle(asked);
+  const auto& errors = std::get<coordinator::OffsetCommitResult>(result).errors;
+  assert(errors.size() == commit.waiting.size());
+  for (size_t i = 0; i < errors.size(); ++i) *commit.waiting[i] = errors[i];
 }
 
 Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetFetchResponse& response) {

@@ -23,8 +23,12 @@ class CoordinatorLog {
   // returns end the reading.
   virtual runtime::Task<Result<int64_t>> read_all(const BatchReader& fn) = 0;
 
-  // Appends one batch and returns the offset of its first record. It may not be committed yet.
-  virtual Result<int64_t> append(Buffer batch, int64_t now_ms) = 0;
+  // Appends one batch, which is patched in place, and returns the offset of its first record. It may not be
+  // committed yet.
+  virtual Result<int64_t> append(MutableBytes batch, int64_t now_ms) = 0;
+
+  // What append() takes at most.
+  virtual size_t max_batch_bytes() const = 0;
 
   // Returns once everything before `end_offset` is committed. An error says that the partition is not led
   // here any more, or is broken: the coordinator can't go on.

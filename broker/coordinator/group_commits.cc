@@ -77,34 +77,26 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
     error = ErrorCode::kCoordinatorNotAvailable;
   if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
   OffsetCommitResult result;
-  std::vector<GroupRecord> records;
-  size_t count = 0;
-  for (const OffsetCommit::Topic& topic : request.topics) count += topic.partitions.size();
-  records.reserve(count);
+  result.errors.reserve(request.partition_count());
+  CommittedPositions commit{.group = std::string(request.group), .commit_timestamp_ms = now_ms, .topics = {}};
+  if (request.retention_ms != -1)
+    commit.expire_timestamp_ms = now_ms + std::min(request.retention_ms, kMaxRetentionMs);
+  commit.topics.reserve(request.topics.size());
   for (const OffsetCommit::Topic& topic : request.topics) {
-    auto& out = result.topics.emplace_back(OffsetCommitResult::Topic{std::string(topic.name), topic.id, {}});
-    out.partitions.reserve(topic.partitions.size());
+    auto& to = commit.topics.emplace_back(CommittedPositions::Topic{std::string(topic.name), topic.id, {}});
+    to.positions.reserve(topic.partitions.size());
     for (const OffsetCommit::Partition& partition : topic.partitions) {
       const std::string_view metadata = partition.metadata.value_or("");
-      if (metadata.size() > static_cast<size_t>(settings_.offset_metadata_max_bytes)) {
-        out.partitions.emplace_back(partition.partition, ErrorCode::kOffsetMetadataTooLarge);
-        continue;
-      }
-      out.partitions.emplace_back(partition.partition, ErrorCode::kNone);
-      CommittedOffset value;
-      value.offset = partition.offset;
-      value.commit_timestamp_ms = now_ms;
-      if (request.retention_ms != -1)
-        value.expire_timestamp_ms = now_ms + std::min(request.retention_ms, kMaxRetentionMs);
-      value.leader_epoch = partition.leader_epoch;
-      value.metadata = std::string(metadata);
-      value.topic_id = topic.id;
-      records.emplace_back(std::in_place_type<OffsetCommitRecord>, std::string(request.group),
-                           std::string(topic.name), partition.partition, std::move(value));
+      const bool fits = metadata.size() <= static_cast<size_t>(settings_.offset_metadata_max_bytes);
+      result.errors.push_back(fits ? ErrorCode::kNone : ErrorCode::kOffsetMetadataTooLarge);
+      if (!fits) continue;
+      to.positions.push_back(
+          {partition.partition, partition.leader_epoch, partition.offset, std::string(metadata)});
     }
+    if (to.positions.empty()) commit.topics.pop_back();
   }
-  if (records.empty()) return answer(ticket, std::move(result));
-  write(std::move(records), true, SendAnswer{ticket, std::move(result)});
+  if (commit.topics.empty()) return answer(ticket, std::move(result));
+  write(std::move(commit), SendAnswer{ticket, std::move(result)});
 }
 
 void GroupCoordinator::handle_request(uint64_t ticket, const OffsetFetch& request, int64_t) {
@@ -181,7 +173,7 @@ void GroupCoordinator::write_removals(std::vector<GroupRecord> records, SendAnsw
     bytes += size;
     batches.back().push_back(std::move(record));
   }
-  const uint64_t last = next_write_ + batches.size() - 1;
+  const int64_t last = next_write_ + static_cast<int64_t>(batches.size()) - 1;
   for (size_t i = 0; i + 1 < batches.size(); ++i) write(std::move(batches[i]), true, PartOfRemoval{last});
   write(std::move(batches.back()), true, std::move(then));
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -34,9 +35,7 @@ ErrorCode to_group_error(ErrorCode error, ErrorCode too_large) {
 // Turns an answer that promised success into one that says `error`, in the shape that its API has for it.
 void set_error(GroupResponse& response, ErrorCode error) {
   if (auto* commit = std::get_if<OffsetCommitResult>(&response)) {
-    for (auto& topic : commit->topics) {
-      for (auto& partition : topic.partitions) partition.second = error;
-    }
+    std::ranges::fill(commit->errors, error);
   } else if (auto* removal = std::get_if<OffsetDeleteResult>(&response)) {
     *removal = {error, {}};
   } else if (auto* deletion = std::get_if<DeleteGroupResult>(&response)) {
@@ -136,6 +135,14 @@ void GroupCoordinator::apply(const GroupRecord& record, int64_t offset, int64_t 
   }
 }
 
+void GroupCoordinator::apply(const CommittedPositions& commit, int64_t last_offset, int64_t now_ms) {
+  Group* group = find(std::string_view(commit.group));
+  if (group == nullptr) group = &create(commit.group, now_ms);
+  group->offsets.put(commit);
+  group->last_offset = last_offset;
+  group->count();
+}
+
 Effects GroupCoordinator::loaded(int64_t end_offset, int64_t now_ms) {
   committed_end_ = end_offset;
   for (const auto& [id, group] : groups_) load(*group, now_ms);
@@ -213,9 +220,15 @@ void GroupCoordinator::answer_when_stored(const Group* group, uint64_t ticket, G
 }
 
 void GroupCoordinator::write(std::vector<GroupRecord> records, bool apply, Continuation then) {
-  const uint64_t id = next_write_++;
+  const int64_t id = next_write_++;
   unappended_.emplace(id, std::move(then));
-  effects_.writes.push_back({id, std::move(records), apply});
+  effects_.writes.push_back({.id = id, .records = std::move(records), .apply = apply});
+}
+
+void GroupCoordinator::write(CommittedPositions commit, SendAnswer then) {
+  const int64_t id = next_write_++;
+  unappended_.emplace(id, std::move(then));
+  effects_.writes.push_back({.id = id, .records = {}, .commit = std::move(commit)});
 }
 
 void GroupCoordinator::write_group(Group& group, Continuation then) {
@@ -225,17 +238,24 @@ void GroupCoordinator::write_group(Group& group, Continuation then) {
 }
 
 void GroupCoordinator::appended(Write write, int64_t base_offset, int64_t now_ms) {
-  ask_to_rejoin(write, base_offset + static_cast<int64_t>(write.records.size()));
-  int64_t offset = base_offset;
-  for (const GroupRecord& record : write.records) {
-    if (write.apply) apply(record, offset, now_ms);
-    ++offset;
+  const int64_t end_offset = base_offset + static_cast<int64_t>(write.record_count());
+  if (write.commit) {
+    apply(*write.commit, end_offset - 1, now_ms);
+  } else {
+    ask_to_rejoin(write, end_offset);
+    int64_t offset = base_offset;
+    for (const GroupRecord& record : write.records) {
+      if (write.apply) apply(record, offset, now_ms);
+      ++offset;
+    }
   }
   auto found = unappended_.extract(write.id);
   assert(!found.empty());
   if (std::holds_alternative<std::monostate>(found.mapped())) return;
   if (auto* then = std::get_if<GroupDowngraded>(&found.mapped())) downgraded(*then, now_ms);
-  uncommitted_.emplace(offset - 1, std::move(found.mapped()));
+  // The same node, by another number: what was the write's is the offset's now.
+  found.key() = end_offset - 1;
+  uncommitted_.insert(std::move(found));
 }
 
 Effects GroupCoordinator::committed(int64_t end_offset, int64_t now_ms) {
@@ -266,7 +286,7 @@ Effects GroupCoordinator::failed(const Write& write, ErrorCode error, int64_t no
   assert(!found.empty());
   Continuation& then = found.mapped();
   // What it has learnt of the topics is lost with it.
-  Group* of = find(group_of(write.records.front()));
+  Group* of = find(std::string_view(write.group()));
   if (ConsumerGroup* consumer = of == nullptr ? nullptr : of->consumer()) consumer->set_stale(true);
   const ErrorCode group_error = to_group_error(error, ErrorCode::kUnknownServerError);
   if (auto* downgrade = std::get_if<GroupDowngraded>(&then);

@@ -53,10 +53,15 @@ namespace millrace::coordinator {
 
 // Records to append as one batch, all or none.
 struct Write {
-  uint64_t id = 0;
+  int64_t id = 0;
+  // Exactly one of these: at least one record, or what one request commits.
   std::vector<GroupRecord> records;
+  std::optional<CommittedPositions> commit = {};
   // Whether the records change the state only once they are appended. If not, the state was changed already.
   bool apply = true;
+
+  size_t record_count() const { return commit ? commit->size() : records.size(); }
+  const std::string& group() const { return commit ? commit->group : group_of(records.front()); }
 };
 
 struct Answer {
@@ -218,7 +223,7 @@ class GroupCoordinator {
   };
   // A batch of several; the last one's answer is that of all.
   struct PartOfRemoval {
-    uint64_t last_write = 0;
+    int64_t last_write = 0;
   };
   // A classic member has joined a consumer group and is answered.
   struct ClassicMemberJoined {
@@ -251,11 +256,13 @@ class GroupCoordinator {
   Group& create(std::string_view id, int64_t now_ms);
   void erase(std::string_view id);
   void apply(const GroupRecord& record, int64_t offset, int64_t now_ms);
+  void apply(const CommittedPositions& commit, int64_t last_offset, int64_t now_ms);
   void apply_to_consumer_group(const GroupRecord& record, int64_t offset, int64_t now_ms);
   void answer(uint64_t ticket, GroupResponse response);
   // Answers once all that the group shows is committed.
   void answer_when_stored(const Group* group, uint64_t ticket, GroupResponse response);
   void write(std::vector<GroupRecord> records, bool apply, Continuation then);
+  void write(CommittedPositions commit, SendAnswer then);
   void write_group(Group& group, Continuation then);
   // In as many batches as it takes; `then` belongs to the last, and tells of any that has failed.
   void write_removals(std::vector<GroupRecord> records, SendAnswer then);
@@ -434,9 +441,9 @@ class GroupCoordinator {
   uint64_t next_group_ = 0;
   std::deque<Sweep> sweeps_;  // one after the other
   Effects effects_;
-  uint64_t next_write_ = 1;
+  int64_t next_write_ = 1;
   int64_t committed_end_ = 0;
-  std::map<uint64_t, Continuation> unappended_;       // by write
+  std::map<int64_t, Continuation> unappended_;        // by write
   std::multimap<int64_t, Continuation> uncommitted_;  // by the offset that has to be committed
 };
 

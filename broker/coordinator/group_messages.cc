@@ -8,15 +8,6 @@ struct Overloaded : F... {
   using F::operator()...;
 };
 
-GroupResponse commit_error(const OffsetCommit& request, ErrorCode error) {
-  OffsetCommitResult result;
-  for (const auto& topic : request.topics) {
-    auto& out = result.topics.emplace_back(OffsetCommitResult::Topic{std::string(topic.name), topic.id, {}});
-    for (const auto& partition : topic.partitions) out.partitions.emplace_back(partition.partition, error);
-  }
-  return result;
-}
-
 }  // namespace
 
 GroupResponse error_response(const GroupRequest& request, ErrorCode error) {
@@ -33,7 +24,9 @@ GroupResponse error_response(const GroupRequest& request, ErrorCode error) {
           [&](const LeaveGroup&) -> GroupResponse {
             return LeaveGroupResult{error, {}};
           },
-          [&](const OffsetCommit& commit) { return commit_error(commit, error); },
+          [&](const OffsetCommit& commit) -> GroupResponse {
+            return OffsetCommitResult{std::vector<ErrorCode>(commit.partition_count(), error)};
+          },
           [&](const OffsetFetch&) -> GroupResponse {
             return OffsetFetchResult{error, {}};
           },

@@ -127,15 +127,16 @@ struct OffsetCommit {
   // v9+, for members of consumer groups: GROUP_ID_NOT_FOUND where earlier versions say ILLEGAL_GENERATION
   bool reports_missing_group = false;
   std::vector<Topic> topics;
+
+  size_t partition_count() const {
+    size_t count = 0;
+    for (const Topic& topic : topics) count += topic.partitions.size();
+    return count;
+  }
 };
 
 struct OffsetCommitResult {
-  struct Topic {
-    std::string name;
-    Uuid id;
-    std::vector<std::pair<int32_t, ErrorCode>> partitions;
-  };
-  std::vector<Topic> topics;
+  std::vector<ErrorCode> errors;  // of all partitions, in the order of the request
 };
 
 struct OffsetFetch {

@@ -1,6 +1,7 @@
 #include "broker/coordinator/group_offsets.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace millrace::coordinator {
 namespace {
@@ -17,6 +18,11 @@ template <class P>
 auto place(P& positions, int32_t partition) {
   return std::ranges::lower_bound(positions, partition, {},
                                   [](const auto& position) { return position.partition; });
+}
+
+// std::byte keeps the compiler from comparing more than one at a time.
+bool is_same(const Uuid& left, const Uuid& right) {
+  return std::memcmp(left.bytes.data(), right.bytes.data(), left.bytes.size()) == 0;
 }
 
 // A quarter more than it has, not twice as much: most arrays are as long as they will ever be.
@@ -65,7 +71,8 @@ std::optional<GroupOffsets::Position> GroupOffsets::pack(Topic& topic, int32_t p
       offset.commit_timestamp_ms > kMaxTimestampMs || offset.commit_timestamp_ms < -kMaxTimestampMs) {
     return std::nullopt;
   }
-  auto id = std::ranges::find(topic.ids, offset.topic_id);
+  auto id =
+      std::ranges::find_if(topic.ids, [&](const Uuid& known) { return is_same(known, offset.topic_id); });
   if (id == topic.ids.end()) {
     if (topic.ids.size() == kMaxTopicIds) return std::nullopt;
     grow(topic.ids);
@@ -79,30 +86,52 @@ std::optional<GroupOffsets::Position> GroupOffsets::pack(Topic& topic, int32_t p
                   .leader_epoch = offset.leader_epoch};
 }
 
-void GroupOffsets::put(std::string_view name, int32_t partition, const CommittedOffset& offset) {
+// Which is made if it isn't there: the caller puts a position into it.
+GroupOffsets::Topic& GroupOffsets::topic_for(std::string_view name) {
   auto topic = std::ranges::lower_bound(topics_, name, {},
                                         [](const Topic& one) { return std::string_view(one.name); });
   if (topic == topics_.end() || topic->name != name) {
     topic = topics_.insert(topic, Topic{std::string(name), {}, {}, nullptr});
     bytes_ += bytes_of_topic(name);
   }
-  auto at = place(topic->positions, partition);
-  if (at == topic->positions.end() || at->partition != partition) {
-    const auto index = at - topic->positions.begin();
-    grow(topic->positions);
-    at = topic->positions.insert(topic->positions.begin() + index, Position{.partition = partition});
+  return *topic;
+}
+
+void GroupOffsets::put(std::string_view name, int32_t partition, const CommittedOffset& offset) {
+  size_t next = 0;
+  put(topic_for(name), next, partition, offset);
+}
+
+void GroupOffsets::put(const CommittedPositions& commit) {
+  for (const CommittedPositions::Topic& from : commit.topics) {
+    Topic& topic = topic_for(from.name);
+    size_t next = 0;  // clients name partitions in order, mostly
+    for (const CommittedPositions::Position& position : from.positions)
+      put(topic, next, position.partition, commit.offset_at(from, position));
+  }
+}
+
+void GroupOffsets::put(Topic& topic, size_t& next, int32_t partition, const CommittedOffset& offset) {
+  const bool is_next = next < topic.positions.size() && topic.positions[next].partition == partition;
+  auto at =
+      is_next ? topic.positions.begin() + static_cast<ptrdiff_t>(next) : place(topic.positions, partition);
+  next = static_cast<size_t>(at - topic.positions.begin()) + 1;
+  if (at == topic.positions.end() || at->partition != partition) {
+    const auto index = at - topic.positions.begin();
+    grow(topic.positions);
+    at = topic.positions.insert(topic.positions.begin() + index, Position{.partition = partition});
     bytes_ += sizeof(Position);
   }
-  const auto packed = pack(*topic, partition, offset);
-  if (at->is_other) bytes_ -= other_bytes(topic->others->at(partition).metadata.size());
-  if (at->is_other && packed) topic->others->erase(partition);
+  const auto packed = pack(topic, partition, offset);
+  if (at->is_other) bytes_ -= other_bytes(topic.others->at(partition).metadata.size());
+  if (at->is_other && packed) topic.others->erase(partition);
   if (packed) {
     *at = *packed;
     return;
   }
   at->is_other = 1;
-  if (!topic->others) topic->others = std::make_unique<std::map<int32_t, CommittedOffset>>();
-  topic->others->insert_or_assign(partition, offset);
+  if (!topic.others) topic.others = std::make_unique<std::map<int32_t, CommittedOffset>>();
+  topic.others->insert_or_assign(partition, offset);
   bytes_ += other_bytes(offset.metadata.size());
 }
 

@@ -20,6 +20,7 @@ class GroupOffsets {
   // Nothing when nothing is committed there.
   std::optional<CommittedOffset> find(std::string_view topic, int32_t partition) const;
   void put(std::string_view topic, int32_t partition, const CommittedOffset& offset);
+  void put(const CommittedPositions& commit);
   // Nothing happens when there is none.
   void erase(std::string_view topic, int32_t partition);
 
@@ -83,6 +84,9 @@ class GroupOffsets {
 
   Topics::const_iterator lower_bound(std::string_view name) const;
   Topics::const_iterator find_topic(std::string_view name) const;
+  Topic& topic_for(std::string_view name);
+  // `next` is the place where it most likely goes, and then the one behind it.
+  void put(Topic& topic, size_t& next, int32_t partition, const CommittedOffset& offset);
   static CommittedOffset value(const Topic& topic, const Position& position);
   // Nothing if it has to be among the others.
   static std::optional<Position> pack(Topic& topic, int32_t partition, const CommittedOffset& offset);

@@ -1,5 +1,6 @@
 #include "broker/coordinator/group_partition.h"
 
+#include <fmt/format.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -21,7 +22,11 @@ namespace {
 constexpr size_t kMaxBatchBytes = size_t{100} << 20;
 // Commits wait for others up to so much, well below the log's limit for a batch (1 MiB).
 constexpr size_t kMaxHeldBytes = 256 << 10;
-constexpr size_t kFirstRecordsBytes = 1024;
+// Larger ones are rare, and their memory isn't kept for the next.
+constexpr size_t kKeptBatchBytes = 2 * kMaxHeldBytes;
+
+// Where the batches of a shard are made, one after the other: in memory that is warm.
+thread_local protocol::BatchBuilder batch_memory;
 
 // One line a second: clients try again and again.
 runtime::RateLimitedLog refusals_log(runtime::LogLevel::kWarning, 1);
@@ -34,6 +39,7 @@ std::string_view what_to_do(ErrorCode error) {
 }
 
 size_t estimated_bytes(const Write& write) {
+  if (write.commit) return estimated_bytes(*write.commit);
   size_t bytes = 0;
   for (const GroupRecord& record : write.records) bytes += estimated_bytes(record);
   return bytes;
@@ -42,15 +48,14 @@ size_t estimated_bytes(const Write& write) {
 }  // namespace
 
 // A request whose answer may come later; registered for as long as its coroutine lives.
-struct GroupPartition::Waiter {
-  Waiter(GroupPartition& partition, uint64_t the_ticket) : owner(partition), ticket(the_ticket) {
-    owner.waiters_.emplace(ticket, this);
+struct GroupPartition::Waiter final : Ticket {
+  explicit Waiter(GroupPartition& partition) : Ticket(partition.next_ticket_++), owner(partition) {
+    owner.waiting_.push_back(*this);
   }
-  ~Waiter() { owner.waiters_.erase(ticket); }
+  ~Waiter() { owner.waiting_.erase(owner.waiting_.iterator_to(*this)); }
   Waiter(const Waiter&) = delete;
 
   GroupPartition& owner;
-  const uint64_t ticket;
   std::optional<GroupResponse> response;
   std::optional<runtime::Suspension> suspension;
 };
@@ -193,10 +198,11 @@ void GroupPartition::process(Effects effects) {
   if (effects.warning) refusals_log.write(shard_.clock(), "{}: {}", name_, *effects.warning);
   for (Write& write : effects.writes) append({&write, 1});
   for (Answer& answer : effects.answers) {
-    const auto found = waiters_.find(answer.ticket);
-    if (found == waiters_.end()) continue;  // its client is gone
-    found->second->response = std::move(answer.response);
-    if (found->second->suspension) found->second->suspension->wake();
+    const auto found = waiting_.find(answer.ticket);
+    if (found == waiting_.end()) continue;  // its client is gone
+    auto& waiter = static_cast<Waiter&>(*found);
+    waiter.response = std::move(answer.response);
+    if (waiter.suspension) waiter.suspension->wake();
   }
   const auto deadline = machine_.next_deadline();
   if (deadline && *deadline < armed_deadline_ms_) deadline_changed_.notify_all();
@@ -224,8 +230,8 @@ void GroupPartition::append(std::span<Write> writes) {
   const int64_t now = now_ms();
   const int64_t wall_ms = shard_.clock().now_ms();
   auto batch = batch_of(writes, now, wall_ms);
-  auto base =
-      batch ? log_->append(std::move(*batch), wall_ms) : Result<int64_t>(std::unexpected(batch.error()));
+  auto base = batch ? log_->append(*batch, wall_ms) : Result<int64_t>(std::unexpected(batch.error()));
+  if (batch_memory.capacity_bytes() > kKeptBatchBytes) batch_memory = protocol::BatchBuilder();
   if (!base && writes.size() > 1) {
     // One that can't be written mustn't take the others with it.
     for (Write& write : writes) append({&write, 1});
@@ -235,7 +241,7 @@ void GroupPartition::append(std::span<Write> writes) {
     // Of what the disk refuses the log below has told already, once for all.
     if (base.error().code != ErrorCode::kKafkaStorageError) {
       append_log.write(shard_.clock(), "{}: can't append {} records of group {}: {} {}{}", name_,
-                       writes.front().records.size(), loggable(group_of(writes.front().records.front())),
+                       writes.front().record_count(), loggable(writes.front().group()),
                        error_name(base.error().code), base.error().message, what_to_do(base.error().code));
     }
     return process(machine_.failed(writes.front(), base.error().code, now));
@@ -243,23 +249,38 @@ void GroupPartition::append(std::span<Write> writes) {
   appended_end_ = *base;
   for (Write& write : writes) {
     const int64_t first =
-        std::exchange(appended_end_, appended_end_ + static_cast<int64_t>(write.records.size()));
+        std::exchange(appended_end_, appended_end_ + static_cast<int64_t>(write.record_count()));
     machine_.appended(std::move(write), first, now);
   }
   appended_.notify_all();
 }
 
-Result<Buffer> GroupPartition::batch_of(std::span<const Write> writes, int64_t now_ms, int64_t wall_ms) {
-  protocol::Writer records(kFirstRecordsBytes);
-  protocol::BatchBuilder builder;
+// In batch_memory.
+Result<MutableBytes> GroupPartition::batch_of(std::span<const Write> writes, int64_t now_ms,
+                                              int64_t wall_ms) const {
+  // A small request may stand for very much: each of its positions is a record that has the names. What is
+  // far too much isn't made only to be refused.
+  size_t bytes = 0;
+  for (const Write& write : writes) bytes += estimated_bytes(write);
+  if (bytes / 2 > log_->max_batch_bytes()) {
+    return fail(
+        ErrorCode::kMessageTooLarge,
+        fmt::format("about {} bytes in one batch, of which {} are allowed", bytes, log_->max_batch_bytes()));
+  }
+  if (!batch_memory.empty()) batch_memory = protocol::BatchBuilder();  // the one before could not be made
+  protocol::Writer records;
   for (const Write& write : writes) {
+    if (write.commit) {
+      const auto appended = append_records(*write.commit, batch_memory, wall_ms, records, wall_ms - now_ms);
+      if (!appended) return std::unexpected(appended.error());
+    }
     for (const GroupRecord& record : write.records) {
       const auto encoded = encode_record(record, records, wall_ms - now_ms);
       if (!encoded) return std::unexpected(encoded.error());
-      builder.append(encoded->key, encoded->value, {}, wall_ms);
+      batch_memory.append(encoded->key, encoded->value, {}, wall_ms);
     }
   }
-  return builder.build();
+  return batch_memory.build_in_place();
 }
 
 std::optional<GroupResponse> GroupPartition::refusal(const GroupRequest& request) const {
@@ -279,16 +300,16 @@ std::optional<GroupResponse> GroupPartition::refusal(const GroupRequest& request
 
 void GroupPartition::begin(Waiter& waiter, const GroupRequest& request) {
   if (std::holds_alternative<OffsetCommit>(request))
-    return process_commit(machine_.handle(waiter.ticket, request, now_ms()));
+    return process_commit(machine_.handle(waiter.number, request, now_ms()));
   append_held();
-  process(machine_.handle(waiter.ticket, request, now_ms()));
+  process(machine_.handle(waiter.number, request, now_ms()));
 }
 
 runtime::Task<GroupResponse> GroupPartition::handle(const GroupRequest& request,
                                                     std::function<void()> begun) {
   const auto self = shared_from_this();
   if (auto refused = refusal(request)) co_return std::move(*refused);
-  Waiter waiter(*this, next_ticket_++);
+  Waiter waiter(*this);
   begin(waiter, request);
   if (!waiter.response) {
     if (begun) begun();
@@ -303,7 +324,7 @@ runtime::Task<std::vector<GroupResponse>> GroupPartition::handle_all(
   const auto self = shared_from_this();
   std::deque<Waiter> waiters;
   for (const GroupRequest* request : requests) {
-    Waiter& waiter = waiters.emplace_back(*this, next_ticket_++);
+    Waiter& waiter = waiters.emplace_back(*this);
     waiter.response = refusal(*request);
     if (!waiter.response) begin(waiter, *request);
   }

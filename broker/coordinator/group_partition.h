@@ -3,6 +3,7 @@
 // partition's shard.
 #pragma once
 
+#include <boost/intrusive/set.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -61,6 +61,17 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
 
  private:
   enum class State : uint8_t { kLoading, kActive, kStopped, kFailed };
+  // Each is larger than those before, so that a new one goes to the end.
+  struct Ticket : boost::intrusive::set_base_hook<> {
+    explicit Ticket(uint64_t the_number) : number(the_number) {}
+    const uint64_t number;
+  };
+  struct NumberOfTicket {
+    using type = uint64_t;
+    type operator()(const Ticket& ticket) const { return ticket.number; }
+  };
+  using Tickets = boost::intrusive::set<Ticket, boost::intrusive::key_of_value<NumberOfTicket>,
+                                        boost::intrusive::constant_time_size<false>>;
   struct Waiter;
 
   // The answer to what can't be handed to the state machine now; nothing if it can.
@@ -74,7 +85,7 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   void process_commit(Effects effects);
   void append_held();
   void append(std::span<Write> writes);
-  static Result<Buffer> batch_of(std::span<const Write> writes, int64_t now_ms, int64_t wall_ms);
+  Result<MutableBytes> batch_of(std::span<const Write> writes, int64_t now_ms, int64_t wall_ms) const;
   void fail_log(const Error& error);
   // The wall clock's time at the start, and what has passed since: it never goes back.
   int64_t now_ms() const;
@@ -90,7 +101,7 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   GroupCoordinator machine_;
   State state_ = State::kLoading;
   uint64_t next_ticket_ = 1;
-  std::unordered_map<uint64_t, Waiter*> waiters_;
+  Tickets waiting_;  // each a Waiter; ordered, so that one is found by its number without memory of its own
   // Of commits that came while the log was being synced, or in the same turn of the shard: one batch is as
   // dear for all as for one. Appended before the state machine sees anything but another commit.
   std::vector<Write> held_;

@@ -36,6 +36,35 @@ struct OffsetCommitRecord {
   bool operator==(const OffsetCommitRecord&) const = default;
 };
 
+// What one request commits: as many OffsetCommitRecords as it has positions, which share all but this.
+struct CommittedPositions {
+  struct Position {
+    int32_t partition = 0;
+    int32_t leader_epoch = -1;
+    int64_t offset = 0;
+    std::string metadata;
+  };
+  struct Topic {
+    std::string name;
+    Uuid id;
+    std::vector<Position> positions;  // at least one
+  };
+  std::string group;
+  int64_t commit_timestamp_ms = 0;
+  int64_t expire_timestamp_ms = -1;
+  std::vector<Topic> topics;
+
+  size_t size() const {
+    size_t positions = 0;
+    for (const Topic& topic : topics) positions += topic.positions.size();
+    return positions;
+  }
+  CommittedOffset offset_at(const Topic& topic, const Position& position) const {
+    return {position.offset,       commit_timestamp_ms, expire_timestamp_ms,
+            position.leader_epoch, position.metadata,   topic.id};
+  }
+};
+
 struct StoredMember {
   std::string member_id;
   std::optional<std::string> instance_id;
@@ -200,9 +229,11 @@ inline const std::string& group_of(const GroupRecord& record) {
   return std::visit([](const auto& one) -> const std::string& { return one.group; }, record);
 }
 
+// What a record takes in a batch besides its texts, roughly.
+inline constexpr size_t kRecordOverheadBytes = 80;
+
 // What the record takes in a batch, roughly; a tombstone no more than this.
 inline size_t estimated_bytes(const GroupRecord& record) {
-  constexpr size_t kOverhead = 80;
   const size_t names = std::visit(
       [](const auto& one) {
         size_t bytes = one.group.size();
@@ -213,7 +244,18 @@ inline size_t estimated_bytes(const GroupRecord& record) {
       },
       record);
   const auto* commit = std::get_if<OffsetCommitRecord>(&record);
-  return kOverhead + names + (commit != nullptr && commit->value ? commit->value->metadata.size() : 0);
+  return kRecordOverheadBytes + names +
+         (commit != nullptr && commit->value ? commit->value->metadata.size() : 0);
+}
+
+// What its records take, as above.
+inline size_t estimated_bytes(const CommittedPositions& commit) {
+  size_t bytes = 0;
+  for (const CommittedPositions::Topic& topic : commit.topics) {
+    bytes += topic.positions.size() * (kRecordOverheadBytes + commit.group.size() + topic.name.size());
+    for (const CommittedPositions::Position& position : topic.positions) bytes += position.metadata.size();
+  }
+  return bytes;
 }
 
 }  // namespace millrace::coordinator

@@ -19,17 +19,20 @@ constexpr int16_t kFormerOffsetCommitType = 0;
 constexpr int16_t kGroupMetadataVersion = 3;
 constexpr int16_t kOffsetCommitVersion = 4;
 constexpr int16_t kOffsetCommitVersionWithExpiry = 1;
+// Where a value has the offset: behind its version, in all versions.
+constexpr size_t kOffsetInValue = sizeof(int16_t);
 
 // -1 is none.
 int64_t shifted(int64_t timestamp_ms, int64_t by_ms) {
   return timestamp_ms == -1 ? -1 : timestamp_ms + by_ms;
 }
 
-Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer,
-                                    int64_t wall_ahead_ms) {
-  const OffsetCommitKey key{record.group, record.topic, record.partition};
-  if (!record.value) return encode_tombstone(key, writer);
-  const CommittedOffset& from = *record.value;
+struct VersionedValue {
+  OffsetCommitValue value;
+  int16_t version;
+};
+
+VersionedValue stored(const CommittedOffset& from, int64_t wall_ahead_ms) {
   OffsetCommitValue value;
   value.offset = from.offset;
   value.leader_epoch = from.leader_epoch;
@@ -37,8 +40,14 @@ Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::
   value.commit_timestamp = shifted(from.commit_timestamp_ms, wall_ahead_ms);
   value.expire_timestamp = shifted(from.expire_timestamp_ms, wall_ahead_ms);
   value.topic_id = from.topic_id;
-  const int16_t version =
-      from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry;
+  return {value, from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry};
+}
+
+Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer,
+                                    int64_t wall_ahead_ms) {
+  const OffsetCommitKey key{record.group, record.topic, record.partition};
+  if (!record.value) return encode_tombstone(key, writer);
+  const auto [value, version] = stored(*record.value, wall_ahead_ms);
   return encode_pair(key, value, version, writer);
 }
 
@@ -112,6 +121,38 @@ Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer&
   if (const auto* group = std::get_if<GroupMetadataRecord>(&record))
     return encode_group(*group, writer, wall_ahead_ms);
   return encode_consumer_record(record, writer);
+}
+
+Result<> append_records(const CommittedPositions& commit, protocol::BatchBuilder& batch, int64_t timestamp_ms,
+                        protocol::Writer& writer, int64_t wall_ahead_ms) {
+  for (const CommittedPositions::Topic& topic : commit.topics) {
+    // The keys of a topic differ in their last number only, and most values in their first.
+    const size_t key_at = writer.size();
+    const auto key = encode_tombstone(OffsetCommitKey{commit.group, topic.name, 0}, writer);
+    if (!key) return std::unexpected(key.error());
+    const size_t key_bytes = key->key.size();
+    size_t value_at = 0;
+    const CommittedPositions::Position* before = nullptr;
+    for (const CommittedPositions::Position& position : topic.positions) {
+      writer.patch_int32(key_at + key_bytes - sizeof(int32_t), position.partition);
+      if (before != nullptr && before->leader_epoch == position.leader_epoch &&
+          before->metadata == position.metadata) {
+        writer.patch_int32(value_at + kOffsetInValue, static_cast<int32_t>(position.offset >> 32));
+        writer.patch_int32(value_at + kOffsetInValue + sizeof(int32_t),
+                           static_cast<int32_t>(position.offset));
+      } else {
+        const CommittedOffset from = commit.offset_at(topic, position);
+        const auto [value, version] = stored(from, wall_ahead_ms);
+        value_at = writer.size();
+        writer.integer(version);
+        if (auto written = encode(value, version, writer); !written) return written;
+      }
+      const Bytes all = writer.written();
+      batch.append(all.subspan(key_at, key_bytes), all.subspan(value_at), {}, timestamp_ms);
+      before = &position;
+    }
+  }
+  return {};
 }
 
 Result<std::optional<GroupRecord>> decode_record(std::optional<Bytes> key, std::optional<Bytes> value) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "broker/coordinator/group_record.h"
+#include "protocol/batch_builder.h"
 #include "protocol/bytes.h"
 #include "protocol/result.h"
 #include "protocol/writer.h"
@@ -23,6 +24,11 @@ struct EncodedRecord {
 // which they are kept and others read them, is ahead of the clock of the timestamps of commits and groups.
 Result<EncodedRecord> encode_record(const GroupRecord& record, protocol::Writer& writer,
                                     int64_t wall_ahead_ms = 0);
+
+// Appends the records that `commit` stands for to `batch`, with this timestamp, encoded as encode_record()
+// does. `writer` takes what they are made of. Fails as that does, with some of them appended.
+Result<> append_records(const CommittedPositions& commit, protocol::BatchBuilder& batch, int64_t timestamp_ms,
+                        protocol::Writer& writer, int64_t wall_ahead_ms = 0);
 
 // Reads any version of both record types, and commits of type 0 (before Kafka 0.10). Nothing for types that
 // belong to other kinds of groups. Fails with kInvalidRecord for a record that can't be read.

@@ -36,16 +36,21 @@ GroupService::GroupService(runtime::ShardGroup& shards, metadata::MetadataCache&
       config_(config),
       by_shard_(std::move(by_shard)) {}
 
+// No coroutine itself, for the sake of the usual case.
 runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request, std::function<void()> taken) {
-  if (const auto* listing = std::get_if<ListGroups>(&request)) co_return co_await list(*listing);
+  if (const auto* listing = std::get_if<ListGroups>(&request)) return list(*listing);
   const metadata::TopicPtr topic = metadata_.image()->topic(kOffsetsTopic);
-  if (!topic) co_return error_response(request, ErrorCode::kNotCoordinator);
+  if (!topic) return refuse(request, ErrorCode::kNotCoordinator);
   const int32_t number =
       partition_of_group(group_of(request), static_cast<int32_t>(topic->partitions.size()));
   const size_t shard = shards_.index_of({topic->id, number});
-  // Without a call, which would be one more coroutine.
-  if (shards_[shard].is_current())
-    co_return co_await handle_on_shard(shard, number, request, std::move(taken));
+  return shards_[shard].is_current() ? handle_on_shard(shard, number, request, std::move(taken))
+                                     : handle_remotely(shard, number, request, std::move(taken));
+}
+
+runtime::Task<GroupResponse> GroupService::handle_remotely(size_t shard, int32_t number,
+                                                           const GroupRequest& request,
+                                                           std::function<void()> taken) {
   // Owned here, on the calling shard: a caller that is gone isn't told.
   std::shared_ptr<const std::function<void()>> tell;
   std::function<void()> begun;

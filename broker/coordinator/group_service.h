@@ -65,6 +65,8 @@ class GroupService {
   runtime::Task<Result<>> create_topic();
   runtime::Task<GroupResponse> handle_on_shard(size_t shard, int32_t number, const GroupRequest& request,
                                                std::function<void()> begun);
+  runtime::Task<GroupResponse> handle_remotely(size_t shard, int32_t number, const GroupRequest& request,
+                                               std::function<void()> taken);
   // Of several requests those to one partition.
   struct Part {
     size_t shard = 0;

@@ -57,7 +57,7 @@ runtime::Task<Result<int64_t>> PartitionLog::read_all(const BatchReader& fn) {
   co_return end_offset;
 }
 
-Result<int64_t> PartitionLog::append(Buffer batch, int64_t now_ms) {
+Result<int64_t> PartitionLog::append(MutableBytes batch, int64_t now_ms) {
   auto appended = partition_->append(batch, now_ms, storage::AppendOrigin::kCoordinator);
   if (!appended) {
     Error error = std::move(appended.error());
@@ -67,6 +67,10 @@ Result<int64_t> PartitionLog::append(Buffer batch, int64_t now_ms) {
     return std::unexpected(std::move(error));
   }
   return appended->base_offset;
+}
+
+size_t PartitionLog::max_batch_bytes() const {
+  return partition_->removed() ? SIZE_MAX : static_cast<size_t>(partition_->log().config().max_message_bytes);
 }
 
 runtime::Task<Result<>> PartitionLog::wait_committed(int64_t end_offset) {

@@ -20,7 +20,8 @@ class PartitionLog final : public CoordinatorLog {
       : partition_(std::move(partition)), disk_pool_(disk_pool), write_trouble_(write_trouble) {}
 
   runtime::Task<Result<int64_t>> read_all(const BatchReader& fn) override;
-  Result<int64_t> append(Buffer batch, int64_t now_ms) override;
+  Result<int64_t> append(MutableBytes batch, int64_t now_ms) override;
+  size_t max_batch_bytes() const override;
   runtime::Task<Result<>> wait_committed(int64_t end_offset) override;
 
  private:

@@ -118,6 +118,63 @@ TEST_CASE("A group that a request names twice is answered once") {
   CHECK(removed.results[1].error_code == ErrorCode::kNonEmptyGroup);
 }
 
+TEST_CASE("Each position of a commit gets its own answer") {
+  using Partition = OffsetCommitRequest::Topic::Partition;
+  TestBroker broker(kNoDelay);
+  TestClient client(broker.port());
+  create_topic(client, "orders", 3);
+  create_topic(client, "refunds", 3);
+  find(client, "mixed");
+  const std::string too_long(5'000, 'm');
+  const auto positions = [&](std::vector<std::pair<int32_t, std::string_view>> of) {
+    std::vector<Partition> partitions(of.size());
+    for (size_t i = 0; i < of.size(); ++i) {
+      partitions[i].partition_index = of[i].first;
+      partitions[i].committed_offset = static_cast<int64_t>(i);
+      partitions[i].committed_metadata = of[i].second;
+    }
+    return partitions;
+  };
+  std::vector<std::vector<Partition>> parts = {
+      positions({{7, ""}, {0, ""}, {1, too_long}, {2, "note"}, {0, ""}}),
+      positions({{0, ""}}),
+      positions({{0, too_long}, {1, too_long}}),
+      {},
+      positions({{2, ""}, {-1, ""}, {1, too_long}}),
+  };
+  const std::vector<std::string_view> names = {"orders", "nothing", "refunds", "orders", "refunds"};
+  std::vector<OffsetCommitRequest::Topic> topics(parts.size());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    topics[i].name = names[i];
+    topics[i].partitions = parts[i];
+  }
+  OffsetCommitRequest request;
+  request.group_id = "mixed";
+  request.generation_id_or_member_epoch = -1;
+  request.topics = topics;
+  const auto response = client.call<OffsetCommitResponse>(request, 8);
+  const auto errors = [&](size_t topic) {
+    std::vector<ErrorCode> found;
+    for (const auto& partition : response.topics[topic].partitions) found.push_back(partition.error_code);
+    return found;
+  };
+  constexpr ErrorCode kUnknown = ErrorCode::kUnknownTopicOrPartition;
+  constexpr ErrorCode kTooLong = ErrorCode::kOffsetMetadataTooLarge;
+  constexpr ErrorCode kNone = ErrorCode::kNone;
+  REQUIRE(response.topics.size() == 4);  // nothing is said of the one without partitions
+  CHECK(errors(0) == std::vector{kUnknown, kNone, kTooLong, kNone, kNone});
+  CHECK(errors(1) == std::vector{kUnknown});
+  CHECK(errors(2) == std::vector{kTooLong, kTooLong});
+  CHECK(errors(3) == std::vector{kNone, kUnknown, kTooLong});
+
+  request.generation_id_or_member_epoch = 5;  // nobody's
+  const auto refused = client.call<OffsetCommitResponse>(request, 8);
+  REQUIRE(refused.topics.size() == 4);
+  CHECK(refused.topics[0].partitions[0].error_code == kUnknown);
+  CHECK(refused.topics[0].partitions[2].error_code == refused.topics[0].partitions[1].error_code);
+  CHECK(refused.topics[0].partitions[1].error_code != kNone);
+}
+
 TEST_CASE("Positions that a request asks for twice are answered once") {
   TestBroker broker(kNoDelay);
   TestClient client(broker.port());

@@ -19,7 +19,7 @@ ErrorCode commit_at(GroupDriver& driver, std::string_view member, int32_t epoch,
   request.member = member;
   request.generation = epoch;
   request.reports_missing_group = true;
-  return driver.call<OffsetCommitResult>(request).topics.at(0).partitions.at(0).second;
+  return driver.call<OffsetCommitResult>(request).errors.at(0);
 }
 
 }  // namespace

@@ -344,7 +344,7 @@ class ConsumerHistory final : public History<OpenConsumerRequest> {
   void receive(Answer& answer, const Open& open) override {
     Client& client = clients_[open.client];
     if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response))
-      return on_committed(open, client, committed->topics.at(0).partitions.at(0).second);
+      return on_committed(open, client, committed->errors.at(0));
     if (client.ticket != answer.ticket) return;
     client.ticket.reset();
     if (auto* heartbeat = std::get_if<ConsumerHeartbeatResult>(&answer.response))

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/coordinator/group_coordinator.h"
+#include "tests/broker/coordinator/records_of.h"
 #include "tests/broker/coordinator/test_topics.h"
 
 namespace millrace::coordinator {
@@ -108,9 +109,10 @@ class GroupDriver {
     }
     if (effects.warning) warning = *effects.warning;
     for (Write& write : effects.writes) {
-      REQUIRE_FALSE(write.records.empty());
+      const std::vector<GroupRecord> records = records_of(write);
+      REQUIRE_FALSE(records.empty());
       ++writes;
-      const auto* classic = std::get_if<GroupMetadataRecord>(&write.records.back());
+      const auto* classic = std::get_if<GroupMetadataRecord>(&records.back());
       const bool refuses = classic_error && classic != nullptr && classic->value;
       if (append_error || refuses) {
         take(
@@ -118,7 +120,7 @@ class GroupDriver {
         continue;
       }
       const auto base = static_cast<int64_t>(log_.size());
-      log_.insert(log_.end(), write.records.begin(), write.records.end());
+      log_.insert(log_.end(), records.begin(), records.end());
       machine_->appended(std::move(write), base, now_ms);
     }
     if (auto_commit && !effects.writes.empty()) commit();

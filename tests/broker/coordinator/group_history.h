@@ -285,8 +285,13 @@ class GroupHistory final : public History<OpenGroupRequest> {
     History::send(ticket, request);
   }
 
+  // Null if it writes something else.
+  static const GroupMetadataRecord* state_in(const Write& write) {
+    return write.commit ? nullptr : std::get_if<GroupMetadataRecord>(&write.records.back());
+  }
+
   void logged(const Write& write) override {
-    const auto* group = std::get_if<GroupMetadataRecord>(&write.records.back());
+    const GroupMetadataRecord* group = state_in(write);
     if (group != nullptr && !group->value) deletions_[group->group].push_back(log().size() - 1);
     const auto* lost = std::get_if<OffsetCommitRecord>(&log().back());
     if (fault_ != Fault::kLostRecord || lost == nullptr || !chance(5)) return;
@@ -296,7 +301,7 @@ class GroupHistory final : public History<OpenGroupRequest> {
   // A group that has become empty and could not say so to its log: its former members would be back after a
   // restart, and leave with their sessions. Kafka lives with that too.
   void before_append(const Write& write) override {
-    const auto* group = std::get_if<GroupMetadataRecord>(&write.records.back());
+    const GroupMetadataRecord* group = state_in(write);
     if (group == nullptr) return;
     if (append_fails() && !group->value) return;  // a deletion: the log stays behind if it was
     unstored_.erase(group->group);
@@ -313,7 +318,7 @@ class GroupHistory final : public History<OpenGroupRequest> {
     } else if (auto* beat = std::get_if<HeartbeatResult>(&answer.response)) {
       on_heartbeat(open.client, client, open, beat->error);
     } else if (auto* committed = std::get_if<OffsetCommitResult>(&answer.response)) {
-      on_committed(open, committed->topics.at(0).partitions.at(0).second);
+      on_committed(open, committed->errors.at(0));
     } else if (auto* fetched = std::get_if<OffsetFetchResult>(&answer.response)) {
       on_fetched(open, *fetched);
     }

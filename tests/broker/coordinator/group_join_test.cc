@@ -360,7 +360,7 @@ TEST_CASE("a static member that restarts takes its place back without a rebalanc
   late.member = old_id;
   late.instance = "instance-1";
   late.generation = 1;
-  CHECK(driver.call<OffsetCommitResult>(late).topics[0].partitions[0].second == Code::kFencedInstanceId);
+  CHECK(driver.call<OffsetCommitResult>(late).errors[0] == Code::kFencedInstanceId);
   const auto left = driver.call<LeaveGroupResult>(LeaveGroup{"g", {{old_id, "instance-1", {}}}});
   CHECK(left.members.at(0).error == Code::kFencedInstanceId);
   CHECK(driver.call<HeartbeatResult>(Heartbeat{"g", joined.member, "instance-2", 1}).error ==

@@ -40,6 +40,24 @@ class RandomOffsets {
     return offset;
   }
 
+  // Of a few partitions from this one on, or in any order.
+  CommittedPositions commit(const std::string& topic, int32_t first) {
+    const CommittedOffset common = next();
+    CommittedPositions commit{"g", common.commit_timestamp_ms, common.expire_timestamp_ms, {}};
+    commit.topics.push_back({topic, common.topic_id, {}});
+    // Of another one, or the same once more.
+    if (below(3) == 0) commit.topics.push_back({below(2) == 0 ? "other" : topic, common.topic_id, {}});
+    const bool in_order = below(2) == 0;
+    for (auto& to : commit.topics) {
+      for (int32_t i = 0; i < 4; ++i) {
+        const CommittedOffset offset = next();
+        const int32_t partition = in_order ? first + i : static_cast<int32_t>(below(12));
+        to.positions.push_back({partition, offset.leader_epoch, offset.offset, offset.metadata});
+      }
+    }
+    return commit;
+  }
+
  private:
   std::mt19937 random_;
 };
@@ -58,6 +76,13 @@ TEST_CASE("positions of any kind are kept as a map would keep them", "[group_off
       if (random.below(3) == 0) {
         offsets.erase(topic, partition);
         model.erase({topic, partition});
+      } else if (random.below(3) == 0) {
+        const CommittedPositions commit = random.commit(topic, partition);
+        offsets.put(commit);
+        for (const auto& to : commit.topics) {
+          for (const auto& position : to.positions)
+            model[{to.name, position.partition}] = commit.offset_at(to, position);
+        }
       } else {
         const CommittedOffset offset = random.next();
         offsets.put(topic, partition, offset);

@@ -37,16 +37,17 @@ class MemoryLog final : public CoordinatorLog {
     }
     co_return disk_.end;
   }
-  Result<int64_t> append(Buffer batch, int64_t) override {
+  Result<int64_t> append(MutableBytes batch, int64_t) override {
     if (disk_.append_error) return fail(*disk_.append_error);
     protocol::set_base_offset(batch, disk_.end);
     const auto header = protocol::read_batch_header(batch);
     REQUIRE(header);
     REQUIRE(protocol::crc_matches(batch));
     const int64_t base = std::exchange(disk_.end, header->last_offset() + 1);
-    disk_.batches.push_back(std::move(batch));
+    disk_.batches.emplace_back(batch.begin(), batch.end());
     return base;
   }
+  size_t max_batch_bytes() const override { return 1 << 20; }
   runtime::Task<Result<>> wait_committed(int64_t end_offset) override {
     while (disk_.hold && disk_.broken) co_await disk_.changed.wait();
     disk_.committed = end_offset;
@@ -149,9 +150,7 @@ class Fixture {
   std::shared_ptr<GroupPartition> partition_;
 };
 
-ErrorCode code(const GroupResponse& response) {
-  return std::get<OffsetCommitResult>(response).topics.at(0).partitions.at(0).second;
-}
+ErrorCode code(const GroupResponse& response) { return std::get<OffsetCommitResult>(response).errors.at(0); }
 
 int64_t position(Fixture& fixture) {
   return fixture.call<OffsetFetchResult>(fetch("g", "t", 0)).topics.at(0).partitions.at(0).offset;
@@ -231,7 +230,27 @@ TEST_CASE("commits that come together share a batch, unless one can't be written
   fixture.await_answers(3);
   CHECK(std::ranges::count(fixture.answers, ErrorCode::kNone, code) == 2);
   CHECK(fixture.disk.batches.size() == 3);
+  CHECK(fixture.disk.end == 5);
   CHECK(position(fixture) == 8);
+  fixture.stop();
+  fixture.start();
+  CHECK(position(fixture) == 8);
+}
+
+// Long names, and one position over and over: a record with all of it for each.
+TEST_CASE("what would be a batch of gigabytes isn't made to be refused") {
+  Fixture fixture;
+  fixture.start();
+  REQUIRE(position(fixture) == -1);
+  const std::string long_name(30'000, 'g');
+  OffsetCommit request{.group = long_name, .topics = {{"t", {}, {}}}};
+  for (int i = 0; i < 200'000; ++i) request.topics[0].partitions.push_back({0, i, -1, {}});
+  fixture.send_together({commit("g", "t", 0, 5), request, commit("g", "t", 0, 6)});
+  fixture.await_answers(3);
+  CHECK(std::ranges::count(fixture.answers, ErrorCode::kNone, code) == 2);
+  CHECK(std::ranges::count(fixture.answers, ErrorCode::kInvalidCommitOffsetSize, code) == 1);
+  CHECK(fixture.disk.end == 2);
+  CHECK(position(fixture) == 6);
 }
 
 TEST_CASE("commits that wait for each other keep their place before what comes after them") {

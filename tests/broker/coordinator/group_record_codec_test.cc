@@ -2,9 +2,11 @@
 #include "broker/coordinator/group_record_codec.h"
 
 #include <catch2/catch.hpp>
+#include <iterator>
 #include <string>
 
 #include "broker/coordinator/group_partitioning.h"
+#include "tests/broker/coordinator/records_of.h"
 
 namespace millrace::coordinator {
 namespace {
@@ -69,6 +71,41 @@ TEST_CASE("a commit with a retention of its own is written as version 1, which h
   record.value->commit_timestamp_ms = 1'700'000'000'000;
   record.value->expire_timestamp_ms = 1'700'000'001'000;
   check_both_ways(record, kCommitKey, "0001000000000000002a00046e6f74650000018bcfe568000000018bcfe56be8");
+}
+
+TEST_CASE("what a request commits is written as its positions would be one by one") {
+  const int64_t expire_ms = GENERATE(-1, 1'800'000'000'000);
+  CommittedPositions commit{"g\xc3\xa9", 1'700'000'000'000, expire_ms, {}};
+  commit.topics.push_back({"topic", {}, {}});
+  commit.topics.push_back({std::string(300, 't'), Uuid::from_random(1, 2), {}});
+  for (int32_t i = 0; i < 300; ++i) {
+    constexpr int64_t kOffsets[] = {0, -1, INT64_MIN, INT64_MAX, -(int64_t{1} << 32), 0xffffffff, 42};
+    const int64_t offset = kOffsets[i % std::size(kOffsets)];
+    std::string metadata(i % 7 == 0 ? static_cast<size_t>(i) : 0, 'm');
+    commit.topics[static_cast<size_t>(i % 2)].positions.push_back(
+        {299 - i, i / 40 - 1, offset, std::move(metadata)});
+  }
+  protocol::BatchBuilder together;
+  protocol::BatchBuilder one_by_one;
+  protocol::Writer writer(0);
+  REQUIRE(append_records(commit, together, 42, writer, 500));
+  for (const GroupRecord& record : records_of(commit)) {
+    const auto encoded = encode_record(record, writer, 500);
+    REQUIRE(encoded);
+    one_by_one.append(encoded->key, encoded->value, {}, 42);
+  }
+  CHECK(*together.build() == *one_by_one.build());
+}
+
+TEST_CASE("what a request commits is refused where the format can't hold it") {
+  protocol::BatchBuilder batch;
+  protocol::Writer writer;
+  CommittedPositions commit{std::string(40'000, 'g'), 0, -1, {{"topic", {}, {{0, -1, 0, ""}}}}};
+  CHECK_FALSE(append_records(commit, batch, 42, writer));
+  commit.group = "g";
+  commit.topics[0].positions.push_back({1, -1, 0, std::string(40'000, 'm')});
+  CHECK_FALSE(append_records(commit, batch, 42, writer));
+  CHECK(batch.record_count() == 1);
 }
 
 TEST_CASE("a group is written as Kafka writes it") {

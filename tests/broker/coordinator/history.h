@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "broker/coordinator/group_coordinator.h"
+#include "tests/broker/coordinator/records_of.h"
 
 namespace millrace::coordinator {
 
@@ -216,7 +217,7 @@ class History {
         continue;
       }
       const auto base = static_cast<int64_t>(log_.size());
-      log_.insert(log_.end(), write.records.begin(), write.records.end());
+      std::ranges::move(records_of(write), std::back_inserter(log_));
       logged(write);
       machine_->appended(std::move(write), base, now_ms_);
       if (wrongs_.early_answers) take(machine_->committed(static_cast<int64_t>(log_.size()), now_ms_));
