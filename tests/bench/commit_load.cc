@@ -222,7 +222,7 @@ class PositionReader {
 }  // namespace
 
 LoadResult run_commits(const CommitOptions& options) {
-  await_all_coordinators(options);
+  if (options.awaits_coordinators) await_all_coordinators(options);
   return CommitLoad(options).run();
 }
 

@@ -12,7 +12,8 @@ namespace millrace::bench {
 struct CommitOptions : LoadOptions {
   size_t groups = 100;  // named "<prefix>-0" and so on; their clients are no members
   std::string prefix = "bench";
-  size_t depth = 1;  // requests of each connection that wait for their answer
+  size_t depth = 1;                 // requests of each connection that wait for their answer
+  bool awaits_coordinators = true;  // before the first commit; the floor has none
 };
 
 // Records are positions, bytes those of the requests. Throws std::runtime_error when a commit is refused.

@@ -1,7 +1,9 @@
 // The floor: the least that a durable log broker can do, to compare brokers with. One thread that receives
 // Produce requests, checks each batch's CRC-32C, gives it offsets, writes it to its partition's file, syncs
-// everything that had arrived with one write to a journal (or doesn't sync), and answers in order; and serves
-// Fetch with sendfile. The bytes on the wire are a broker's. No recovery, no limits, no other API.
+// everything that had arrived with one write to a journal (or doesn't sync), and answers in order; serves
+// Fetch with sendfile; and stores OffsetCommit requests as they come, unlooked at and without a record for
+// each position, in as many files as a broker has coordinators. The bytes on the wire are a broker's. No
+// recovery, no limits, no other API.
 //
 //   bench_floor --dir DIR [--port N] [--sync 0|1]      prints the port once it listens
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #include <cstring>
 #include <ctime>
 #include <deque>
+#include <functional>
 #include <list>
 #include <optional>
 #include <set>
@@ -33,6 +36,7 @@ namespace {
 constexpr size_t kLengthSize = 4;
 constexpr size_t kInputBytes = 64 << 10;
 constexpr size_t kLargestFrame = 100 << 20;
+constexpr size_t kCoordinators = 50;
 
 int64_t now_ms() {
   timespec time{};
@@ -189,11 +193,15 @@ class Floor {
   void handle(Connection& c, MutableBytes frame) {
     WireReader reader(frame);
     const int16_t api = reader.int16();
-    if (reader.int16() != kVersion || api > kFetch) throw std::runtime_error("the floor doesn't serve this");
+    const int16_t version = reader.int16();
+    const bool is_commit = api == kOffsetCommit && version == kCommitVersion;
+    if (!is_commit && (version != kVersion || api > kFetch))
+      throw std::runtime_error("the floor doesn't serve this");
     const int32_t correlation_id = reader.int32();
     reader.bytes(static_cast<size_t>(reader.int16()));
     reader.skip_tags();
     if (api == kProduce) return produce(c, correlation_id, reader);
+    if (is_commit) return commit(c, correlation_id, reader, frame);
     c.waiting = read_fetch(correlation_id, reader);
     if (!answer_fetch(c, false)) waiting_.insert(&c);
   }
@@ -254,6 +262,38 @@ class Floor {
     writer.length(0);
     writer.uvarint(0);
     writer.no_tags();
+  }
+
+  void commit(Connection& c, int32_t correlation_id, WireReader& reader, MutableBytes frame) {
+    Buffer& out = output_bytes(c);
+    const size_t at = begin_response(out, correlation_id);
+    WireWriter writer(out);
+    writer.int32(0);
+    const size_t coordinator = std::hash<std::string_view>()(reader.text()) % kCoordinators;
+    reader.int32();   // generation
+    reader.text();    // member
+    reader.length();  // instance: null
+    const uint32_t topics = reader.length();
+    writer.length(topics);
+    for (uint32_t t = 0; t < topics; ++t) {
+      writer.text(reader.text());
+      const uint32_t partitions = reader.length();
+      writer.length(partitions);
+      for (uint32_t p = 0; p < partitions; ++p) {
+        writer.int32(reader.int32());
+        writer.int16(0);
+        writer.no_tags();
+        reader.bytes(12);  // position, leader epoch
+        reader.text();     // metadata
+        reader.skip_tags();
+      }
+      reader.skip_tags();
+      writer.no_tags();
+    }
+    writer.no_tags();
+    write_length(out, at, out.size() - at - kLengthSize);
+    // Only now: it gets an offset, over what was read of it.
+    store_.append("__consumer_offsets", static_cast<int32_t>(coordinator), frame, 1);
   }
 
   static WantedFetch read_fetch(int32_t correlation_id, WireReader& reader) {

@@ -1,4 +1,5 @@
-// The floor's share of the Kafka protocol, by hand: Produce 12 and Fetch 12 as the raw client sends them.
+// The floor's share of the Kafka protocol, by hand: Produce 12, Fetch 12 and OffsetCommit 9 as the raw
+// clients send them.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@ namespace millrace::bench {
 inline constexpr int16_t kProduce = 0;
 inline constexpr int16_t kFetch = 1;
 inline constexpr int16_t kVersion = 12;
+inline constexpr int16_t kOffsetCommit = 8;
+inline constexpr int16_t kCommitVersion = 9;
 
 // Reads values from the front of a frame; throws std::runtime_error when it ends early.
 class WireReader {

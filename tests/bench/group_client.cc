@@ -32,6 +32,7 @@ CommitOptions read_commits(Arguments& arguments) {
   options.groups = static_cast<size_t>(arguments.number("groups", 100));
   options.prefix = arguments.text("prefix", options.prefix);
   options.depth = static_cast<size_t>(arguments.number("depth", 1));
+  options.awaits_coordinators = arguments.number("await-coordinators", 1) != 0;
   options.warmup_ms = arguments.number("warmup-ms", options.warmup_ms);
   options.measure_ms = arguments.number("measure-ms", options.measure_ms);
   arguments.refuse_unknown();

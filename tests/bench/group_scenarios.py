@@ -11,6 +11,7 @@ from scenarios import Goal, Scenario, own_instance, usage
 from systems import BenchError
 
 SYSTEMS = ("millrace", "kafka")
+COMMIT_SYSTEMS = ("millrace", "kafka", "kafka-flush", "floor-sync")
 HALF_OF_KAFKA = tuple(Goal(metric, "kafka", 0.5) for metric in ("first_ms", "leave_ms", "join_ms"))
 # Members of the consumer protocol that don't wait for the broker to ask them: for what isn't measured.
 FAST_HEARTBEAT_MS = 20
@@ -64,7 +65,7 @@ class Commit(Scenario):
     depth: int = 1  # as of a client that commits without waiting for the answer before
 
     def measure(self, system, pace, run):
-        with system.running(), system.topic(self.name, self.partitions, reuse=True) as (topic, _):
+        with system.running(), system.topic(self.name, self.partitions, reuse=True) as (topic, _), system.offsets():
             result = self.commit(system, topic, pace.warmup_ms, pace.measure_ms)
             numbers = usage(result, result["requests"])
             numbers["rate"] = result["requests"] / result["seconds"]
@@ -75,6 +76,7 @@ class Commit(Scenario):
         return system.bench.group_client(
             "commit", system, topic=topic, partitions=self.partitions, connections=self.connections, groups=200,
             depth=self.depth, warmup_ms=warmup_ms, measure_ms=measure_ms,
+            await_coordinators=int(system.has_coordinators),
         )  # fmt: skip
 
 
@@ -162,15 +164,19 @@ SCENARIOS = [
         goals=(Goal("stopped_ms", None, 2000), Goal("killed_ms", None, 2000), Goal("rss", "kafka", 0.1)),
     ),
     Commit(
-        "commit", "commits of 10 partitions, 50 connections", systems=SYSTEMS, quick=True, smoke=True,
+        "commit", "commits of 10 partitions, 50 connections", systems=COMMIT_SYSTEMS, quick=True, smoke=True,
         goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
     ),
     Commit(
-        "commit-async", "commits of 10 partitions, 50 connections, 5 in flight each", systems=SYSTEMS, depth=5,
+        "commit-async", "commits of 10 partitions, 50 connections, 5 in flight each", systems=COMMIT_SYSTEMS, depth=5,
         goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
     ),
     Commit(
-        "commit-1", "commits of 1 partition, 50 connections", systems=SYSTEMS, partitions=1,
+        "commit-100", "commits of 100 partitions, 50 connections", systems=COMMIT_SYSTEMS, partitions=100,
+        goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
+    ),
+    Commit(
+        "commit-1", "commits of 1 partition, 50 connections", systems=COMMIT_SYSTEMS, partitions=1,
         goals=(Goal("per_cpu_s", "kafka", 5, at_least=True),),
     ),
     FanOut(

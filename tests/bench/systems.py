@@ -135,6 +135,7 @@ class System:
     """One broker. `key` names its column."""
 
     key = title = ""
+    has_coordinators = True
 
     def __init__(self, bench):
         self.bench = bench
@@ -205,6 +206,11 @@ class System:
         self.create_topic(name, partitions)
         yield name, False
 
+    @contextlib.contextmanager
+    def offsets(self):
+        """Committed positions are kept as this system keeps its topics."""
+        yield
+
     def log_tail(self):
         try:
             return (self.directory / "log").read_text(errors="replace")[-2000:]
@@ -213,6 +219,8 @@ class System:
 
 
 class Floor(System):
+    has_coordinators = False
+
     def __init__(self, bench, sync):
         super().__init__(bench)
         self.sync = sync
@@ -363,6 +371,18 @@ class KafkaColumn(System):
         finally:
             if not reuse:
                 self.delete_topic(name)
+
+    @contextlib.contextmanager
+    def offsets(self):
+        alter = ("topic", "alter", "__consumer_offsets", "-b", self.address)
+        if self.settings:
+            self.bench.millrace_command(*alter, *(word for setting in self.settings for word in ("-s", setting)))
+        try:
+            yield
+        finally:
+            if self.settings:
+                names = (setting.partition("=")[0] for setting in self.settings)
+                self.bench.millrace_command(*alter, *(word for name in names for word in ("-u", name)))
 
     def forget_topics(self):
         if not self.kept:
