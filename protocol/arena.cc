@@ -14,15 +14,18 @@ void* Arena::allocate(size_t size, size_t alignment) {
   }
   if (size > next_block_ / 2) {
     // A large piece gets a block of its own, so that the rest of the current one isn't wasted.
-    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(size));
-    return blocks_.back().get();
+    return new_block(size);
   }
-  blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(next_block_));
-  std::byte* piece = blocks_.back().get();
+  std::byte* piece = new_block(next_block_);
   at_ = piece + size;
   end_ = piece + next_block_;
   next_block_ = std::min(next_block_ * 2, kLargestBlock);
   return piece;
+}
+
+std::byte* Arena::new_block(size_t size) {
+  blocks_ = new (::operator new(sizeof(Block) + size)) Block{blocks_};
+  return reinterpret_cast<std::byte*>(blocks_ + 1);
 }
 
 std::string_view Arena::copy(std::string_view text) { return as_text(copy(as_bytes(text))); }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "protocol/array.h"
@@ -23,8 +24,14 @@ class Arena {
   explicit Arena(size_t limit = SIZE_MAX, size_t max_elements = SIZE_MAX)
       : limit_(limit), elements_left_(max_elements) {}
 
-  Arena(Arena&&) = default;
-  Arena& operator=(Arena&&) = default;
+  Arena(Arena&& other) noexcept { swap(other); }
+  Arena& operator=(Arena&& other) noexcept {
+    Arena(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Arena() {
+    while (blocks_ != nullptr) ::operator delete(std::exchange(blocks_, blocks_->next));
+  }
 
   // The limit that suits a frame of this many bytes: no honest message takes more memory per encoded byte
   // than a list of empty nullable strings, which are one byte there and 24 here.
@@ -72,19 +79,35 @@ class Arena {
  private:
   static constexpr size_t kFloor = 4096;
   static constexpr size_t kFactor = 32;
-  static constexpr size_t kFirstBlock = 1024;
+  static constexpr size_t kFirstBlock = 1024 - sizeof(void*) * 2;  // what is behind its header
   static constexpr size_t kLargestBlock = 64 * 1024;
 
-  void* allocate(size_t size, size_t alignment);
+  // In front of the memory that it stands for.
+  struct alignas(std::max_align_t) Block {
+    Block* next;
+  };
 
-  size_t limit_;
-  size_t elements_left_;
+  void* allocate(size_t size, size_t alignment);
+  std::byte* new_block(size_t size);
+  void swap(Arena& other) noexcept {
+    std::swap(limit_, other.limit_);
+    std::swap(elements_left_, other.elements_left_);
+    std::swap(refused_, other.refused_);
+    std::swap(used_, other.used_);
+    std::swap(next_block_, other.next_block_);
+    std::swap(at_, other.at_);
+    std::swap(end_, other.end_);
+    std::swap(blocks_, other.blocks_);
+  }
+
+  size_t limit_ = SIZE_MAX;
+  size_t elements_left_ = SIZE_MAX;
   bool refused_ = false;
   size_t used_ = 0;
   size_t next_block_ = kFirstBlock;
   std::byte* at_ = nullptr;
   std::byte* end_ = nullptr;
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  Block* blocks_ = nullptr;
 };
 
 }  // namespace millrace

@@ -1,6 +1,7 @@
 #include "protocol/batch_builder.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <utility>
 
@@ -33,6 +34,10 @@ size_t headers_size(std::span<const RecordHeader> headers) {
 
 }  // namespace
 
+void BatchBuilder::make_room() {
+  if (size_ > batch_.size()) batch_.resize(std::max(size_, batch_.size() * 2));
+}
+
 BatchBuilder::BatchBuilder(const BatchOptions& options) : options_(options) {}
 
 void BatchBuilder::append(std::optional<Bytes> key, std::optional<Bytes> value,
@@ -56,18 +61,41 @@ void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::opti
                            bytes_size(key) + bytes_size(value) + headers_size(headers);
   const size_t start = size_;
   size_ += number_size(static_cast<int64_t>(body_size)) + body_size;
-  if (size_ > batch_.size()) batch_.resize(std::max(size_, batch_.size() * 2));
-  std::byte* at = put_number(batch_.data() + start, static_cast<int64_t>(body_size));
+  make_room();
+  std::byte* const begin = batch_.data() + start;
+  std::byte* at = put_number(begin, static_cast<int64_t>(body_size));
   *at++ = std::byte{0};  // attributes: none are defined
   at = put_number(at, timestamp_delta_ms);
+  last_.begin = start;
+  last_.offset = static_cast<size_t>(at - begin);
   at = put_number(at, last_offset_delta_);
+  last_.offset_bytes = static_cast<size_t>(at - begin) - last_.offset;
   at = put_bytes(at, key);
+  last_.key_bytes = key ? key->size() : 0;
+  last_.key = static_cast<size_t>(at - begin) - last_.key_bytes;
   at = put_bytes(at, value);
+  last_.value_bytes = value ? value->size() : 0;
+  last_.value = static_cast<size_t>(at - begin) - last_.value_bytes;
   at = put_number(at, static_cast<int64_t>(headers.size()));
   for (const RecordHeader& header : headers) {
     at = put_bytes(at, as_bytes(header.key));
     at = put_bytes(at, header.value);
   }
+}
+
+std::optional<BatchBuilder::Copy> BatchBuilder::append_copy() {
+  assert(!empty());
+  const bool is_longer = zigzag(int64_t{last_offset_delta_} + 1) >> (7 * last_.offset_bytes) != 0;
+  if (is_longer) return std::nullopt;
+  const size_t from = std::exchange(last_.begin, size_);
+  const size_t size = size_ - from;
+  size_ += size;
+  make_room();
+  std::byte* const begin = batch_.data() + last_.begin;
+  std::memcpy(begin, batch_.data() + from, size);
+  put_number(begin + last_.offset, ++last_offset_delta_);
+  ++record_count_;
+  return Copy{{begin + last_.key, last_.key_bytes}, {begin + last_.value, last_.value_bytes}};
 }
 
 Result<MutableBytes> BatchBuilder::build_in_place() {

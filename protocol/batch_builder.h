@@ -45,6 +45,15 @@ class BatchBuilder {
   void append_at(int64_t offset, std::optional<Bytes> key, std::optional<Bytes> value,
                  std::span<const RecordHeader> headers, int64_t timestamp_ms);
 
+  // A copy of the last record at the next offset; its key and value may be overwritten in place until the
+  // next call. Nothing, and no copy made, where the copy would take another size than the record, because of
+  // its offset. Needs a record.
+  struct Copy {
+    MutableBytes key;  // empty for null
+    MutableBytes value;
+  };
+  std::optional<Copy> append_copy();
+
   int32_t record_count() const { return record_count_; }
   bool empty() const { return record_count_ == 0; }
   // Of the batch as it would be without compression, header included.
@@ -62,10 +71,24 @@ class BatchBuilder {
   void set_options(const BatchOptions& options) { options_ = options; }
 
  private:
+  // For size_ bytes.
+  void make_room();
+
   BatchOptions options_;
   // Uncompressed, with a place for its header in front. While there are records its first size_ bytes count.
   Buffer batch_;
   size_t size_ = 0;
+  // Of the last record: where it begins, and from there its parts.
+  struct Place {
+    size_t begin = 0;
+    size_t offset = 0;
+    size_t offset_bytes = 0;
+    size_t key = 0;
+    size_t key_bytes = 0;
+    size_t value = 0;
+    size_t value_bytes = 0;
+  };
+  Place last_;
   Buffer compressed_;
   int32_t record_count_ = 0;
   int32_t last_offset_delta_ = -1;

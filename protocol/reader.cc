@@ -20,7 +20,7 @@ std::string Reader::error() const {
                      version_);
 }
 
-uint32_t Reader::uvarint() {
+uint32_t Reader::long_uvarint() {
   uint32_t value = 0;
   const std::byte* after = read_varint(at_, end_, value);
   if (after == nullptr) {
@@ -43,7 +43,7 @@ Bytes Reader::take(size_t size) {
 
 int64_t Reader::array_count() { return flexible_ ? int64_t{uvarint()} - 1 : integer<int32_t>(); }
 
-int64_t Reader::string_size() {
+[[gnu::always_inline]] inline int64_t Reader::string_size() {
   const int64_t size = flexible_ ? int64_t{uvarint()} - 1 : integer<int16_t>();
   if (size > kMaxStringSize) {
     fail("string longer than 32767 bytes");

@@ -79,7 +79,11 @@ class Reader {
     }
     return static_cast<Integer>(value);
   }
-  uint32_t uvarint();
+  uint32_t uvarint() {
+    // Most are sizes of less than 128.
+    const bool is_short = at_ != end_ && (*at_ & std::byte{0x80}) == std::byte{0};
+    return is_short ? std::to_integer<uint32_t>(*at_++) : long_uvarint();
+  }
   // A view of the next `size` bytes; fails when there are fewer.
   Bytes take(size_t size);
 
@@ -186,6 +190,7 @@ class Reader {
     }
   }
 
+  uint32_t long_uvarint();
   // Lengths as encoded, -1 for null.
   int64_t array_count();
   int64_t string_size();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,11 @@ struct Uuid {
   bool is_zero() const { return *this == Uuid{}; }
 
   auto operator<=>(const Uuid&) const = default;
+  // Of std::byte the compiler would compare one at a time.
+  constexpr bool operator==(const Uuid& other) const {
+    using Halves = std::array<uint64_t, 2>;
+    return std::bit_cast<Halves>(bytes) == std::bit_cast<Halves>(other.bytes);
+  }
 };
 
 }  // namespace millrace

@@ -28,7 +28,7 @@ void Writer::patch_int32(size_t at, int32_t value) {
   std::memcpy(out_.data() + at, &bits, sizeof bits);
 }
 
-void Writer::uvarint(uint32_t value) {
+void Writer::long_uvarint(uint32_t value) {
   std::byte* start = grow(kMaxVarint32Size);
   size_ -= static_cast<size_t>(start + kMaxVarint32Size - write_varint(start, value));
 }

@@ -27,6 +27,13 @@ class Writer {
 
   // All that was written; the writer is empty afterwards, its splices stay until the next message.
   Buffer take();
+  // Forgets all that was written, and keeps its memory.
+  void clear() {
+    size_ = 0;
+    splices_.clear();
+  }
+  // Of memory that it holds.
+  size_t capacity_bytes() const { return out_.capacity(); }
   // Where bytes from files belong, in order of position.
   std::span<const Splice> splices() const { return splices_; }
   // Bytes written so far, without what the splices stand for.
@@ -44,7 +51,13 @@ class Writer {
     if constexpr (sizeof bits > 1 && std::endian::native == std::endian::little) bits = std::byteswap(bits);
     std::memcpy(grow(sizeof bits), &bits, sizeof bits);
   }
-  void uvarint(uint32_t value);
+  void uvarint(uint32_t value) {
+    if (value < 0x80) {
+      *grow(1) = static_cast<std::byte>(value);
+    } else {
+      long_uvarint(value);
+    }
+  }
   void append(Bytes bytes);
 
   // Between begin and end the writer is a visitor for one message. end() returns what could not be written:
@@ -162,6 +175,7 @@ class Writer {
     return place;
   }
   void enlarge(size_t size);
+  void long_uvarint(uint32_t value);
   void fail(const char* name, const char* what);
   void write_null(bool nullable) {
     if (!nullable) fail(name_, "is null, which this version doesn't allow");

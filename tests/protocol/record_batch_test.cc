@@ -382,3 +382,40 @@ TEST_CASE("random batches survive the round trip") {
     REQUIRE(rows_of(batch) == rows);
   }
 }
+
+TEST_CASE("a copy of a record is one that was appended like it") {
+  BatchBuilder copying;
+  BatchBuilder appending;
+  const std::optional<std::string> key = GENERATE(std::optional<std::string>(), "", "key 00");
+  const std::optional<std::string> value = GENERATE(std::optional<std::string>(), std::string(200, 'v'));
+  const auto bytes = [](const auto& of) { return of ? std::optional(as_bytes(*of)) : std::nullopt; };
+  const RecordHeader header{"name", as_bytes("text")};
+  const auto append = [&](BatchBuilder& to) { to.append(bytes(key), bytes(value), {&header, 1}, 5); };
+  append(copying);
+  int longer = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    append(appending);
+    if (i > 0 && !copying.append_copy()) {
+      ++longer;
+      append(copying);
+    }
+  }
+  CHECK(longer == 2);  // offset deltas of two and of three bytes
+  CHECK(*copying.build() == *appending.build());
+}
+
+TEST_CASE("the key and the value of a copy can be changed in place") {
+  BatchBuilder builder;
+  builder.append(as_bytes("key 0"), as_bytes("value 0"), {}, 5);
+  for (int i = 1; i < 10; ++i) {
+    const auto copy = builder.append_copy();
+    REQUIRE(copy);
+    copy->key.back() = copy->value.back() = static_cast<std::byte>('0' + i);
+  }
+  const auto rows = rows_of(*builder.build());
+  REQUIRE(rows.size() == 10);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(rows[static_cast<size_t>(i)] ==
+          Row{i, 5, "key " + std::to_string(i), "value " + std::to_string(i), {}});
+  }
+}
