@@ -65,7 +65,7 @@ Result<BatchAtFront> front_of(Bytes records) {
   return BatchAtFront{size <= records.size() ? size : 0, magic};
 }
 
-// Size and checksum, and that a client lets us give the offsets.
+// Size and checksum (but of what has just been made), and that a client lets us give the offsets.
 Result<BatchHeader> check_outside(Bytes batch, const ValidationOptions& options) {
   auto header = protocol::read_batch_header(batch);
   if (!header) return header;
@@ -79,7 +79,7 @@ Result<BatchHeader> check_outside(Bytes batch, const ValidationOptions& options)
                             "configured value of {}.",
                             options.partition_name, header->size_bytes(), options.max_message_bytes));
   }
-  if (!protocol::crc_matches(batch)) {
+  if (options.origin != AppendOrigin::kGroupCoordinator && !protocol::crc_matches(batch)) {
     return fail(ErrorCode::kCorruptMessage,
                 fmt::format("Record is corrupt (stored crc = {}) in topic partition {}.", header->crc,
                             options.partition_name));
@@ -283,6 +283,28 @@ bool keeps_its_records(const BatchHeader& header, Compression target, const Reco
   return header.compression() == Compression::kNone && header.is_control();
 }
 
+// Whether more than the header's fields may have to change in what the group coordinator appends.
+bool changes_records(const ValidationOptions& options) {
+  return options.timestamp_type != TimestampType::kCreateTime ||
+         options.compression.value_or(Compression::kNone) != Compression::kNone;
+}
+
+std::expected<ValidatedBatch, AppendError> validated_unseen(MutableBytes batch, const BatchHeader& header,
+                                                            const ValidationOptions& options) {
+  if (auto fits = check_written_size(batch.size(), false, options); !fits)
+    return std::unexpected(std::move(fits.error()));
+  protocol::set_base_offset(batch, options.base_offset);
+  protocol::set_partition_leader_epoch(batch, options.leader_epoch);
+  ValidatedBatch result;
+  result.bytes = batch;
+  result.header = header;
+  result.header.base_offset = options.base_offset;
+  result.header.partition_leader_epoch = options.leader_epoch;
+  result.max_timestamp_ms = header.max_timestamp_ms;
+  result.offset_of_max_timestamp = options.base_offset;
+  return result;
+}
+
 }  // namespace
 
 Result<> validate_produce_records(std::optional<Bytes> records, int16_t produce_version) {
@@ -321,6 +343,9 @@ std::expected<ValidatedBatch, AppendError> validate_for_append(MutableBytes reco
   auto header = check_outside(*batch, options);
   if (!header) return std::unexpected(header.error());
   if (auto fine = check_header(*header, options); !fine) return std::unexpected(std::move(fine.error()));
+  if (options.origin == AppendOrigin::kGroupCoordinator && !changes_records(options)) {
+    return validated_unseen(*batch, *header, options);
+  }
   if (options.timestamp_type == TimestampType::kCreateTime) use_own_timestamps(*batch, *header);
 
   RecordChecker checker(options, *header);

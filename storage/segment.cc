@@ -103,8 +103,7 @@ Result<std::shared_ptr<File>> Segment::file(int64_t end_offset) const {
 
 // On an error it is tried again by whoever comes next: what a part of it has left in the file is overwritten.
 Result<> Segment::write_held(File& file) const {
-  const Bytes pieces[] = {held_.bytes()};
-  auto written = file.write_at(pieces, written_size());
+  auto written = file.write_at(held_.pieces(), written_size());
   if (written) held_.clear();
   return written;
 }
@@ -123,10 +122,9 @@ Result<> Segment::append(const protocol::BatchHeader& header, Bytes batch, int64
                          int32_t index_interval_bytes) {
   const auto file = open_file();
   if (!file) return std::unexpected(file.error());
-  const Bytes pieces[] = {held_.bytes(), batch};
-  const auto position = written_size();
-  if (const auto written = (*file)->write_at(std::span(pieces).subspan(held_.empty() ? 1 : 0), position);
-      !written) {
+  std::vector<Bytes> pieces = held_.pieces();
+  pieces.push_back(batch);
+  if (const auto written = (*file)->write_at(pieces, written_size()); !written) {
     // So that whoever tries again doesn't write it again each time. It has its space, and keeps it.
     if (!held_.empty()) (void)write_held(**file);
     // A part of the batch may be there; a later batch must not stand behind it.

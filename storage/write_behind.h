@@ -7,10 +7,13 @@
 // those that were acknowledged.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "protocol/bytes.h"
 
@@ -34,9 +37,9 @@ class WriteBehindLimit {
 class HeldBatches {
  public:
   // In all. A write of so much costs little more for each byte than a larger one.
-  static constexpr size_t kMaxBytes = size_t{32} << 10;
+  static constexpr size_t kMaxBytes = size_t{48} << 10;
   // Of one batch: a larger one is dear by its bytes, which holding it back would copy once more.
-  static constexpr size_t kMaxBatchBytes = size_t{8} << 10;
+  static constexpr size_t kMaxBatchBytes = size_t{12} << 10;
 
   HeldBatches() = default;
   HeldBatches(const HeldBatches&) = delete;
@@ -44,31 +47,46 @@ class HeldBatches {
   ~HeldBatches() { clear(); }
 
   bool has_room(size_t bytes) const { return bytes <= kMaxBatchBytes && size() + bytes <= kMaxBytes; }
-  // Has memory for so much more.
+  // Has memory for so much more: each time about as much again, and nothing moves.
   void make_room(size_t bytes) {
-    const size_t needed = size() + bytes;
-    if (needed > bytes_.capacity()) bytes_.reserve(needed < bytes_.capacity() * 2 ? needed * 2 : needed);
+    if (!chunks_.empty() && chunks_.back().capacity() - chunks_.back().size() >= bytes) return;
+    if (empty()) chunks_.clear();
+    chunks_.reserve(chunks_.size() + 1);
+    Buffer chunk;
+    chunk.reserve(std::max(bytes, std::min(size_, kMaxChunkBytes)));
+    chunks_.push_back(std::move(chunk));
   }
   // `limit` (may be null) is told of it, is the same for all, and outlives this object.
   void add(Bytes batch, WriteBehindLimit* limit) {
     assert(empty() || limit == limit_);
-    bytes_.insert(bytes_.end(), batch.begin(), batch.end());
+    make_room(batch.size());
+    chunks_.back().insert(chunks_.back().end(), batch.begin(), batch.end());
+    size_ += batch.size();
     limit_ = limit;
     if (limit_ != nullptr) limit_->take(batch.size());
   }
-  bool empty() const { return bytes_.empty(); }
-  size_t size() const { return bytes_.size(); }
-  size_t capacity() const { return bytes_.capacity(); }
-  Bytes bytes() const { return bytes_; }
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+  size_t capacity() const {
+    size_t bytes = 0;
+    for (const Buffer& chunk : chunks_) bytes += chunk.capacity();
+    return bytes;
+  }
+  // What stands in the file one behind the other.
+  std::vector<Bytes> pieces() const { return {chunks_.begin(), chunks_.end()}; }
   // The memory goes, too.
   void clear() {
-    if (limit_ != nullptr) limit_->give_back(bytes_.size());
+    if (limit_ != nullptr) limit_->give_back(size_);
     limit_ = nullptr;
-    Buffer().swap(bytes_);
+    size_ = 0;
+    std::vector<Buffer>().swap(chunks_);
   }
 
  private:
-  Buffer bytes_;
+  static constexpr size_t kMaxChunkBytes = size_t{16} << 10;
+
+  std::vector<Buffer> chunks_;
+  size_t size_ = 0;
   WriteBehindLimit* limit_ = nullptr;
 };
 

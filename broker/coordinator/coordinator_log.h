@@ -24,7 +24,8 @@ class CoordinatorLog {
   virtual runtime::Task<Result<int64_t>> read_all(const BatchReader& fn) = 0;
 
   // Appends one batch, which is patched in place, and returns the offset of its first record. It may not be
-  // committed yet.
+  // committed yet. The batch is one that a protocol::BatchBuilder has just made, uncompressed, each record
+  // with a key and the same timestamp: its records aren't checked.
   virtual Result<int64_t> append(MutableBytes batch, int64_t now_ms) = 0;
 
   // What append() takes at most.

@@ -232,6 +232,36 @@ TEST_CASE("a coordinator may write control batches, a client may not") {
   CHECK(accepted(batch, options).rewritten.empty());
 }
 
+TEST_CASE("what the group coordinator appends comes out as if each record had been looked at") {
+  const Buffer made = batch_of({kNow, kNow, kNow});
+  Buffer batch = made;
+  Buffer looked_at = made;
+  auto options = standard();
+  options.compacted = true;
+  options.compression = GENERATE(std::optional<Compression>(), Compression::kNone, Compression::kZstd);
+  options.timestamp_type = GENERATE(TimestampType::kCreateTime, TimestampType::kLogAppendTime);
+  options.origin = AppendOrigin::kCoordinator;
+  const auto expected = accepted(looked_at, options);
+  options.origin = AppendOrigin::kGroupCoordinator;
+  const auto result = accepted(batch, options);
+  CHECK(as_text(result.bytes) == as_text(expected.bytes));
+  CHECK(result.rewritten.empty() == expected.rewritten.empty());
+  CHECK(result.header.record_count == expected.header.record_count);
+  CHECK(result.log_append_time_ms == expected.log_append_time_ms);
+  CHECK(result.max_timestamp_ms == expected.max_timestamp_ms);
+  CHECK(result.offset_of_max_timestamp == expected.offset_of_max_timestamp);
+  if (!options.compression || *options.compression == Compression::kNone) {
+    Buffer unsound = made;
+    unsound.back() ^= std::byte{1};
+    const bool looks = options.timestamp_type == TimestampType::kLogAppendTime;
+    CHECK(validate_for_append(unsound, options).has_value() == !looks);
+  }
+  options.segment_bytes = 100;
+  CHECK(refused(made, options).code == ErrorCode::kRecordListTooLarge);
+  options.max_message_bytes = 100;
+  CHECK(refused(made, options).code == ErrorCode::kMessageTooLarge);
+}
+
 TEST_CASE("sizes are held to max.message.bytes and segment.bytes") {
   const Buffer batch = batch_of({kNow, kNow});
   auto options = standard();

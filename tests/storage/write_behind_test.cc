@@ -251,6 +251,25 @@ TEST_CASE("No memory is kept for what was written") {
   CHECK(held.capacity() == 0);
 }
 
+TEST_CASE("What is held back stays where it is, in twice the memory at most") {
+  HeldBatches held;
+  Buffer all;
+  const std::byte* first = nullptr;
+  for (int count = 1; held.has_room(batch_of(count % 40 + 1).size()); ++count) {
+    const Buffer batch = batch_of(count % 40 + 1);
+    held.make_room(batch.size());
+    held.add(batch, nullptr);
+    all.insert(all.end(), batch.begin(), batch.end());
+    if (first == nullptr) first = held.pieces().front().data();
+    CHECK(held.capacity() <= 2 * std::max(held.size(), HeldBatches::kMaxBatchBytes));
+  }
+  REQUIRE(held.size() > HeldBatches::kMaxBytes / 2);
+  CHECK(held.pieces().front().data() == first);
+  Buffer in_pieces;
+  for (const Bytes piece : held.pieces()) in_pieces.insert(in_pieces.end(), piece.begin(), piece.end());
+  CHECK(in_pieces == all);
+}
+
 TEST_CASE("A file that can't be cut off any more ends the log, and what was held back is in the journal") {
   HoldingLog f;
   f.append(batch_of(1));
