@@ -41,12 +41,13 @@ struct Context {
   // In the middle of long work: lets the shard do what else is waiting.
   runtime::Task<> give_way() const { return shard().sleep_ms(0); }
 
-  // For a handler that waits for long, before it does: gives back the request's frame and what the arena
-  // holds. Neither the decoded request's texts and arrays nor client_id may be looked at any more.
-  void release_request() {
+  // For a handler that waits for long, or with many others, before it does: gives back the request's frame
+  // and what the arena holds, whose place `kept` takes and stays charged as the frame was. Neither the
+  // decoded request's texts and arrays nor client_id may be looked at any more.
+  void release_request(Arena kept = Arena()) {
     client_id.reset();
-    arena = Arena();
-    request.release_frame();
+    arena = std::move(kept);
+    request.release_frame(static_cast<int64_t>(arena.used()));
   }
 
   // The text as the arena's own, for responses.

@@ -36,42 +36,65 @@ bool has_partition(const TopicPtr& topic, int32_t partition) {
   return topic && partition >= 0 && static_cast<size_t>(partition) < topic->partitions.size();
 }
 
-// Answers the partitions that don't exist and collects the others for the coordinator, with the places that
-// wait for its answers in the same order.
+// Answers the partitions that don't exist and collects the others for the coordinator.
 struct Commit {
-  coordinator::OffsetCommit request;
-  std::vector<ErrorCode*> waiting;
-  metadata::ImagePtr image;  // owns the names
+  Context& context;
+  metadata::ImagePtr image = context.image();  // owns the names
+  GroupRequest asked = coordinator::OffsetCommit();
+  Arena answers = Arena();  // kept while the request waits
+
+  coordinator::OffsetCommit& request() { return std::get<coordinator::OffsetCommit>(asked); }
+  // Hundreds of commits wait for the same sync. The memory of each is still warm when it begins to, and
+  // serves the next one. What is reserved for many elements stays so: the answer needs it.
+  void release() {
+    if (!image) return;
+    image.reset();
+    asked.emplace<coordinator::OffsetCommit>();
+    context.release_request(std::move(answers));
+  }
 };
 
-void add_topic(Context& context, const OffsetCommitRequest::Topic& wanted,
-               OffsetCommitResponse::Topic& answer, Commit& commit) {
-  const bool by_id = context.version >= kByTopicId;
+void add_topic(const OffsetCommitRequest::Topic& wanted, OffsetCommitResponse::Topic& answer,
+               Commit& commit) {
+  const bool by_id = commit.context.version >= kByTopicId;
   const TopicPtr topic = by_id ? commit.image->topic(wanted.topic_id) : commit.image->topic(wanted.name);
   const ErrorCode unknown =
       by_id && !topic ? ErrorCode::kUnknownTopicId : ErrorCode::kUnknownTopicOrPartition;
-  answer.name = wanted.name;
+  answer.name = commit.answers.copy(wanted.name);
   answer.topic_id = wanted.topic_id;
   answer.partitions =
-      context.arena.make_array<OffsetCommitResponse::Topic::Partition>(wanted.partitions.size());
+      commit.answers.make_array<OffsetCommitResponse::Topic::Partition>(wanted.partitions.size());
   coordinator::OffsetCommit::Topic valid;
   if (topic) {
     valid = {topic->name, topic->id, {}};
     valid.partitions.reserve(wanted.partitions.size());
   }
-  for (size_t i = 0; i < wanted.partitions.size(); ++i) {
-    const auto& partition = wanted.partitions[i];
-    answer.partitions[i].partition_index = partition.partition_index;
-    if (!has_partition(topic, partition.partition_index)) {
-      answer.partitions[i].error_code = unknown;
-      continue;
+  auto* answered = answer.partitions.data();
+  for (const auto& partition : wanted.partitions) {
+    answered->partition_index = partition.partition_index;
+    if (has_partition(topic, partition.partition_index)) {
+      valid.partitions.push_back({partition.partition_index, partition.committed_offset,
+                                  partition.committed_leader_epoch, partition.committed_metadata});
+    } else {
+      answered->error_code = unknown;
     }
-    valid.partitions.push_back({partition.partition_index, partition.committed_offset,
-                                partition.committed_leader_epoch, partition.committed_metadata});
-    commit.waiting.push_back(&answer.partitions[i].error_code);
+    ++answered;
   }
   if (valid.partitions.empty()) return;
-  commit.request.topics.push_back(std::move(valid));
+  commit.request().topics.push_back(std::move(valid));
+}
+
+// Gives the partitions that have no error yet those of the coordinator, which are in the same order.
+void add_errors(const std::vector<ErrorCode>& errors, Array<OffsetCommitResponse::Topic>& topics) {
+  size_t next = 0;
+  for (OffsetCommitResponse::Topic& topic : topics) {
+    for (auto& partition : topic.partitions) {
+      if (partition.error_code != ErrorCode::kNone) continue;
+      assert(next < errors.size());
+      partition.error_code = errors[next++];
+    }
+  }
+  assert(next == errors.size());
 }
 
 struct FetchedGroup {
@@ -264,31 +287,28 @@ Task<> fetch_single_group(Context& context, const OffsetFetchRequest& request,
 }  // namespace
 
 Task<> offset_commit(Context& context, const OffsetCommitRequest& request, OffsetCommitResponse& response) {
-  Commit commit;
-  commit.image = context.image();
-  commit.request.group = request.group_id;
-  commit.request.member = request.member_id;
-  commit.request.instance = request.group_instance_id;
-  commit.request.generation = request.generation_id_or_member_epoch;
-  commit.request.retention_ms = request.retention_time_ms;
-  commit.request.reports_missing_group = context.version >= kCommitReportsMissingGroup;
-  size_t partitions = 0;
-  for (const auto& topic : request.topics) partitions += topic.partitions.size();
-  commit.waiting.reserve(partitions);
-  commit.request.topics.reserve(request.topics.size());
-  const auto answers = context.arena.make_array<OffsetCommitResponse::Topic>(request.topics.size());
+  Commit commit{.context = context};
+  coordinator::OffsetCommit& asked = commit.request();
+  asked.group = request.group_id;
+  asked.member = request.member_id;
+  asked.instance = request.group_instance_id;
+  asked.generation = request.generation_id_or_member_epoch;
+  asked.retention_ms = request.retention_time_ms;
+  asked.reports_missing_group = context.version >= kCommitReportsMissingGroup;
+  asked.topics.reserve(request.topics.size());
+  const auto answers = commit.answers.make_array<OffsetCommitResponse::Topic>(request.topics.size());
   size_t answered = 0;
   for (const auto& topic : request.topics) {
     // As Kafka does: nothing is said about a topic of which nothing is committed.
-    if (!topic.partitions.empty()) add_topic(context, topic, answers[answered++], commit);
+    if (!topic.partitions.empty()) add_topic(topic, answers[answered++], commit);
   }
   response.topics = {answers.data(), answered};
-  if (commit.waiting.empty()) co_return;
-  const GroupRequest asked(std::move(commit.request));
-  const auto result = co_await context.services.groups->handle(asked);
-  const auto& errors = std::get<coordinator::OffsetCommitResult>(result).errors;
-  assert(errors.size() == commit.waiting.size());
-  for (size_t i = 0; i < errors.size(); ++i) *commit.waiting[i] = errors[i];
+  if (!asked.topics.empty()) {
+    const auto release = [&commit] { commit.release(); };
+    const auto result = co_await context.services.groups->handle(commit.asked, release);
+    add_errors(std::get<coordinator::OffsetCommitResult>(result).errors, response.topics);
+  }
+  commit.release();
 }
 
 Task<> offset_fetch(Context& context, const OffsetFetchRequest& request, OffsetFetchResponse& response) {

@@ -47,7 +47,7 @@ bool GroupCoordinator::has_room_for_positions(const OffsetCommit& request, const
     for (const OffsetCommit::Topic& topic : request.topics) {
       bool is_new = true;
       for (const OffsetCommit::Partition& partition : topic.partitions) {
-        const size_t metadata = partition.metadata.value_or("").size();
+        const size_t metadata = partition.metadata ? partition.metadata->size() : 0;
         const auto known = only_new && group != nullptr ? group->offsets.find(topic.name, partition.partition)
                                                         : std::nullopt;
         is_new &= !known;
@@ -86,12 +86,12 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
     auto& to = commit.topics.emplace_back(CommittedPositions::Topic{std::string(topic.name), topic.id, {}});
     to.positions.reserve(topic.partitions.size());
     for (const OffsetCommit::Partition& partition : topic.partitions) {
-      const std::string_view metadata = partition.metadata.value_or("");
-      const bool fits = metadata.size() <= static_cast<size_t>(settings_.offset_metadata_max_bytes);
+      const size_t metadata_bytes = partition.metadata ? partition.metadata->size() : 0;
+      const bool fits = metadata_bytes <= static_cast<size_t>(settings_.offset_metadata_max_bytes);
       result.errors.push_back(fits ? ErrorCode::kNone : ErrorCode::kOffsetMetadataTooLarge);
       if (!fits) continue;
-      to.positions.push_back(
-          {partition.partition, partition.leader_epoch, partition.offset, std::string(metadata)});
+      to.positions.push_back({partition.partition, partition.leader_epoch, partition.offset, {}});
+      if (metadata_bytes > 0) to.positions.back().metadata = *partition.metadata;
     }
     if (to.positions.empty()) commit.topics.pop_back();
   }

@@ -11,6 +11,8 @@
 namespace millrace::coordinator {
 namespace {
 
+constexpr size_t kKeptEffects = 16;
+
 bool is_too_large(ErrorCode error) {
   return error == ErrorCode::kMessageTooLarge || error == ErrorCode::kRecordListTooLarge ||
          error == ErrorCode::kInvalidFetchSize;
@@ -207,6 +209,16 @@ void GroupCoordinator::fire(const DeadlineTarget& due, int64_t now_ms) {
     case DeadlineTarget::Kind::kConsumerSync:
       return fire_consumer(due, now_ms);
   }
+}
+
+void GroupCoordinator::take_back(Effects done) {
+  const auto take = [](auto& from, auto& to) {
+    if (to.capacity() > 0 || from.capacity() > kKeptEffects) return;
+    from.clear();
+    to = std::move(from);
+  };
+  take(done.writes, effects_.writes);
+  take(done.answers, effects_.answers);
 }
 
 void GroupCoordinator::answer(uint64_t ticket, GroupResponse response) {

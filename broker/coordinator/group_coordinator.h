@@ -117,9 +117,13 @@ class GroupCoordinator {
   // first nothing.
   void configs_changed(GroupConfigsPtr configs) { configs_ = std::move(configs); }
 
-  // Someone else coordinates from now on: answers everything open with `error`. Nothing may be called
+  // Someone else coordinates from now on: answers everything open with `error`. Nothing else may be asked
   // afterwards.
   Effects unload(ErrorCode error);
+
+  // Takes the memory of effects that have been dealt with for the next ones. Spares an allocation for each
+  // request, and needn't be called.
+  void take_back(Effects done);
 
   size_t group_count() const { return groups_.size(); }
   // For whoever watches, as of now; what is on its way to the log counts. In any order.

@@ -1,7 +1,6 @@
 #include "broker/coordinator/group_offsets.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace millrace::coordinator {
 namespace {
@@ -18,11 +17,6 @@ template <class P>
 auto place(P& positions, int32_t partition) {
   return std::ranges::lower_bound(positions, partition, {},
                                   [](const auto& position) { return position.partition; });
-}
-
-// std::byte keeps the compiler from comparing more than one at a time.
-bool is_same(const Uuid& left, const Uuid& right) {
-  return std::memcmp(left.bytes.data(), right.bytes.data(), left.bytes.size()) == 0;
 }
 
 // A quarter more than it has, not twice as much: most arrays are as long as they will ever be.
@@ -65,25 +59,18 @@ std::optional<CommittedOffset> GroupOffsets::find(std::string_view topic, int32_
   return value(*found, *at);
 }
 
-std::optional<GroupOffsets::Position> GroupOffsets::pack(Topic& topic, int32_t partition,
-                                                         const CommittedOffset& offset) {
-  if (!offset.metadata.empty() || offset.expire_timestamp_ms != -1 ||
-      offset.commit_timestamp_ms > kMaxTimestampMs || offset.commit_timestamp_ms < -kMaxTimestampMs) {
+std::optional<GroupOffsets::Shared> GroupOffsets::share(Topic& topic, const CommittedOffset& offset) {
+  if (offset.expire_timestamp_ms != -1 || offset.commit_timestamp_ms > kMaxTimestampMs ||
+      offset.commit_timestamp_ms < -kMaxTimestampMs) {
     return std::nullopt;
   }
-  auto id =
-      std::ranges::find_if(topic.ids, [&](const Uuid& known) { return is_same(known, offset.topic_id); });
+  auto id = std::ranges::find(topic.ids, offset.topic_id);
   if (id == topic.ids.end()) {
     if (topic.ids.size() == kMaxTopicIds) return std::nullopt;
     grow(topic.ids);
     id = topic.ids.insert(topic.ids.end(), offset.topic_id);
   }
-  return Position{.offset = offset.offset,
-                  .commit_timestamp_ms = offset.commit_timestamp_ms,
-                  .topic_id = static_cast<uint64_t>(id - topic.ids.begin()) & (kMaxTopicIds - 1),
-                  .is_other = 0,
-                  .partition = partition,
-                  .leader_epoch = offset.leader_epoch};
+  return Shared{offset.commit_timestamp_ms, static_cast<uint64_t>(id - topic.ids.begin())};
 }
 
 // Which is made if it isn't there: the caller puts a position into it.
@@ -98,40 +85,65 @@ GroupOffsets::Topic& GroupOffsets::topic_for(std::string_view name) {
 }
 
 void GroupOffsets::put(std::string_view name, int32_t partition, const CommittedOffset& offset) {
-  size_t next = 0;
-  put(topic_for(name), next, partition, offset);
+  Topic& topic = topic_for(name);
+  Position& at = position_for(topic, place(topic.positions, partition), partition);
+  const auto shared = offset.metadata.empty() ? share(topic, offset) : std::nullopt;
+  if (shared) return put_packed(topic, at, *shared, offset.leader_epoch, offset.offset);
+  put_other(topic, at, offset);
 }
 
 void GroupOffsets::put(const CommittedPositions& commit) {
   for (const CommittedPositions::Topic& from : commit.topics) {
     Topic& topic = topic_for(from.name);
-    size_t next = 0;  // clients name partitions in order, mostly
-    for (const CommittedPositions::Position& position : from.positions)
-      put(topic, next, position.partition, commit.offset_at(from, position));
+    const auto is_bare = [](const auto& position) { return position.metadata.empty(); };
+    const auto shared = std::ranges::any_of(from.positions, is_bare)
+                            ? share(topic, commit.offset_at(from, {}))
+                            : std::nullopt;
+    Position* next = topic.positions.data();  // clients name partitions in order, mostly
+    for (const CommittedPositions::Position& position : from.positions) {
+      const bool is_next =
+          next != topic.positions.data() + topic.positions.size() && next->partition == position.partition;
+      Position& at =
+          is_next ? *next
+                  : position_for(topic, place(topic.positions, position.partition), position.partition);
+      next = &at + 1;
+      if (shared && is_bare(position)) {
+        put_packed(topic, at, *shared, position.leader_epoch, position.offset);
+      } else {
+        put_other(topic, at, commit.offset_at(from, position));
+      }
+    }
   }
 }
 
-void GroupOffsets::put(Topic& topic, size_t& next, int32_t partition, const CommittedOffset& offset) {
-  const bool is_next = next < topic.positions.size() && topic.positions[next].partition == partition;
-  auto at =
-      is_next ? topic.positions.begin() + static_cast<ptrdiff_t>(next) : place(topic.positions, partition);
-  next = static_cast<size_t>(at - topic.positions.begin()) + 1;
-  if (at == topic.positions.end() || at->partition != partition) {
-    const auto index = at - topic.positions.begin();
-    grow(topic.positions);
-    at = topic.positions.insert(topic.positions.begin() + index, Position{.partition = partition});
-    bytes_ += sizeof(Position);
+GroupOffsets::Position& GroupOffsets::position_for(Topic& topic, std::vector<Position>::iterator where,
+                                                   int32_t partition) {
+  if (where != topic.positions.end() && where->partition == partition) return *where;
+  const auto index = where - topic.positions.begin();
+  grow(topic.positions);
+  bytes_ += sizeof(Position);
+  return *topic.positions.insert(topic.positions.begin() + index, Position{.partition = partition});
+}
+
+void GroupOffsets::put_packed(Topic& topic, Position& at, const Shared& shared, int32_t leader_epoch,
+                              int64_t offset) {
+  if (at.is_other) {
+    bytes_ -= other_bytes(topic.others->at(at.partition).metadata.size());
+    topic.others->erase(at.partition);
   }
-  const auto packed = pack(topic, partition, offset);
-  if (at->is_other) bytes_ -= other_bytes(topic.others->at(partition).metadata.size());
-  if (at->is_other && packed) topic.others->erase(partition);
-  if (packed) {
-    *at = *packed;
-    return;
-  }
-  at->is_other = 1;
+  at = Position{.offset = offset,
+                .commit_timestamp_ms = shared.commit_timestamp_ms,
+                .topic_id = shared.topic_id & (kMaxTopicIds - 1),
+                .is_other = 0,
+                .partition = at.partition,
+                .leader_epoch = leader_epoch};
+}
+
+void GroupOffsets::put_other(Topic& topic, Position& at, const CommittedOffset& offset) {
+  if (at.is_other) bytes_ -= other_bytes(topic.others->at(at.partition).metadata.size());
+  at.is_other = 1;
   if (!topic.others) topic.others = std::make_unique<std::map<int32_t, CommittedOffset>>();
-  topic.others->insert_or_assign(partition, offset);
+  topic.others->insert_or_assign(at.partition, offset);
   bytes_ += other_bytes(offset.metadata.size());
 }
 

@@ -85,11 +85,18 @@ class GroupOffsets {
   Topics::const_iterator lower_bound(std::string_view name) const;
   Topics::const_iterator find_topic(std::string_view name) const;
   Topic& topic_for(std::string_view name);
-  // `next` is the place where it most likely goes, and then the one behind it.
-  void put(Topic& topic, size_t& next, int32_t partition, const CommittedOffset& offset);
+  // What the positions in a topic that one request commits have in common.
+  struct Shared {
+    int64_t commit_timestamp_ms;
+    uint64_t topic_id;
+  };
+  // Gives the topic's id a place. Nothing if they have to be among the others.
+  static std::optional<Shared> share(Topic& topic, const CommittedOffset& offset);
+  // Which is made if it isn't there; `where` it is or belongs.
+  Position& position_for(Topic& topic, std::vector<Position>::iterator where, int32_t partition);
+  void put_packed(Topic& topic, Position& at, const Shared& shared, int32_t leader_epoch, int64_t offset);
+  void put_other(Topic& topic, Position& at, const CommittedOffset& offset);
   static CommittedOffset value(const Topic& topic, const Position& position);
-  // Nothing if it has to be among the others.
-  static std::optional<Position> pack(Topic& topic, int32_t partition, const CommittedOffset& offset);
   template <class F>
   static void for_each_in(const Topic& topic, F&& fn) {
     for (const Position& position : topic.positions)

@@ -24,9 +24,11 @@ constexpr size_t kMaxBatchBytes = size_t{100} << 20;
 constexpr size_t kMaxHeldBytes = 256 << 10;
 // Larger ones are rare, and their memory isn't kept for the next.
 constexpr size_t kKeptBatchBytes = 2 * kMaxHeldBytes;
+constexpr size_t kKeptWrites = 16;
 
-// Where the batches of a shard are made, one after the other: in memory that is warm.
+// Where the batches of a shard are made, one after the other, and their records: in memory that is warm.
 thread_local protocol::BatchBuilder batch_memory;
+thread_local protocol::Writer record_memory;
 
 // One line a second: clients try again and again.
 runtime::RateLimitedLog refusals_log(runtime::LogLevel::kWarning, 1);
@@ -204,15 +206,17 @@ void GroupPartition::process(Effects effects) {
     waiter.response = std::move(answer.response);
     if (waiter.suspension) waiter.suspension->wake();
   }
+  machine_.take_back(std::move(effects));
   const auto deadline = machine_.next_deadline();
   if (deadline && *deadline < armed_deadline_ms_) deadline_changed_.notify_all();
 }
 
 void GroupPartition::process_commit(Effects effects) {
-  for (Write& write : std::exchange(effects.writes, {})) {
+  for (Write& write : effects.writes) {
     held_bytes_ += estimated_bytes(write);
     held_.push_back(std::move(write));
   }
+  effects.writes.clear();
   process(std::move(effects));
   if (held_bytes_ >= kMaxHeldBytes) append_held();
   appended_.notify_all();
@@ -221,8 +225,10 @@ void GroupPartition::process_commit(Effects effects) {
 void GroupPartition::append_held() {
   if (held_.empty()) return;
   held_bytes_ = 0;
-  std::vector<Write> writes = std::exchange(held_, {});
+  std::vector<Write> writes = std::exchange(held_, std::move(spare_));
   append(writes);
+  writes.clear();
+  if (writes.capacity() <= kKeptWrites) spare_ = std::move(writes);
 }
 
 // As one batch.
@@ -232,6 +238,7 @@ void GroupPartition::append(std::span<Write> writes) {
   auto batch = batch_of(writes, now, wall_ms);
   auto base = batch ? log_->append(*batch, wall_ms) : Result<int64_t>(std::unexpected(batch.error()));
   if (batch_memory.capacity_bytes() > kKeptBatchBytes) batch_memory = protocol::BatchBuilder();
+  if (record_memory.capacity_bytes() > kKeptBatchBytes) record_memory = protocol::Writer();
   if (!base && writes.size() > 1) {
     // One that can't be written mustn't take the others with it.
     for (Write& write : writes) append({&write, 1});
@@ -268,14 +275,15 @@ Result<MutableBytes> GroupPartition::batch_of(std::span<const Write> writes, int
         fmt::format("about {} bytes in one batch, of which {} are allowed", bytes, log_->max_batch_bytes()));
   }
   if (!batch_memory.empty()) batch_memory = protocol::BatchBuilder();  // the one before could not be made
-  protocol::Writer records;
   for (const Write& write : writes) {
     if (write.commit) {
-      const auto appended = append_records(*write.commit, batch_memory, wall_ms, records, wall_ms - now_ms);
+      const auto appended =
+          append_records(*write.commit, batch_memory, wall_ms, record_memory, wall_ms - now_ms);
       if (!appended) return std::unexpected(appended.error());
     }
     for (const GroupRecord& record : write.records) {
-      const auto encoded = encode_record(record, records, wall_ms - now_ms);
+      record_memory.clear();
+      const auto encoded = encode_record(record, record_memory, wall_ms - now_ms);
       if (!encoded) return std::unexpected(encoded.error());
       batch_memory.append(encoded->key, encoded->value, {}, wall_ms);
     }

@@ -105,6 +105,7 @@ class GroupPartition : public std::enable_shared_from_this<GroupPartition> {
   // Of commits that came while the log was being synced, or in the same turn of the shard: one batch is as
   // dear for all as for one. Appended before the state machine sees anything but another commit.
   std::vector<Write> held_;
+  std::vector<Write> spare_;  // empty: memory for the next ones
   size_t held_bytes_ = 0;
   int64_t appended_end_ = 0;
   int64_t committed_end_ = 0;

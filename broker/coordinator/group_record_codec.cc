@@ -1,5 +1,8 @@
 #include "broker/coordinator/group_record_codec.h"
 
+#include <bit>
+#include <cstring>
+#include <span>
 #include <utility>
 
 #include "broker/coordinator/consumer_record_codec.h"
@@ -22,6 +25,12 @@ constexpr int16_t kOffsetCommitVersionWithExpiry = 1;
 // Where a value has the offset: behind its version, in all versions.
 constexpr size_t kOffsetInValue = sizeof(int16_t);
 
+template <class Integer>
+void put_big_endian(std::span<std::byte, sizeof(Integer)> at, Integer value) {
+  if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
+  std::memcpy(at.data(), &value, sizeof value);
+}
+
 // -1 is none.
 int64_t shifted(int64_t timestamp_ms, int64_t by_ms) {
   return timestamp_ms == -1 ? -1 : timestamp_ms + by_ms;
@@ -43,12 +52,17 @@ VersionedValue stored(const CommittedOffset& from, int64_t wall_ahead_ms) {
   return {value, from.expire_timestamp_ms == -1 ? kOffsetCommitVersion : kOffsetCommitVersionWithExpiry};
 }
 
+Result<EncodedRecord> encode_commit(const OffsetCommitKey& key, const CommittedOffset& offset,
+                                    protocol::Writer& writer, int64_t wall_ahead_ms) {
+  const auto [value, version] = stored(offset, wall_ahead_ms);
+  return encode_pair(key, value, version, writer);
+}
+
 Result<EncodedRecord> encode_commit(const OffsetCommitRecord& record, protocol::Writer& writer,
                                     int64_t wall_ahead_ms) {
   const OffsetCommitKey key{record.group, record.topic, record.partition};
   if (!record.value) return encode_tombstone(key, writer);
-  const auto [value, version] = stored(*record.value, wall_ahead_ms);
-  return encode_pair(key, value, version, writer);
+  return encode_commit(key, *record.value, writer, wall_ahead_ms);
 }
 
 Result<EncodedRecord> encode_group(const GroupMetadataRecord& record, protocol::Writer& writer,
@@ -127,29 +141,23 @@ Result<> append_records(const CommittedPositions& commit, protocol::BatchBuilder
                         protocol::Writer& writer, int64_t wall_ahead_ms) {
   for (const CommittedPositions::Topic& topic : commit.topics) {
     // The keys of a topic differ in their last number only, and most values in their first.
-    const size_t key_at = writer.size();
-    const auto key = encode_tombstone(OffsetCommitKey{commit.group, topic.name, 0}, writer);
-    if (!key) return std::unexpected(key.error());
-    const size_t key_bytes = key->key.size();
-    size_t value_at = 0;
     const CommittedPositions::Position* before = nullptr;
     for (const CommittedPositions::Position& position : topic.positions) {
-      writer.patch_int32(key_at + key_bytes - sizeof(int32_t), position.partition);
-      if (before != nullptr && before->leader_epoch == position.leader_epoch &&
-          before->metadata == position.metadata) {
-        writer.patch_int32(value_at + kOffsetInValue, static_cast<int32_t>(position.offset >> 32));
-        writer.patch_int32(value_at + kOffsetInValue + sizeof(int32_t),
-                           static_cast<int32_t>(position.offset));
-      } else {
-        const CommittedOffset from = commit.offset_at(topic, position);
-        const auto [value, version] = stored(from, wall_ahead_ms);
-        value_at = writer.size();
-        writer.integer(version);
-        if (auto written = encode(value, version, writer); !written) return written;
-      }
-      const Bytes all = writer.written();
-      batch.append(all.subspan(key_at, key_bytes), all.subspan(value_at), {}, timestamp_ms);
+      const bool is_alike = before != nullptr && before->leader_epoch == position.leader_epoch &&
+                            before->metadata == position.metadata;
       before = &position;
+      if (is_alike) {
+        if (const auto copy = batch.append_copy()) {
+          put_big_endian(copy->key.last<sizeof(int32_t)>(), position.partition);
+          put_big_endian(copy->value.subspan<kOffsetInValue, sizeof(int64_t)>(), position.offset);
+          continue;
+        }
+      }
+      writer.clear();
+      const auto encoded = encode_commit(OffsetCommitKey{commit.group, topic.name, position.partition},
+                                         commit.offset_at(topic, position), writer, wall_ahead_ms);
+      if (!encoded) return std::unexpected(encoded.error());
+      batch.append(encoded->key, encoded->value, {}, timestamp_ms);
     }
   }
   return {};

@@ -44,8 +44,10 @@ runtime::Task<GroupResponse> GroupService::handle(const GroupRequest& request, s
   const int32_t number =
       partition_of_group(group_of(request), static_cast<int32_t>(topic->partitions.size()));
   const size_t shard = shards_.index_of({topic->id, number});
-  return shards_[shard].is_current() ? handle_on_shard(shard, number, request, std::move(taken))
-                                     : handle_remotely(shard, number, request, std::move(taken));
+  if (shards_[shard].is_current()) return handle_on_shard(shard, number, request, std::move(taken));
+  // A commit doesn't wait for so long that telling its caller were worth a message between the shards.
+  if (std::holds_alternative<OffsetCommit>(request)) taken = {};
+  return handle_remotely(shard, number, request, std::move(taken));
 }
 
 runtime::Task<GroupResponse> GroupService::handle_remotely(size_t shard, int32_t number,

@@ -30,7 +30,7 @@ class GroupService {
   // Answers a request of one group, or ListGroups for all groups of this broker. From any shard.
   // NOT_COORDINATOR if another broker coordinates the group or the topic doesn't exist.
   // `taken`, if given, is called on the calling shard when the answer has to be waited for: `request` isn't
-  // looked at any more then.
+  // looked at any more then. Not for commits that go to another shard.
   runtime::Task<GroupResponse> handle(const GroupRequest& request, std::function<void()> taken = {});
 
   // Answers several requests of one group each, those of one group in their order. What they write is awaited

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <cassert>
 
 #include "broker/net/connection_counters.h"
 #include "broker/runtime/rate_limited_log.h"
@@ -34,6 +35,10 @@ int16_t read_int16(Bytes two) {
 }  // namespace
 
 struct Connection::Exchange {
+  // One for each request, as its coroutines' frames are.
+  static void* operator new(size_t bytes) { return runtime::FrameMemory::allocate(bytes); }
+  static void operator delete(void* place, size_t bytes) { runtime::FrameMemory::free(place, bytes); }
+
   Request request;
   Response response;
   bool done = false;
@@ -116,6 +121,20 @@ runtime::Task<> Connection::read_requests() {
   while (!reading_done_) {
     while (!has_room()) co_await room_.wait();
     std::unique_ptr<Exchange> exchange = take_buffered_frame();
+    if (exchange == nullptr && inbox_begin_ == inbox_end_ && socket_drained_) {
+      // Most requests come whole, after a while of nothing: without the coroutines of read_frame().
+      idle_deadline_ns_ = shard_.clock().deadline_in_ms(group_.options().idle_ms);
+      inbox_begin_ = inbox_end_ = 0;
+      boost::system::error_code error;
+      const size_t received = co_await socket_.async_read_some(
+          asio::buffer(inbox_), asio::redirect_error(runtime::kUseTask, error));
+      if (error) break;
+      inbox_end_ = received;
+      note_received(received, inbox_.size());
+      if (received < kLengthBytes)
+        expect_frame_by(shard_.clock().deadline_in_ms(group_.options().frame_timeout_ms));
+      exchange = take_buffered_frame();
+    }
     if (exchange == nullptr) exchange = co_await read_frame();
     if (exchange == nullptr) break;
     enqueue(std::move(exchange));
@@ -267,11 +286,16 @@ runtime::Task<size_t> Connection::receive(MutableBytes room, MutableBytes spare)
                                                       asio::buffer(spare.data(), spare.size())};
   const size_t received =
       co_await socket_.async_read_some(places, asio::redirect_error(runtime::kUseTask, error));
-  received_this_turn_ = 0;
   if (error) co_return 0;
-  socket_drained_ = received < room.size() + spare.size();
-  group_.counters_->received_bytes.add(received);
+  note_received(received, room.size() + spare.size());
   co_return received;
+}
+
+// By a call that waited for it.
+void Connection::note_received(size_t received, size_t room) {
+  received_this_turn_ = 0;
+  socket_drained_ = received < room;
+  group_.counters_->received_bytes.add(received);
 }
 
 // The same without waiting: 0 when receive() should be asked.
@@ -344,13 +368,15 @@ void Connection::finished(Exchange& exchange) {
 // Writing.
 
 runtime::Task<> Connection::write_responses() {
+  std::vector<std::unique_ptr<Exchange>> ready;
   while (!closed_) {
     if (!pipeline_.empty() && pipeline_.front()->done) {
-      const std::vector<std::unique_ptr<Exchange>> ready = take_ready();
+      take_ready(ready);
       bool written = write_at_once(ready);
       if (!written) written = co_await write_ready(ready);
       if (!written) break;
       for (const auto& exchange : ready) unsent_bytes_ -= exchange->unsent_bytes();
+      ready.clear();
       start_requests();
       room_.notify_all();
     } else if (reading_done_ && pipeline_.empty()) {
@@ -364,8 +390,8 @@ runtime::Task<> Connection::write_responses() {
 
 // The oldest, which has an answer, and those after it that can go out with it: what waited for the same sync
 // is one system call.
-std::vector<std::unique_ptr<Connection::Exchange>> Connection::take_ready() {
-  std::vector<std::unique_ptr<Exchange>> ready;
+void Connection::take_ready(std::vector<std::unique_ptr<Exchange>>& ready) {
+  assert(ready.empty());
   size_t bytes = 0;
   do {
     bytes += pipeline_.front()->response.bytes.size();
@@ -374,7 +400,6 @@ std::vector<std::unique_ptr<Connection::Exchange>> Connection::take_ready() {
     --started_;
   } while (ready.back()->is_small() && bytes < kTogetherBytes && !pipeline_.empty() &&
            pipeline_.front()->is_small());
-  return ready;
 }
 
 // Small responses, which the socket nearly always takes: without the coroutines that waiting for it takes.

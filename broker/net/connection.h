@@ -46,6 +46,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   runtime::Task<> charge(runtime::MemoryLease& lease, int64_t amount, runtime::MemoryBudget::Use use);
   runtime::Task<size_t> receive(MutableBytes room, MutableBytes spare);
   size_t receive_now(MutableBytes room, MutableBytes spare);
+  void note_received(size_t received, size_t room);
   void expect_frame_by(int64_t deadline_ns);
   void expect_no_frame();
   bool has_room() const;
@@ -57,7 +58,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void finished(Exchange& exchange);
 
   runtime::Task<> write_responses();
-  std::vector<std::unique_ptr<Exchange>> take_ready();
+  void take_ready(std::vector<std::unique_ptr<Exchange>>& ready);
   bool write_at_once(const std::vector<std::unique_ptr<Exchange>>& ready);
   runtime::Task<bool> write_ready(const std::vector<std::unique_ptr<Exchange>>& ready);
   runtime::Task<Result<void>> send(const std::vector<std::unique_ptr<Exchange>>& ready);

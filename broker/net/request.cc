@@ -1,5 +1,7 @@
 #include "broker/net/request.h"
 
+#include <algorithm>
+
 namespace millrace::net {
 
 std::string ConnectionInfo::client() const {
@@ -19,11 +21,11 @@ void Request::shrink_reserved(int64_t bytes) {
   reserved_bytes = bytes;
 }
 
-void Request::release_frame() {
+void Request::release_frame(int64_t copied_bytes) {
   runtime::MemoryLease lease = std::move(memory.lease);
   memory = FrameBuffer();
   frame = {};
-  lease.shrink_to(reserved_bytes);
+  lease.shrink_to(std::min(lease.size(), reserved_bytes + copied_bytes));
   memory.lease = std::move(lease);
 }
 

@@ -92,8 +92,9 @@ struct Request {
   // Gives back of it what is above `bytes`.
   void shrink_reserved(int64_t bytes);
   // For a handler that waits for long and has copied what it needs: a client that pads its request would
-  // have others wait for the memory. Nothing may look at the frame any more.
-  void release_frame();
+  // have others wait for the memory. Nothing may look at the frame any more. `copied_bytes` of it stay
+  // charged, and what is reserved.
+  void release_frame(int64_t copied_bytes = 0);
 };
 
 }  // namespace millrace::net

@@ -97,13 +97,18 @@ runtime::Task<Result<void>> ResponseWriter::write(const Response& response) {
 
 // As sendmsg returns it.
 ssize_t ResponseWriter::send_now(Bytes first, Bytes second, bool more) {
-  std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(first.data()), first.size()},
-                             iovec{const_cast<std::byte*>(second.data()), second.size()}};
-  msghdr message{};
-  message.msg_iov = parts.data();
-  message.msg_iovlen = parts.size();
   const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-  const ssize_t sent = ::sendmsg(socket_.native_handle(), &message, flags);
+  ssize_t sent = 0;
+  if (first.empty()) {  // is cheaper
+    sent = ::send(socket_.native_handle(), second.data(), second.size(), flags);
+  } else {
+    std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(first.data()), first.size()},
+                               iovec{const_cast<std::byte*>(second.data()), second.size()}};
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    sent = ::sendmsg(socket_.native_handle(), &message, flags);
+  }
   if (sent > 0) {
     bytes_written_ += static_cast<uint64_t>(sent);
     bytes_this_turn_ += static_cast<uint64_t>(sent);

@@ -1,6 +1,6 @@
-// Memory for the frames of coroutines. A request takes some twenty of them, of always the same sizes, and
-// many requests at once take more than malloc keeps at hand, so each thread keeps what its frames leave for
-// the next ones of the same size.
+// Memory for the frames of coroutines, and for what else each request has one of. A request takes some
+// twenty, of always the same sizes, and many requests at once take more than malloc keeps at hand, so each
+// thread keeps what they leave for the next ones of the same size.
 #pragma once
 
 #include <array>

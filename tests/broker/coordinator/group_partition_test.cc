@@ -43,6 +43,14 @@ class MemoryLog final : public CoordinatorLog {
     const auto header = protocol::read_batch_header(batch);
     REQUIRE(header);
     REQUIRE(protocol::crc_matches(batch));
+    // What the log doesn't check any more (AppendOrigin::kGroupCoordinator).
+    REQUIRE(header->compression() == protocol::Compression::kNone);
+    int64_t next = disk_.end;
+    const auto is_as_promised = [&](const protocol::RecordView& record) {
+      return record.key && record.offset == next++ && record.timestamp_ms == header->max_timestamp_ms;
+    };
+    REQUIRE(protocol::for_each_record(batch, SIZE_MAX, is_as_promised));
+    REQUIRE(next == header->last_offset() + 1);
     const int64_t base = std::exchange(disk_.end, header->last_offset() + 1);
     disk_.batches.emplace_back(batch.begin(), batch.end());
     return base;
