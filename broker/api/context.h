@@ -2,6 +2,7 @@
 // besides the response itself.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "broker/net/request.h"
 #include "protocol/api.h"
 #include "protocol/arena.h"
+#include "protocol/field.h"
 #include "storage/file_system.h"
 
 namespace millrace::api {
@@ -56,10 +58,15 @@ struct Context {
     if (!text) return std::nullopt;
     return arena.copy(*text);
   }
-  // Null for an empty text, as error messages are.
+  // Null for an empty text, as error messages are. One that names what is as long as a string can be is cut
+  // off, between two characters.
   std::optional<std::string_view> message(std::string_view text) const {
     if (text.empty()) return std::nullopt;
-    return arena.copy(text);
+    constexpr size_t kMostBytesBehindFirst = 3;  // of a character in UTF-8
+    const auto is_behind_first = [&](size_t at) { return (static_cast<uint8_t>(text[at]) & 0xc0) == 0x80; };
+    size_t size = std::min<size_t>(text.size(), protocol::kMaxStringSize);
+    for (size_t i = 0; i < kMostBytesBehindFirst && size < text.size() && is_behind_first(size); ++i) --size;
+    return arena.copy(text.substr(0, size));
   }
 };
 

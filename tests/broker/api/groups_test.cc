@@ -369,6 +369,31 @@ TEST_CASE("A consumer group without a name can't be described") {
   CHECK_FALSE(described.groups[1].error_message);
 }
 
+TEST_CASE("A group with the longest of names is described as any other, and with others") {
+  TestBroker broker(kNoDelay);
+  TestClient client(broker.port());
+  find(client, "none");
+  std::string longest;
+  while (longest.size() < 32'766) longest += "\xc3\xa9";
+  std::vector<std::string_view> groups = {longest, "none"};
+  const auto check = [&](const auto& described) {
+    REQUIRE(described.groups.size() == 2);
+    CHECK(described.groups[0].group_id == longest);
+    CHECK(described.groups[0].error_code == ErrorCode::kGroupIdNotFound);
+    REQUIRE(described.groups[0].error_message);
+    const std::string_view message = *described.groups[0].error_message;
+    CHECK(message.starts_with("Group \xc3\xa9"));
+    CHECK(message.ends_with("\xc3\xa9"));  // cut off between characters
+    CHECK(described.groups[1].error_code == ErrorCode::kGroupIdNotFound);
+  };
+  ConsumerGroupDescribeRequest request;
+  request.group_ids = groups;
+  check(client.call<ConsumerGroupDescribeResponse>(request, 1));
+  DescribeGroupsRequest classic;
+  classic.groups = groups;
+  check(client.call<DescribeGroupsResponse>(classic, 6));
+}
+
 TEST_CASE("More names of topics than can be stored are refused, with what to do") {
   TestBroker broker(kNoDelay);
   TestClient client(broker.port());
