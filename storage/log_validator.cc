@@ -79,7 +79,7 @@ Result<BatchHeader> check_outside(Bytes batch, const ValidationOptions& options)
                             "configured value of {}.",
                             options.partition_name, header->size_bytes(), options.max_message_bytes));
   }
-  if (options.origin != AppendOrigin::kGroupCoordinator && !protocol::crc_matches(batch)) {
+  if (options.origin == AppendOrigin::kClient && !protocol::crc_matches(batch)) {
     return fail(ErrorCode::kCorruptMessage,
                 fmt::format("Record is corrupt (stored crc = {}) in topic partition {}.", header->crc,
                             options.partition_name));
@@ -343,7 +343,7 @@ std::expected<ValidatedBatch, AppendError> validate_for_append(MutableBytes reco
   auto header = check_outside(*batch, options);
   if (!header) return std::unexpected(header.error());
   if (auto fine = check_header(*header, options); !fine) return std::unexpected(std::move(fine.error()));
-  if (options.origin == AppendOrigin::kGroupCoordinator && !changes_records(options)) {
+  if (options.origin == AppendOrigin::kCoordinator && !changes_records(options)) {
     return validated_unseen(*batch, *header, options);
   }
   if (options.timestamp_type == TimestampType::kCreateTime) use_own_timestamps(*batch, *header);

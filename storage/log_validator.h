@@ -18,10 +18,10 @@
 
 namespace millrace::storage {
 
-// Who appends: clients may write neither control batches nor offsets of their own. What the group coordinator
-// appends comes from a BatchBuilder, uncompressed, each record with a key and the same timestamp as the
-// others, and isn't looked at record by record.
-enum class AppendOrigin { kClient, kCoordinator, kGroupCoordinator };
+// Who appends: clients may write neither control batches nor offsets of their own. What a coordinator appends
+// comes from a BatchBuilder, uncompressed, each record with a key and the same timestamp as the others, and
+// isn't looked at record by record.
+enum class AppendOrigin { kClient, kCoordinator };
 
 struct ValidationOptions {
   int64_t now_ms = 0;

@@ -58,7 +58,7 @@ runtime::Task<Result<int64_t>> PartitionLog::read_all(const BatchReader& fn) {
 }
 
 Result<int64_t> PartitionLog::append(MutableBytes batch, int64_t now_ms) {
-  auto appended = partition_->append(batch, now_ms, storage::AppendOrigin::kGroupCoordinator);
+  auto appended = partition_->append(batch, now_ms, storage::AppendOrigin::kCoordinator);
   if (!appended) {
     Error error = std::move(appended.error());
     if (error.code == ErrorCode::kKafkaStorageError && !partition_->removed()) {

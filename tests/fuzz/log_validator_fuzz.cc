@@ -1,5 +1,7 @@
 // Any bytes as produced records. What the validator takes must be a batch that the log may hold, and the
 // validator must take it again as it is.
+#include <algorithm>
+
 #include "storage/log_validator.h"
 #include "tests/fuzz/batch_input.h"
 #include "tests/fuzz/fuzz.h"
@@ -22,7 +24,7 @@ ValidationOptions options_of(uint8_t bits) {
   if ((bits & 0x01) != 0) options.timestamp_type = TimestampType::kLogAppendTime;
   if ((bits & 0x02) != 0) options.compacted = true;
   if ((bits & 0x04) != 0) options.timestamp_before_max_ms = 1000;
-  if ((bits & 0x08) != 0) options.origin = AppendOrigin::kCoordinator;
+  if ((bits & 0x08) != 0) options.segment_bytes = 200;
   const int codec = bits >> 4 & 7;
   if (codec <= 4) options.compression = static_cast<Compression>(codec);
   if ((bits & 0x80) != 0) options.max_message_bytes = 120;
@@ -33,12 +35,12 @@ void check_accepted(const ValidatedBatch& result, const ValidationOptions& optio
   const BatchHeader& header = result.header;
   FUZZ_CHECK(crc_matches(result.bytes));
   FUZZ_CHECK(result.bytes.size() == header.size_bytes());
-  FUZZ_CHECK(result.bytes.size() <= options.max_message_bytes);
+  FUZZ_CHECK(result.bytes.size() <= std::min(options.max_message_bytes, options.segment_bytes));
   FUZZ_CHECK(header.base_offset == options.base_offset);
   FUZZ_CHECK(header.partition_leader_epoch == options.leader_epoch);
   FUZZ_CHECK(header.last_offset_delta + 1 == header.record_count);
   FUZZ_CHECK(header.timestamp_type() == options.timestamp_type);
-  FUZZ_CHECK(options.origin == AppendOrigin::kCoordinator || !header.is_control());
+  FUZZ_CHECK(!header.is_control());
   int32_t index = 0;
   int64_t max_timestamp_ms = -1;
   FUZZ_CHECK(for_each_record(result.bytes, kLimit, [&](const RecordView& record) {

@@ -232,7 +232,7 @@ TEST_CASE("a coordinator may write control batches, a client may not") {
   CHECK(accepted(batch, options).rewritten.empty());
 }
 
-TEST_CASE("what the group coordinator appends comes out as if each record had been looked at") {
+TEST_CASE("what a coordinator appends comes out as if each record had been looked at") {
   const Buffer made = batch_of({kNow, kNow, kNow});
   Buffer batch = made;
   Buffer looked_at = made;
@@ -240,9 +240,8 @@ TEST_CASE("what the group coordinator appends comes out as if each record had be
   options.compacted = true;
   options.compression = GENERATE(std::optional<Compression>(), Compression::kNone, Compression::kZstd);
   options.timestamp_type = GENERATE(TimestampType::kCreateTime, TimestampType::kLogAppendTime);
-  options.origin = AppendOrigin::kCoordinator;
   const auto expected = accepted(looked_at, options);
-  options.origin = AppendOrigin::kGroupCoordinator;
+  options.origin = AppendOrigin::kCoordinator;
   const auto result = accepted(batch, options);
   CHECK(as_text(result.bytes) == as_text(expected.bytes));
   CHECK(result.rewritten.empty() == expected.rewritten.empty());

@@ -43,7 +43,7 @@ class MemoryLog final : public CoordinatorLog {
     const auto header = protocol::read_batch_header(batch);
     REQUIRE(header);
     REQUIRE(protocol::crc_matches(batch));
-    // What the log doesn't check any more (AppendOrigin::kGroupCoordinator).
+    // What the log doesn't check any more (AppendOrigin::kCoordinator).
     REQUIRE(header->compression() == protocol::Compression::kNone);
     int64_t next = disk_.end;
     const auto is_as_promised = [&](const protocol::RecordView& record) {
