@@ -373,7 +373,7 @@ Result<LogCheckpointing> Log::begin_checkpoint() {
     checkpoint.file = checkpoint_file_;
     checkpoint.version = checkpoint_file_->next_version();
   }
-  if (producers_.end_offset() != producers_stored_at_) checkpoint.producers = producers_.snapshot();
+  if (!has_stored_producers()) checkpoint.producers = producers_.snapshot();
   return checkpoint;
 }
 
@@ -405,7 +405,17 @@ void Log::finish_checkpoint(const LogCheckpointing& checkpoint) {
 void Log::store_producers(int64_t offset, Bytes snapshot) {
   // It may be of damaged batches, and would still be believed when they are restored.
   if (!damages_.empty()) return;
-  if (index_.add_producers(options_.id, offset, snapshot)) producers_stored_at_ = offset;
+  std::vector<int64_t> kept = snapshots_;
+  std::erase(kept, offset);
+  const size_t surplus = kept.empty() ? 0 : kept.size() - 1;
+  if (!index_.add_producers(options_.id, offset, snapshot, std::span(kept).first(surplus))) return;
+  kept.erase(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(surplus));
+  kept.push_back(offset);
+  snapshots_ = std::move(kept);
+}
+
+bool Log::has_stored_producers() const {
+  return !snapshots_.empty() && snapshots_.back() == producers_.end_offset();
 }
 
 void Log::mark_failed(const Error& error) { go_offline(error.message); }
@@ -427,7 +437,7 @@ Result<> Log::close(int64_t now_ms) {
   segments_.active().seal(true);
   // Without the index nothing else would tell that damage in what is closed here is no torn tail.
   if (checkpointed_recovery_point_ < log_end_offset_) (void)store_checkpoint();
-  if (producers_.end_offset() != producers_stored_at_ && log_end_offset_ > 0)
+  if (!has_stored_producers() && log_end_offset_ > 0)
     store_producers(producers_.end_offset(), producers_.snapshot());
   go_offline("it was closed");
   return {};

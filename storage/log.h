@@ -425,6 +425,7 @@ class Log {
   bool may_stage(size_t bytes) const;
   bool stage(int64_t next_end_offset, Bytes batch);
   void store_producers(int64_t offset, Bytes snapshot);
+  bool has_stored_producers() const;
 
   // Taking away (log_removal.cc).
   Result<> cut_active(int64_t offset);
@@ -451,8 +452,10 @@ class Log {
   int64_t log_end_offset_ = 0;
   int64_t recovery_point_ = 0;
   int64_t checkpointed_recovery_point_ = 0;
-  int64_t checkpointed_start_ = 0;    // 0 where nothing tells which segments must be there
-  int64_t producers_stored_at_ = -1;  // offset of the latest snapshot in the index
+  int64_t checkpointed_start_ = 0;  // 0 where nothing tells which segments must be there
+  // Offsets of the producer snapshots in the index, the latest last: two, since the latest may be of records
+  // that a power loss takes back.
+  std::vector<int64_t> snapshots_;
   uint64_t truncations_ = 0;
   uint64_t swaps_ = 0;  // of segments by compaction
   // Null while the log is being opened. All between the recovery point and staged_end_ is in the journal.

@@ -572,13 +572,12 @@ Result<> Log::load_epochs(RecoveryReport& report) {
 Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
   producers_.reset(log_start_offset_);
   // Without the index more is replayed.
-  const auto snapshots = index_.producers(options_.id);
+  const auto stored = index_.producers(options_.id).value_or(std::vector<OffsetIndex::ProducerSnapshot>());
+  snapshots_.clear();
+  for (const auto& snapshot : stored) snapshots_.insert(snapshots_.begin(), snapshot.offset);
   bool is_stale = false;
-  for (const Buffer& snapshot : snapshots.value_or(std::vector<Buffer>())) {
-    if (producers_.restore(snapshot, log_start_offset_, log_end_offset_, now_ms)) {
-      producers_stored_at_ = producers_.end_offset();
-      break;
-    }
+  for (const auto& snapshot : stored) {
+    if (producers_.restore(snapshot.bytes, log_start_offset_, log_end_offset_, now_ms)) break;
     is_stale = true;
   }
   const int64_t from_offset = producers_.end_offset();
@@ -604,6 +603,7 @@ Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
 // their offsets, by which it would seem to be of this log.
 Result<> Log::replace_producers() {
   if (auto removed = index_.remove_producers(options_.id); !removed) return removed;
+  snapshots_.clear();
   store_producers(producers_.end_offset(), producers_.snapshot());
   return index_.flush();
 }

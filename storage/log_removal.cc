@@ -51,7 +51,7 @@ Result<> Log::leave_journal_behind(int64_t end_offset) {
     if (segment->next_offset() > end_offset) segment->unseal();
   }
   (void)index_.remove_producers(options_.id);
-  producers_stored_at_ = -1;
+  snapshots_.clear();
   if (auto flushed = index_.flush(); !flushed) return flushed;
   ++truncations_;
   if (journal_ != nullptr) journal_->forget(options_.id);

@@ -29,11 +29,12 @@ enum class Kind : char { kBlock = 'o', kSummary = 's', kTime = 't', kProducers =
 constexpr size_t kPartitionSize = 20;
 constexpr size_t kSegmentSize = kPartitionSize + 1 + sizeof(int64_t);
 constexpr size_t kEntrySize = 3 * sizeof(int64_t);
-constexpr size_t kKeptSnapshots = 2;
 constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
 constexpr size_t kWriteBufferBytes = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
 constexpr int kOpenFiles = 256;
+// As many are removed one by one.
+constexpr size_t kFewKeys = 100;
 // Of this thread, see never_wait_on_this_thread().
 thread_local bool may_wait = true;
 
@@ -267,8 +268,25 @@ void put_block(rocksdb::WriteBatch& batch, const SegmentKey& key, std::span<cons
   batch.Put(time_key, rocksdb::Slice());
 }
 
-void remove_all(rocksdb::WriteBatch& batch, const std::string& prefix) {
-  batch.DeleteRange(prefix, after(prefix));
+// Every iterator begins with sorting all range deletions in memory: a start that finds thousands of logs, and
+// has nothing to remove of most, must not make one for each.
+void remove_range(rocksdb::DB& db, rocksdb::WriteBatch& batch, const std::string& from,
+                  const std::string& to) {
+  std::vector<std::string> keys;
+  const std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(rocksdb::ReadOptions()));
+  for (iterator->Seek(from); iterator->Valid() && iterator->key().compare(to) < 0; iterator->Next()) {
+    keys.push_back(iterator->key().ToString());
+    if (keys.size() > kFewKeys) break;
+  }
+  if (keys.size() > kFewKeys || !iterator->status().ok()) {
+    batch.DeleteRange(from, to);
+  } else {
+    for (const std::string& key : keys) batch.Delete(key);
+  }
+}
+
+void remove_all(rocksdb::DB& db, rocksdb::WriteBatch& batch, const std::string& prefix) {
+  remove_range(db, batch, prefix, after(prefix));
 }
 
 rocksdb::ReadOptions read_options(OffsetIndex::Reach reach) {
@@ -320,49 +338,47 @@ Result<> OffsetIndex::remove_entries_from(const SegmentKey& key, int64_t offset)
     // Where it begins at `offset` it goes with the others.
     if (kept > 0) batch.Put(last->key(), rocksdb::Slice(last->value().data(), kept * kEntrySize));
   }
-  batch.DeleteRange(from, after(prefix));
+  remove_range(*db_, batch, from, after(prefix));
   return write(batch, IfStalled::kWait);
 }
 
 Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
   rocksdb::WriteBatch batch;
   batch.Delete(segment_prefix(key, Kind::kSummary));
-  remove_all(batch, segment_prefix(key, Kind::kBlock));
-  remove_all(batch, segment_prefix(key, Kind::kTime));
+  remove_all(*db_, batch, segment_prefix(key, Kind::kBlock));
+  remove_all(*db_, batch, segment_prefix(key, Kind::kTime));
   return write(batch, IfStalled::kWait);
 }
 
 Result<> OffsetIndex::remove_partition(const TopicIdPartition& partition) {
   rocksdb::WriteBatch batch;
-  remove_all(batch, partition_prefix(partition));
+  remove_all(*db_, batch, partition_prefix(partition));
   return write(batch, IfStalled::kWait);
 }
 
-Result<> OffsetIndex::add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot) {
+Result<> OffsetIndex::add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot,
+                                    std::span<const int64_t> obsolete) {
   const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kProducers);
-  std::string key = prefix;
-  put_u64(key, static_cast<uint64_t>(offset));
+  const auto key_of = [&prefix](int64_t at) {
+    std::string key = prefix;
+    put_u64(key, static_cast<uint64_t>(at));
+    return key;
+  };
   rocksdb::WriteBatch batch;
-  size_t kept = 1;
-  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
-  std::string last = prefix;
-  put_u64(last, std::numeric_limits<int64_t>::max());
-  for (iterator->SeekForPrev(last); iterator->Valid() && iterator->key().starts_with(prefix);
-       iterator->Prev()) {
-    if (iterator->key() == key || kept++ < kKeptSnapshots) continue;
-    batch.Delete(iterator->key());
-  }
-  batch.Put(key, rocksdb::Slice(reinterpret_cast<const char*>(snapshot.data()), snapshot.size()));
+  for (const int64_t former : obsolete) batch.Delete(key_of(former));
+  batch.Put(key_of(offset), rocksdb::Slice(reinterpret_cast<const char*>(snapshot.data()), snapshot.size()));
   return write(batch, IfStalled::kRefuse);
 }
 
-Result<std::vector<Buffer>> OffsetIndex::producers(const TopicIdPartition& partition) const {
+Result<std::vector<OffsetIndex::ProducerSnapshot>> OffsetIndex::producers(
+    const TopicIdPartition& partition) const {
   const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kProducers);
-  std::vector<Buffer> found;
+  std::vector<ProducerSnapshot> found;
   std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
   for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
     const Bytes value = as_bytes(iterator->value().ToStringView());
-    found.emplace_back(value.begin(), value.end());
+    if (iterator->key().size() != prefix.size() + sizeof(int64_t)) continue;
+    found.push_back({get_i64(iterator->key().data() + prefix.size()), Buffer(value.begin(), value.end())});
   }
   if (auto status = checked(iterator->status()); !status) return std::unexpected(status.error());
   std::reverse(found.begin(), found.end());
@@ -371,7 +387,7 @@ Result<std::vector<Buffer>> OffsetIndex::producers(const TopicIdPartition& parti
 
 Result<> OffsetIndex::remove_producers(const TopicIdPartition& partition) {
   rocksdb::WriteBatch batch;
-  remove_all(batch, partition_prefix(partition) + static_cast<char>(Kind::kProducers));
+  remove_all(*db_, batch, partition_prefix(partition) + static_cast<char>(Kind::kProducers));
   return write(batch, IfStalled::kWait);
 }
 

@@ -89,11 +89,17 @@ class OffsetIndex {
   Result<> remove_segment(const SegmentKey& key);
   Result<> remove_partition(const TopicIdPartition& partition);
 
-  // Snapshots of a partition's producer state as of some offset: the last two are kept, since the last may be
-  // of records that a power loss takes back.
-  Result<> add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot);
+  // A snapshot of a partition's producer state as of `offset`, and in its place those of `obsolete` offsets
+  // go. (To look for them would cost more than all else: behind what was deleted before, a seek walks it
+  // all.)
+  Result<> add_producers(const TopicIdPartition& partition, int64_t offset, Bytes snapshot,
+                         std::span<const int64_t> obsolete = {});
+  struct ProducerSnapshot {
+    int64_t offset;
+    Buffer bytes;
+  };
   // The latest first.
-  Result<std::vector<Buffer>> producers(const TopicIdPartition& partition) const;
+  Result<std::vector<ProducerSnapshot>> producers(const TopicIdPartition& partition) const;
   Result<> remove_producers(const TopicIdPartition& partition);
 
   // How far a lookup may go: one that is kept to memory fails with kOperationNotAttempted where it would have

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <fstream>
@@ -142,20 +143,44 @@ TEST_CASE("Blocks are removed from an offset on") {
   CHECK(index->entries({kPartition, 500})->size() == 3);
 }
 
-TEST_CASE("The last two producer snapshots of a partition are kept, the latest first") {
+TEST_CASE("However many blocks there are, removal takes those that it names, and no others") {
+  auto index = std::move(*OffsetIndex::open_in_memory());
+  const int64_t blocks = GENERATE(0, 1, 99, 100, 101, 300);
+  CAPTURE(blocks);
+  const SegmentKey before{kPartition, 0};
+  const SegmentKey key{kPartition, 1'000};
+  const SegmentKey behind{kPartition, 1'000'000};
+  for (const SegmentKey& other : {before, behind}) REQUIRE(index->add_block(other, entries_from(7, 3)));
+  for (int64_t i = 0; i < blocks; ++i) REQUIRE(index->add_block(key, entries_from(1'000 + i * 10, 1)));
+  const auto kept = [&] { return static_cast<int64_t>(index->entries(key)->size()); };
+  REQUIRE(index->remove_entries_from(key, 1'000 + blocks * 10));
+  CHECK(kept() == blocks);
+  REQUIRE(index->remove_entries_from(key, 1'010));
+  CHECK(kept() == std::min<int64_t>(blocks, 1));
+  for (int64_t i = 0; i < blocks; ++i) REQUIRE(index->add_block(key, entries_from(1'000 + i * 10, 1)));
+  REQUIRE(index->remove_segment(key));
+  CHECK(kept() == 0);
+  CHECK_FALSE(index->floor_timestamp(key, INT64_MAX)->has_value());
+  for (const SegmentKey& other : {before, behind}) CHECK(index->entries(other)->size() == 3);
+}
+
+TEST_CASE("Producer snapshots of a partition come back, the latest first") {
   auto index = std::move(*OffsetIndex::open_in_memory());
   const TopicIdPartition other{kPartition.topic_id, 4};
-  const auto bytes = [](std::string_view text) {
-    const Bytes view = as_bytes(text);
-    return Buffer(view.begin(), view.end());
+  using Found = std::vector<std::pair<int64_t, std::string>>;
+  const auto found = [&] {
+    Found all;
+    const auto snapshots = index->producers(kPartition);
+    for (const auto& [offset, bytes] : *snapshots) all.emplace_back(offset, as_text(bytes));
+    return all;
   };
   REQUIRE(index->add_producers(other, 7, as_bytes("x")));
   for (int64_t offset : {10, 300, 20'000}) {
     REQUIRE(index->add_producers(kPartition, offset, as_bytes(std::to_string(offset))));
   }
-  CHECK(*index->producers(kPartition) == std::vector{bytes("20000"), bytes("300")});
-  REQUIRE(index->add_producers(kPartition, 20'000, as_bytes("again")));
-  CHECK(*index->producers(kPartition) == std::vector{bytes("again"), bytes("300")});
+  CHECK(found() == Found{{20'000, "20000"}, {300, "300"}, {10, "10"}});
+  REQUIRE(index->add_producers(kPartition, 20'000, as_bytes("again"), std::vector<int64_t>{10}));
+  CHECK(found() == Found{{20'000, "again"}, {300, "300"}});
   REQUIRE(index->remove_producers(kPartition));
   CHECK(index->producers(kPartition)->empty());
   CHECK(index->producers(other)->size() == 1);

@@ -85,9 +85,9 @@ TEST_CASE("Producers survive restarts of every kind") {
     // Damaged, not absent: a snapshot that isn't whole must not be believed.
     auto snapshots = *f.index->producers(f.options.id);
     CHECK(snapshots.empty() == !clean);
-    for (Buffer& snapshot : snapshots) {
+    for (auto& [offset, snapshot] : snapshots) {
       snapshot[9] ^= std::byte{1};
-      REQUIRE(f.index->add_producers(f.options.id, 40, snapshot));
+      REQUIRE(f.index->add_producers(f.options.id, offset, snapshot));
     }
   }
   f.open(clean);
@@ -98,6 +98,40 @@ TEST_CASE("Producers survive restarts of every kind") {
   CHECK(f.append_error(idempotent_batch(7, 0, 21)) == ErrorCode::kOutOfOrderSequenceNumber);
   f.append(idempotent_batch(7, 0, 20));
   f.append(idempotent_batch(8, 1, 10));
+}
+
+TEST_CASE("The index keeps the last two snapshots of producers") {
+  LogFixture f;
+  f.open();
+  const auto stored = [&f] {
+    std::vector<int64_t> offsets;
+    const auto snapshots = f.index->producers(f.options.id);
+    for (const auto& snapshot : *snapshots) offsets.push_back(snapshot.offset);
+    return offsets;
+  };
+  const auto checkpoint = [&f] {
+    const auto checkpointing = f.log->begin_checkpoint();
+    REQUIRE(checkpointing);
+    f.log->finish_checkpoint(*checkpointing);
+  };
+  for (int i = 0; i < 4; ++i) {
+    f.append(idempotent_batch(7, 0, i));
+    checkpoint();
+  }
+  CHECK(stored() == std::vector<int64_t>{4, 3});
+  checkpoint();
+  CHECK(stored() == std::vector<int64_t>{4, 3});
+  f.kill_and_open();
+  for (int i = 4; i < 6; ++i) {
+    f.append(idempotent_batch(7, 0, i));
+    checkpoint();
+  }
+  CHECK(stored() == std::vector<int64_t>{6, 5});
+  REQUIRE(f.log->truncate_to(2, kNow));
+  CHECK(stored().empty());
+  f.append(idempotent_batch(7, 0, 2));
+  checkpoint();
+  CHECK(stored() == std::vector<int64_t>{3});
 }
 
 TEST_CASE("A producer whose records were all deleted is known after a restart") {
