@@ -1,11 +1,8 @@
 #include "protocol/batch_builder.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 #include <utility>
-
-#include "protocol/varint.h"
 
 namespace millrace::protocol {
 namespace {
@@ -34,9 +31,7 @@ size_t headers_size(std::span<const RecordHeader> headers) {
 
 }  // namespace
 
-void BatchBuilder::make_room() {
-  if (size_ > batch_.size()) batch_.resize(std::max(size_, batch_.size() * 2));
-}
+void BatchBuilder::enlarge() { batch_.resize(std::max(size_, batch_.size() * 2)); }
 
 BatchBuilder::BatchBuilder(const BatchOptions& options) : options_(options) {}
 
@@ -81,21 +76,6 @@ void BatchBuilder::append_at(int64_t offset, std::optional<Bytes> key, std::opti
     at = put_bytes(at, as_bytes(header.key));
     at = put_bytes(at, header.value);
   }
-}
-
-std::optional<BatchBuilder::Copy> BatchBuilder::append_copy() {
-  assert(!empty());
-  const bool is_longer = zigzag(int64_t{last_offset_delta_} + 1) >> (7 * last_.offset_bytes) != 0;
-  if (is_longer) return std::nullopt;
-  const size_t from = std::exchange(last_.begin, size_);
-  const size_t size = size_ - from;
-  size_ += size;
-  make_room();
-  std::byte* const begin = batch_.data() + last_.begin;
-  std::memcpy(begin, batch_.data() + from, size);
-  put_number(begin + last_.offset, ++last_offset_delta_);
-  ++record_count_;
-  return Copy{{begin + last_.key, last_.key_bytes}, {begin + last_.value, last_.value_bytes}};
 }
 
 Result<MutableBytes> BatchBuilder::build_in_place() {

@@ -2,13 +2,17 @@
 // and compaction write back.
 #pragma once
 
+#include <cassert>
+#include <cstring>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "protocol/bytes.h"
 #include "protocol/compression.h"
 #include "protocol/record_batch.h"
 #include "protocol/result.h"
+#include "protocol/varint.h"
 
 namespace millrace::protocol {
 
@@ -52,7 +56,20 @@ class BatchBuilder {
     MutableBytes key;  // empty for null
     MutableBytes value;
   };
-  std::optional<Copy> append_copy();
+  std::optional<Copy> append_copy() {
+    assert(!empty());
+    const bool is_longer = zigzag(int64_t{last_offset_delta_} + 1) >> (7 * last_.offset_bytes) != 0;
+    if (is_longer) return std::nullopt;
+    const size_t from = std::exchange(last_.begin, size_);
+    const size_t size = size_ - from;
+    size_ += size;
+    make_room();
+    std::byte* const begin = batch_.data() + last_.begin;
+    std::memcpy(begin, batch_.data() + from, size);
+    write_varint(begin + last_.offset, zigzag(int64_t{++last_offset_delta_}));
+    ++record_count_;
+    return Copy{{begin + last_.key, last_.key_bytes}, {begin + last_.value, last_.value_bytes}};
+  }
 
   int32_t record_count() const { return record_count_; }
   bool empty() const { return record_count_ == 0; }
@@ -72,7 +89,10 @@ class BatchBuilder {
 
  private:
   // For size_ bytes.
-  void make_room();
+  void make_room() {
+    if (size_ > batch_.size()) enlarge();
+  }
+  void enlarge();
 
   BatchOptions options_;
   // Uncompressed, with a place for its header in front. While there are records its first size_ bytes count.

@@ -31,16 +31,6 @@ uint32_t Reader::long_uvarint() {
   return value;
 }
 
-Bytes Reader::take(size_t size) {
-  if (size > remaining()) {
-    fail("length beyond the end of the message");
-    return {};
-  }
-  const Bytes taken(at_, size);
-  at_ += size;
-  return taken;
-}
-
 int64_t Reader::array_count() { return flexible_ ? int64_t{uvarint()} - 1 : integer<int32_t>(); }
 
 [[gnu::always_inline]] inline int64_t Reader::string_size() {

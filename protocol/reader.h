@@ -85,7 +85,12 @@ class Reader {
     return is_short ? std::to_integer<uint32_t>(*at_++) : long_uvarint();
   }
   // A view of the next `size` bytes; fails when there are fewer.
-  Bytes take(size_t size);
+  Bytes take(size_t size) {
+    if (size > remaining()) return fail("length beyond the end of the message"), Bytes{};
+    const Bytes taken(at_, size);
+    at_ += size;
+    return taken;
+  }
 
  private:
   struct TagReader {

@@ -67,19 +67,21 @@ void add_topic(const OffsetCommitRequest::Topic& wanted, OffsetCommitResponse::T
   coordinator::OffsetCommit::Topic valid;
   if (topic) {
     valid = {topic->name, topic->id, {}};
-    valid.partitions.reserve(wanted.partitions.size());
+    valid.partitions.resize(wanted.partitions.size());
   }
   auto* answered = answer.partitions.data();
+  auto* next = valid.partitions.data();
   for (const auto& partition : wanted.partitions) {
     answered->partition_index = partition.partition_index;
     if (has_partition(topic, partition.partition_index)) {
-      valid.partitions.push_back({partition.partition_index, partition.committed_offset,
-                                  partition.committed_leader_epoch, partition.committed_metadata});
+      *next++ = {partition.partition_index, partition.committed_offset, partition.committed_leader_epoch,
+                 partition.committed_metadata};
     } else {
       answered->error_code = unknown;
     }
     ++answered;
   }
+  valid.partitions.resize(static_cast<size_t>(next - valid.partitions.data()));
   if (valid.partitions.empty()) return;
   commit.request().topics.push_back(std::move(valid));
 }

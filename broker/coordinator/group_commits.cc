@@ -47,7 +47,7 @@ bool GroupCoordinator::has_room_for_positions(const OffsetCommit& request, const
     for (const OffsetCommit::Topic& topic : request.topics) {
       bool is_new = true;
       for (const OffsetCommit::Partition& partition : topic.partitions) {
-        const size_t metadata = partition.metadata ? partition.metadata->size() : 0;
+        const size_t metadata = partition.metadata_bytes();
         const auto known = only_new && group != nullptr ? group->offsets.find(topic.name, partition.partition)
                                                         : std::nullopt;
         is_new &= !known;
@@ -77,22 +77,29 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
     error = ErrorCode::kCoordinatorNotAvailable;
   if (error != ErrorCode::kNone) return answer(ticket, error_response(request, error));
   OffsetCommitResult result;
-  result.errors.reserve(request.partition_count());
+  result.errors.resize(request.partition_count(), ErrorCode::kNone);
+  size_t asked = 0;
   CommittedPositions commit{.group = std::string(request.group), .commit_timestamp_ms = now_ms, .topics = {}};
   if (request.retention_ms != -1)
     commit.expire_timestamp_ms = now_ms + std::min(request.retention_ms, kMaxRetentionMs);
   commit.topics.reserve(request.topics.size());
   for (const OffsetCommit::Topic& topic : request.topics) {
     auto& to = commit.topics.emplace_back(CommittedPositions::Topic{std::string(topic.name), topic.id, {}});
-    to.positions.reserve(topic.partitions.size());
+    to.positions.resize(topic.partitions.size());
+    auto* next = to.positions.data();
     for (const OffsetCommit::Partition& partition : topic.partitions) {
-      const size_t metadata_bytes = partition.metadata ? partition.metadata->size() : 0;
-      const bool fits = metadata_bytes <= static_cast<size_t>(settings_.offset_metadata_max_bytes);
-      result.errors.push_back(fits ? ErrorCode::kNone : ErrorCode::kOffsetMetadataTooLarge);
-      if (!fits) continue;
-      to.positions.push_back({partition.partition, partition.leader_epoch, partition.offset, {}});
-      if (metadata_bytes > 0) to.positions.back().metadata = *partition.metadata;
+      ErrorCode& error = result.errors[asked++];
+      if (partition.metadata_bytes() > static_cast<size_t>(settings_.offset_metadata_max_bytes)) {
+        error = ErrorCode::kOffsetMetadataTooLarge;
+        continue;
+      }
+      next->partition = partition.partition;
+      next->leader_epoch = partition.leader_epoch;
+      next->offset = partition.offset;
+      if (partition.metadata_bytes() > 0) next->metadata = *partition.metadata;
+      ++next;
     }
+    to.positions.resize(static_cast<size_t>(next - to.positions.data()));
     if (to.positions.empty()) commit.topics.pop_back();
   }
   if (commit.topics.empty()) return answer(ticket, std::move(result));

@@ -113,6 +113,8 @@ struct OffsetCommit {
     int64_t offset = 0;
     int32_t leader_epoch = -1;
     std::optional<std::string_view> metadata;
+
+    size_t metadata_bytes() const { return metadata ? metadata->size() : 0; }
   };
   struct Topic {
     std::string_view name;

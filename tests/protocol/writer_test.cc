@@ -83,6 +83,25 @@ TEST_CASE("splices belong to what was last written", "[writer]") {
   CHECK(writer.splices().empty());
 }
 
+TEST_CASE("a cleared writer writes as a new one, in the memory that it has", "[writer]") {
+  std::vector<FetchResponse::Topic::Partition> partitions(1);
+  partitions[0].records = Records::in_file(100, 1);
+  std::vector<FetchResponse::Topic> topics(1);
+  topics[0].partitions = partitions;
+  Writer writer(0);
+  REQUIRE(encode(FetchResponse{.responses = topics}, 4, writer));
+  const size_t capacity = writer.capacity_bytes();
+  writer.clear();
+  CHECK(writer.size() == 0);
+  CHECK(writer.size_with_splices() == 0);
+  CHECK(writer.capacity_bytes() == capacity);
+  REQUIRE(encode(MetadataResponse{}, 1, writer));
+  Writer fresh;
+  REQUIRE(encode(MetadataResponse{}, 1, fresh));
+  CHECK(as_text(writer.written()) == as_text(fresh.written()));
+  CHECK(writer.splices().empty());
+}
+
 TEST_CASE("a number already written can be put right", "[writer]") {
   Writer writer(0);
   writer.integer(int32_t{0});

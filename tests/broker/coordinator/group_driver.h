@@ -123,7 +123,9 @@ class GroupDriver {
       log_.insert(log_.end(), records.begin(), records.end());
       machine_->appended(std::move(write), base, now_ms);
     }
-    if (auto_commit && !effects.writes.empty()) commit();
+    const bool wrote = !effects.writes.empty();
+    machine_->take_back(std::move(effects));
+    if (auto_commit && wrote) commit();
   }
 
  private:
