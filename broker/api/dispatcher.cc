@@ -91,12 +91,18 @@ runtime::Task<net::Response> Dispatcher::handle(net::Request& request) {
   co_return assemble(writer, context);
 }
 
-bool Dispatcher::may_overlap(const net::Request& request) const {
-  switch (static_cast<ApiKey>(request.api_key)) {
+// A member's JoinGroup waits for all others. What it has handled meanwhile it may commit: it still has its
+// partitions (KIP-429), and its generation lasts until the last one joins. Apache Kafka handles the commit
+// after the join and refuses it, and librdkafka 2.0 then gives up what it has and joins anew, again and
+// again.
+bool Dispatcher::may_overlap(const Outline& before, const Outline& next) const {
+  const auto earlier = static_cast<ApiKey>(before.api_key);
+  switch (static_cast<ApiKey>(next.api_key)) {
     case ApiKey::kProduce:
-      return true;
+      return earlier == ApiKey::kProduce;
     case ApiKey::kOffsetCommit:
-      return request.frame.size() <= kSmallCommitBytes;
+      return earlier == ApiKey::kJoinGroup ||
+             (earlier == ApiKey::kOffsetCommit && before.frame_bytes <= kSmallCommitBytes);
     default:
       return false;
   }

@@ -13,7 +13,7 @@ class Dispatcher final : public net::RequestHandler {
   // A key or version that isn't served, and a body that can't be decoded, close the connection and say why;
   // an unsupported version of ApiVersions is answered with error 35 in the layout of version 0 (KIP-511).
   runtime::Task<net::Response> handle(net::Request& request) override;
-  bool may_overlap(const net::Request& request) const override;
+  bool may_overlap(const Outline& before, const Outline& next) const override;
 
  private:
   Services& services_;

@@ -43,6 +43,7 @@ struct Connection::Exchange {
   Response response;
   bool done = false;
   size_t frame_size = 0;
+  RequestHandler::Outline outline() const { return {request.api_key, frame_size}; }
   size_t unsent_bytes() const { return response.send ? response.bytes.size() : 0; }
   // Whether its response may share a system call with others.
   bool is_small() const {
@@ -331,15 +332,19 @@ void Connection::enqueue(std::unique_ptr<Exchange> exchange) {
 void Connection::start_requests() {
   while (!closed_ && started_ < pipeline_.size() && unsent_bytes_ < kMaxUnsentBytes) {
     Exchange& next = *pipeline_[started_];
-    const bool may_overlap = group_.handler().may_overlap(next.request);
-    const bool overlaps = may_overlap && running_may_overlap_ && next.request.api_key == running_api_;
-    if (running_ > 0 && !overlaps) return;
-    running_api_ = next.request.api_key;
-    running_may_overlap_ = may_overlap;
+    if (running_ > 0 && !may_overlap(next)) return;
     ++running_;
     ++started_;
     shard_.spawn([self = shared_from_this(), &next] { return self->handle(next); });
   }
+}
+
+// Whether it may start while those before it are handled that haven't finished.
+bool Connection::may_overlap(const Exchange& next) const {
+  const auto lets_it = [&](const auto& before) {
+    return before->done || group_.handler().may_overlap(before->outline(), next.outline());
+  };
+  return std::all_of(pipeline_.begin(), pipeline_.begin() + static_cast<ptrdiff_t>(started_), lets_it);
 }
 
 runtime::Task<> Connection::handle(Exchange& exchange) {

@@ -2,7 +2,7 @@
 // reason.
 //
 // A request starts when all before it have finished, except where the handler lets consecutive ones overlap
-// (Produce, small commits). What the client doesn't read piles up to a limit, then nothing more is started,
+// (Produce, commits). What the client doesn't read piles up to a limit, then nothing more is started,
 // then nothing more is read.
 #pragma once
 
@@ -54,6 +54,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
 
   void enqueue(std::unique_ptr<Exchange> exchange);
   void start_requests();
+  bool may_overlap(const Exchange& next) const;
   runtime::Task<> handle(Exchange& exchange);
   void finished(Exchange& exchange);
 
@@ -85,8 +86,6 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   std::deque<std::unique_ptr<Exchange>> pipeline_;  // oldest first; the front is written next
   size_t started_ = 0;                              // of the pipeline, from the front
   size_t running_ = 0;
-  int16_t running_api_ = 0;
-  bool running_may_overlap_ = false;
   size_t frame_bytes_ = 0;      // of requests in the pipeline that haven't finished
   size_t unsent_bytes_ = 0;     // of finished responses in the pipeline
   Buffer framed_;               // small responses as they go out, empty in between

@@ -1,6 +1,7 @@
 // What the network layer asks of the broker: an answer to each request. broker/api implements it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "broker/net/request.h"
@@ -18,11 +19,14 @@ class RequestHandler {
   // An exception that leaves it is logged and closes the connection.
   virtual runtime::Task<Response> handle(Request& request) = 0;
 
-  // Whether a request may start while earlier ones of the same API, of which all said so as well and with
-  // nothing else between, are still being handled: where an answer waits for the disk while the next batch
-  // could be appended. The handler must do what depends on order (the append) before it waits for anything
-  // but its turn on another shard, which come in order.
-  virtual bool may_overlap(const Request& request) const = 0;
+  struct Outline {
+    int16_t api_key = 0;
+    size_t frame_bytes = 0;
+  };
+  // Whether `next` may start while `before`, an earlier request, is still being handled: where an answer
+  // waits, for the disk or for others, while the next request could be done. What depends on the order of the
+  // two, `before` must do before it waits for anything but its turn on another shard, which come in order.
+  virtual bool may_overlap(const Outline& before, const Outline& next) const = 0;
 };
 
 }  // namespace millrace::net

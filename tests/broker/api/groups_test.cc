@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "broker/api/answer_limit.h"
@@ -8,6 +10,7 @@
 #include "protocol/messages/consumer_group_heartbeat.h"
 #include "protocol/messages/delete_groups.h"
 #include "protocol/messages/describe_groups.h"
+#include "protocol/messages/heartbeat.h"
 #include "protocol/messages/join_group.h"
 #include "protocol/messages/offset_commit.h"
 #include "protocol/messages/offset_fetch.h"
@@ -68,6 +71,16 @@ void send_commit(TestClient& client, std::string_view group, int64_t offset, std
   request.generation_id_or_member_epoch = -1;
   request.topics = topics;
   client.send(request, 8);
+}
+
+OffsetCommitRequest member_commit(std::string_view group, std::string_view member, int32_t generation,
+                                  std::vector<OffsetCommitRequest::Topic>& topics) {
+  OffsetCommitRequest request;
+  request.group_id = group;
+  request.member_id = member;
+  request.generation_id_or_member_epoch = generation;
+  request.topics = topics;
+  return request;
 }
 
 void commit(TestClient& client, std::string_view group, std::string_view topic, int32_t partition) {
@@ -261,6 +274,72 @@ TEST_CASE("Commits that are sent without waiting for answers are done in their o
     REQUIRE(fetched.topics.size() == 1);
     CHECK(fetched.topics[0].partitions[0].committed_offset == kCommits);
   }
+}
+
+TEST_CASE("A member that waits for the others to join may commit what it has handled meanwhile") {
+  TestBroker broker(kNoDelay);
+  TestClient client(broker.port());
+  create_topic(client, "orders", 1);
+  std::string leader;
+  const int32_t alone = join_and_sync(client, "moving", leader, as_bytes("metadata"));
+  std::vector<JoinGroupRequest::Protocol> protocols = {{"range", as_bytes("other metadata")}};
+  auto join = join_request("moving", protocols);
+  TestClient other(broker.port());
+  other.send(join, 3);
+  HeartbeatRequest heartbeat;
+  heartbeat.group_id = "moving";
+  heartbeat.member_id = leader;
+  heartbeat.generation_id = alone;
+  const auto is_rebalancing = [&] {
+    return client.call<HeartbeatResponse>(heartbeat, 3).error_code == ErrorCode::kRebalanceInProgress;
+  };
+  while (!is_rebalancing()) std::this_thread::yield();
+  join.member_id = leader;
+  client.send(join, 3);
+  const auto joined = client.receive<JoinGroupResponse>(ApiKey::kJoinGroup, 3);
+  REQUIRE(joined.error_code == ErrorCode::kNone);
+  const int32_t together = joined.generation_id;
+  REQUIRE(together == alone + 1);
+  const std::string follower(other.receive<JoinGroupResponse>(ApiKey::kJoinGroup, 3).member_id);
+  SyncGroupRequest sync;
+  sync.group_id = "moving";
+  sync.generation_id = together;
+  sync.member_id = leader;
+  REQUIRE(client.call<SyncGroupResponse>(sync, 3).error_code == ErrorCode::kNone);
+
+  // It joins anew, goes on meanwhile, and the other joins at last.
+  const std::string long_metadata(3000, 'x');
+  std::vector<OffsetCommitRequest::Topic::Partition> partitions(1);
+  std::vector<OffsetCommitRequest::Topic> topics(1);
+  topics[0].name = "orders";
+  topics[0].partitions = partitions;
+  client.send(join, 3);
+  for (int64_t offset = 1; offset <= 3; ++offset) {
+    partitions[0].committed_offset = offset;
+    partitions[0].committed_metadata = offset == 2 ? long_metadata : "";
+    client.send(member_commit("moving", leader, together, topics), 8);
+  }
+  TestClient watcher(broker.port());
+  const auto committed = [&] {
+    OffsetFetchRequest request;
+    request.group_id = "moving";
+    request.topics = std::nullopt;
+    const auto fetched = watcher.call<OffsetFetchResponse>(request, 7);
+    return fetched.topics.empty() ? -1 : fetched.topics[0].partitions[0].committed_offset;
+  };
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (committed() != 3 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  CHECK(committed() == 3);
+  join.member_id = follower;
+  other.send(join, 3);
+  CHECK(client.receive<JoinGroupResponse>(ApiKey::kJoinGroup, 3).generation_id == together + 1);
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = client.receive<OffsetCommitResponse>(ApiKey::kOffsetCommit, 8);
+    CHECK(answer.topics[0].partitions[0].error_code == ErrorCode::kNone);
+  }
+  // Now its generation is over.
+  const auto late = client.call<OffsetCommitResponse>(member_commit("moving", leader, together, topics), 8);
+  CHECK(late.topics[0].partitions[0].error_code == ErrorCode::kIllegalGeneration);
 }
 
 TEST_CASE("What a description of many large groups has no room for can be asked for again") {
