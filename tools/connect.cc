@@ -80,6 +80,13 @@ std::unique_ptr<Cluster> connect(const Arguments& arguments, Console& console, s
   options.bootstrap = parse_addresses(arguments.text("broker")).value_or(std::vector<Address>{});
   options.timeout_ms = parse_duration_ms(arguments.text("timeout")).value_or(options.timeout_ms);
   options.connect_timeout_ms = std::min(options.connect_timeout_ms, options.timeout_ms);
+  // One for all connections to the cluster that the command may make.
+  options.on_outage = [&console, command = std::string(command), told = std::make_shared<bool>(),
+                       limit = arguments.text("timeout")](const Error* error) {
+    if (std::exchange(*told, error != nullptr) == (error != nullptr)) return;
+    if (error == nullptr) return console.note(fmt::format("millrace {}: the broker answers again", command));
+    console.note(fmt::format("millrace {}: {}\ntrying again for up to {}", command, error->message, limit));
+  };
   Result<std::unique_ptr<Cluster>> cluster = Cluster::connect(std::move(options));
   if (cluster) return std::move(*cluster);
   console.complain(command, cluster.error().message);

@@ -160,7 +160,7 @@ def test_a_second_signal_kills(own_broker, group):
     broker.signal(signal.SIGSTOP)
     try:
         reader.process.send_signal(signal.SIGINT)
-        time.sleep(2)
+        time.sleep(1)
         assert reader.process.poll() is None
         reader.process.send_signal(signal.SIGINT)
         assert reader.process.wait(5) == -signal.SIGINT
@@ -292,7 +292,40 @@ def test_a_member_goes_on_with_a_topic_that_was_made_again(own_broker, group, be
     wait_for(lambda: len(reader.values) >= 10 + len(new))
     assert sorted(reader.values[10:]) == sorted(new)
     wait_for(lambda: committed(millrace, group) == {0: 8, 1: 8, 2: 8})
-    assert "was deleted and made again" in reader.end()
+    complaint = reader.end()
+    assert "was deleted and made again" in complaint
+    assert not between or complaint.count("was deleted; waiting for a new one") == 1
+
+
+def test_a_member_says_that_it_waits_for_the_broker(own_broker, group):
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "away")
+    reader = Reader(millrace, "away", "-g", group, "-f")
+    produce(millrace, "away", ["0-before"])
+    wait_for(lambda: reader.values == ["0-before"] and committed(millrace, group) == {0: 1})
+    broker.stop()
+    time.sleep(6)
+    broker.start()
+    produce(millrace, "away", ["0-after"])
+    wait_for(lambda: reader.values == ["0-before", "0-after"])
+    complaint = reader.end()
+    assert complaint.count("trying again for up to 30s") == complaint.count("the broker answers again") == 1
+
+
+def test_a_member_ends_though_the_broker_is_away(own_broker, group):
+    """Sooner than it would give up: the patience here is less than the 30 seconds of --timeout."""
+    broker = own_broker()
+    millrace = CommandLine(broker.address)
+    millrace("topic", "create", "away")
+    reader = Reader(millrace, "away", "-g", group, "-f")
+    produce(millrace, "away", ["0-a"])
+    wait_for(lambda: reader.values == ["0-a"] and committed(millrace, group) == {0: 1})
+    broker.stop()
+    time.sleep(1)
+    reader.process.send_signal(signal.SIGINT)
+    assert reader.process.wait(25) == 1
+    assert "nothing listens there" in reader.process.stderr.read().decode()
 
 
 def test_a_member_that_was_silent_joins_again(own_broker, group):
@@ -343,7 +376,7 @@ def test_a_static_member_that_left_is_told_from_those_that_read(millrace, topic,
     wait_for(lambda: committed(millrace, group) == dict.fromkeys(range(4), 50))
     reader.end()
     text = millrace.text("group", "describe", group)
-    assert " left " in text and "-2" not in text
+    assert " left " in text and " -2 " not in text
     refused = millrace.complaint("group", "seek", group, "--to", "start")
     assert "1 static member that left" in refused and "one at 127.0.0.1" in refused and "session ends" in refused
     assert "active" not in refused

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "protocol/messages/metadata.h"
 #include "tools/command.h"
@@ -54,6 +55,14 @@ bool Cluster::Retry::wait() {
   poll(nullptr, 0, static_cast<int>(std::min(pause_ms_, deadline_.left_ms())));
   pause_ms_ = std::min(pause_ms_ * 2, kLongestPauseMs);
   return !interrupted();
+}
+
+void Cluster::outage(const Error& error) {
+  if (options_.on_outage && !std::exchange(told_outage_, true)) options_.on_outage(&error);
+}
+
+void Cluster::outage_over() {
+  if (std::exchange(told_outage_, false)) options_.on_outage(nullptr);
 }
 
 Result<std::unique_ptr<Cluster>> Cluster::connect(ClientOptions options) {

@@ -48,6 +48,8 @@ class Cluster {
   static Result<std::unique_ptr<Cluster>> connect(ClientOptions options);
 
   const ClientOptions& options() const { return options_; }
+  // From now on: see ClientOptions.
+  void set_timeout_ms(int64_t timeout_ms) { options_.timeout_ms = timeout_ms; }
   const std::string& cluster_id() const { return cluster_id_; }
   int32_t controller_id() const { return controller_id_; }
   const std::vector<BrokerInfo>& brokers() const { return brokers_; }
@@ -99,7 +101,10 @@ class Cluster {
       const ErrorCode code = !reply    ? reply.error().code
                              : verdict ? verdict(reply->message)
                                        : ErrorCode::kNone;
-      if (code == ErrorCode::kNone || !is_retriable(code) || !retry.wait()) return reply;
+      if (reply) outage_over();
+      if (code == ErrorCode::kNone || !is_retriable(code)) return reply;
+      if (!reply && retry.is_long()) outage(reply.error());
+      if (!retry.wait()) return reply;
       if (!refresh_between) continue;
       if (Result<void> refreshed = refresh(); !refreshed) return std::unexpected(refreshed.error());
     }
@@ -130,9 +135,14 @@ class Cluster {
     explicit Retry(int64_t limit_ms) : deadline_(Deadline::after_ms(limit_ms)) {}
     // False: no more tries.
     bool wait();
+    // Whether it has gone on for so long that somebody may wonder.
+    bool is_long() const { return wonder_.passed(); }
 
    private:
+    static constexpr int64_t kWonderMs = 2'000;
+
     Deadline deadline_;
+    Deadline wonder_ = Deadline::after_ms(kWonderMs);
     int64_t pause_ms_ = 50;
   };
 
@@ -148,7 +158,9 @@ class Cluster {
     return reply;
   }
 
-  int64_t wait_limit_ms() const { return one_try_until_ ? one_try_until_->left_ms() : INT32_MAX; }
+  void outage(const Error& error);
+  void outage_over();
+  int64_t wait_limit_ms() const { return one_try_until_ ? one_try_until_->left_ms() : options_.timeout_ms; }
   // In place of the one that it may have.
   Connection* keep(int32_t id, std::unique_ptr<Connection> connection);
   Result<std::string> similar_topics(const std::string& name);
@@ -158,6 +170,7 @@ class Cluster {
   int32_t controller_id_ = -1;
   std::vector<BrokerInfo> brokers_;
   std::optional<Deadline> one_try_until_;
+  bool told_outage_ = false;
   std::function<void(const Connection*)> closing_;
   // By broker id; -1 is the bootstrap connection, until the brokers are known.
   std::map<int32_t, std::unique_ptr<Connection>> connections_;

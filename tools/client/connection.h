@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,6 +29,8 @@ struct ClientOptions {
   int64_t connect_timeout_ms = 5'000;
   // How long one answer may take, and how long a retriable failure is tried again.
   int64_t timeout_ms = 30'000;
+  // Hears of a failure that is tried again for longer than a moment, once, and of its end (null).
+  std::function<void(const Error*)> on_outage;
 };
 
 // A decoded response, with the memory that its views point into.

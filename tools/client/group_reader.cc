@@ -55,6 +55,7 @@ Result<const ConsumedRecord*> GroupReader::next(int64_t wait_ms) {
   // The coordinator hears of it, too, takes the partitions back, and assigns those of a new one.
   lose_all();
   membership_.hurry();
+  if (const Result<void> noted = note_if_deleted(); !noted) return std::unexpected(noted.error());
   return nullptr;
 }
 
@@ -89,7 +90,10 @@ void GroupReader::done_with(int32_t partition, int64_t next_offset) {
   if (owned_.contains(partition)) done_[partition] = next_offset;
 }
 
-Result<void> GroupReader::leave() {
+Result<void> GroupReader::leave(int64_t within_ms) {
+  const Deadline deadline = Deadline::after_ms(within_ms);
+  const auto hurry = [&] { own_->set_timeout_ms(std::min(own_->options().timeout_ms, deadline.left_ms())); };
+  hurry();
   if (!options_.follow && !ever_owned_ && patience_.passed()) {
     on_note_(
         fmt::format("{}: no partition was left for this member of group \"{}\", so nothing was read here; "
@@ -97,6 +101,7 @@ Result<void> GroupReader::leave() {
                     topic_.name, options_.group));
   }
   const Result<void> committed = commit();
+  hurry();
   const Result<void> left = membership_.leave();
   owned_.clear();
   if (!committed) return committed;
@@ -185,6 +190,9 @@ Result<void> GroupReader::beat() {
     if (Result<void> found = look_up_topic(); !found) return found;
   }
   if (membership_.assigned() == owned_) return {};
+  if (options_.follow && membership_.assigned().empty()) {
+    if (Result<void> noted = note_if_deleted(); !noted) return noted;
+  }
   // What is given away is committed first: its next owner starts there.
   if (!std::includes(membership_.assigned().begin(), membership_.assigned().end(), owned_.begin(),
                      owned_.end())) {
@@ -212,6 +220,7 @@ Result<void> GroupReader::look_up_topic() {
   TopicInfo& topic = topics->front();
   // The broker asked doesn't know the new one yet; the next heartbeat asks again.
   if (topic.error != ErrorCode::kNone || topic.id == topic_.id) return {};
+  is_deleted_ = false;
   on_note_(fmt::format(
       "topic \"{}\" was deleted and made again; going on with the new one, where the group is there",
       topic_.name));
@@ -220,6 +229,15 @@ Result<void> GroupReader::look_up_topic() {
   topic_ = std::move(topic);
   membership_.set_topic(topic_);
   consumer_.set_topic(topic_);
+  return {};
+}
+
+// Nothing is to be read any more, and the group may just have other members for it.
+Result<void> GroupReader::note_if_deleted() {
+  const Result<std::vector<TopicInfo>> topics = own_->describe_topics({{topic_.name}});
+  if (!topics) return std::unexpected(topics.error());
+  if (is_gone(topics->front().error) && !std::exchange(is_deleted_, true))
+    on_note_(fmt::format("topic \"{}\" was deleted; waiting for a new one of that name", topic_.name));
   return {};
 }
 

@@ -47,8 +47,9 @@ class GroupReader : public RecordSource {
   std::optional<int64_t> due_in_ms() const override;
   Result<std::vector<int32_t>> keep_up() override;
   void done_with(int32_t partition, int64_t next_offset) override;
-  // Commits what is done with and leaves the group. Notes it if nothing was read for want of a partition.
-  Result<void> leave();
+  // Commits what is done with and leaves the group; a broker that is away is waited for for so long at most.
+  // Notes it if nothing was read for want of a partition.
+  Result<void> leave(int64_t within_ms);
 
  private:
   GroupReader(Cluster& cluster, std::unique_ptr<Cluster> own, TopicInfo topic, GroupReaderOptions options,
@@ -60,6 +61,7 @@ class GroupReader : public RecordSource {
   bool is_lost(ErrorCode code) const;
   Result<void> take(const std::set<int32_t>& partitions);
   Result<void> look_up_topic();
+  Result<void> note_if_deleted();
   void lose(int32_t partition);
   void lose_all();
 
@@ -80,6 +82,8 @@ class GroupReader : public RecordSource {
   // Without partitions by then, there will be none.
   Deadline patience_;
   bool ever_owned_ = false;
+  // The topic was deleted, and that was told.
+  bool is_deleted_ = false;
   // Another member is the same instance.
   bool waits_for_instance_ = false;
 };

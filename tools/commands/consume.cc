@@ -24,6 +24,8 @@ namespace {
 constexpr std::string_view kName = "consume";
 constexpr int64_t kWaitMs = 200;
 constexpr size_t kOutputBuffer = 64 * 1024;
+// Who wants it to end doesn't want to wait for a broker that is away: the group notices without being told.
+constexpr int64_t kLeaveMs = 5'000;
 // Written at least that often, and told to the source.
 constexpr int64_t kWriteEveryMs = 500;
 
@@ -35,6 +37,11 @@ struct Plan {
   int64_t most = INT64_MAX;
   FetchOptions fetch;
 };
+
+bool starts_new_group_at_end(const Arguments& arguments) {
+  const std::string place = arguments.text("reset");
+  return place == "end" || place == "latest";
+}
 
 // What can't be said together with --group, and what can be instead.
 Result<void> check_group_options(const Arguments& arguments) {
@@ -59,7 +66,7 @@ Result<void> check_group_options(const Arguments& arguments) {
                     "--reset start|end",
                     group, arguments.text("offset")));
   }
-  if (arguments.has("from-beginning") && arguments.text("reset") == "end")
+  if (arguments.has("from-beginning") && starts_new_group_at_end(arguments))
     return conflict(
         "--from-beginning and --reset end contradict each other: both say where a new group starts");
   if (arguments.has("partitions"))
@@ -210,14 +217,14 @@ Result<void> pump_as_member(Cluster& cluster, const TopicInfo& topic, const Argu
   options.instance = arguments.maybe("instance");
   options.fetch = plan.fetch;
   options.follow = plan.follow;
-  options.new_at_end = arguments.text("reset") == "end";
+  options.new_at_end = starts_new_group_at_end(arguments);
   Result<std::unique_ptr<GroupReader>> reader =
       GroupReader::join(cluster, topic, options, [&](const std::string& note) { console.note(note); });
   if (!reader) return std::unexpected(reader.error());
   const Result<void> pumped = pump(**reader, arguments, plan, console);
   const bool signalled = interrupted();
   clear_interrupt();
-  const Result<void> left = (*reader)->leave();
+  const Result<void> left = (*reader)->leave(signalled ? kLeaveMs : INT32_MAX);
   // Of a signal during the pump's last steps nothing is to be said.
   return !pumped && !signalled ? pumped : left;
 }
@@ -317,7 +324,7 @@ Examples:
           {.names = "--reset",
            .value = "PLACE",
            .help = "Where a group starts that has committed nothing [start]",
-           .choices = {"start", "end"}},
+           .choices = {"start", "end", "earliest", "latest"}},
           {.names = "--instance",
            .value = "NAME",
            .help = "Be this static member of the group: after a restart within its session it goes on with "
@@ -333,7 +340,8 @@ Examples:
            .help = "Whether transactions must have committed",
            .fallback = "read_uncommitted",
            .choices = {"read_uncommitted", "read_committed"}},
-          {.names = "--from-beginning", .help = "As -o start; Kafka's spelling"},
+          {.names = "--from-beginning",
+           .help = "As -o start, or with --group as --reset start; Kafka's spelling"},
           {.names = "--property",
            .aliases = "--formatter-property",
            .value = "NAME=VALUE",

@@ -27,7 +27,8 @@ Error explained(Cluster& cluster, const std::string& name, const Error& error) {
   return {error.code,
           fmt::format(
               "group \"{}\" has members; stop them first (millrace group describe {} shows them; one that "
-              "was killed, or a static one that left, counts until its session ends)",
+              "was killed, or a static one that left, counts until its session ends: 45 s, unless it was set "
+              "otherwise)",
               visible(name), visible(name))};
 }
 

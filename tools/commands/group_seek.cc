@@ -53,8 +53,7 @@ Error still_active(const GroupDescription& group) {
     const auto client = [](const GroupMember& member) { return member.client_id; };
     text += fmt::format(
         "has {}, which would go on from where they are. Stop them, then seek; one that was killed counts "
-        "until "
-        "its session times out",
+        "until its session times out (after 45 s, unless it was set otherwise)",
         members_text(active, "active", client));
   }
   if (!left.empty()) {
