@@ -453,8 +453,8 @@ class Log {
   int64_t recovery_point_ = 0;
   int64_t checkpointed_recovery_point_ = 0;
   int64_t checkpointed_start_ = 0;  // 0 where nothing tells which segments must be there
-  // Offsets of the producer snapshots in the index, the latest last: two, since the latest may be of records
-  // that a power loss takes back.
+  // Offsets of the producer snapshots in the index, in the order in which they were stored: two, since the
+  // latest may be of records that a power loss takes back.
   std::vector<int64_t> snapshots_;
   uint64_t truncations_ = 0;
   uint64_t swaps_ = 0;  // of segments by compaction

@@ -572,7 +572,8 @@ Result<> Log::load_epochs(RecoveryReport& report) {
 Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
   producers_.reset(log_start_offset_);
   // Without the index more is replayed.
-  const auto stored = index_.producers(options_.id).value_or(std::vector<OffsetIndex::ProducerSnapshot>());
+  const auto found = index_.producers(options_.id);
+  const auto stored = found.value_or(std::vector<OffsetIndex::ProducerSnapshot>());
   snapshots_.clear();
   for (const auto& snapshot : stored) snapshots_.insert(snapshots_.begin(), snapshot.offset);
   bool is_stale = false;
@@ -596,6 +597,8 @@ Result<> Log::load_producers(int64_t now_ms, int64_t& batches) {
       ++batches;
     }
   }
+  // Those that can't be read now may be of another history when they can be again.
+  if (!found) (void)replace_producers();
   return is_stale ? replace_producers() : Result<>();
 }
 

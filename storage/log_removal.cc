@@ -50,7 +50,7 @@ Result<> Log::leave_journal_behind(int64_t end_offset) {
   for (const auto& segment : segments_) {
     if (segment->next_offset() > end_offset) segment->unseal();
   }
-  (void)index_.remove_producers(options_.id);
+  if (auto removed = index_.remove_producers(options_.id); !removed) return removed;
   snapshots_.clear();
   if (auto flushed = index_.flush(); !flushed) return flushed;
   ++truncations_;

@@ -33,7 +33,7 @@ constexpr size_t kSummarySize = 6 * sizeof(int64_t) + 1;
 constexpr size_t kWriteBufferBytes = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
 constexpr int kOpenFiles = 256;
-// As many are removed one by one.
+// As many are removed one by one: about as dear to walk over, later, as the one range is.
 constexpr size_t kFewKeys = 100;
 // Of this thread, see never_wait_on_this_thread().
 thread_local bool may_wait = true;
@@ -268,13 +268,42 @@ void put_block(rocksdb::WriteBatch& batch, const SegmentKey& key, std::span<cons
   batch.Put(time_key, rocksdb::Slice());
 }
 
+// Over the keys that begin with a prefix, from any of them on. Without bounds an iterator that finds none
+// goes on over all that was deleted behind, to the next key that is there: at a start that may be all logs'
+// keys.
+class PrefixIterator {
+ public:
+  PrefixIterator(rocksdb::DB& db, const std::string& prefix, rocksdb::ReadOptions options = {})
+      : PrefixIterator(db, prefix, after(prefix), options) {}
+  // From `from` to before `end`.
+  PrefixIterator(rocksdb::DB& db, std::string from, std::string end, rocksdb::ReadOptions options)
+      : from_(std::move(from)), end_(std::move(end)), lower_bound_(from_), upper_bound_(end_) {
+    options.iterate_lower_bound = &lower_bound_;
+    options.iterate_upper_bound = &upper_bound_;
+    iterator_.reset(db.NewIterator(options));
+  }
+  PrefixIterator(const PrefixIterator&) = delete;
+
+  rocksdb::Iterator* operator->() const { return iterator_.get(); }
+
+ private:
+  const std::string from_;
+  const std::string end_;
+  const rocksdb::Slice lower_bound_;
+  const rocksdb::Slice upper_bound_;
+  std::unique_ptr<rocksdb::Iterator> iterator_;
+};
+
 // Every iterator begins with sorting all range deletions in memory: a start that finds thousands of logs, and
 // has nothing to remove of most, must not make one for each.
 void remove_range(rocksdb::DB& db, rocksdb::WriteBatch& batch, const std::string& from,
                   const std::string& to) {
   std::vector<std::string> keys;
-  const std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(rocksdb::ReadOptions()));
-  for (iterator->Seek(from); iterator->Valid() && iterator->key().compare(to) < 0; iterator->Next()) {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  if (!may_wait) options.read_tier = rocksdb::kBlockCacheTier;
+  const PrefixIterator iterator(db, from, to, options);
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
     keys.push_back(iterator->key().ToString());
     if (keys.size() > kFewKeys) break;
   }
@@ -293,15 +322,6 @@ rocksdb::ReadOptions read_options(OffsetIndex::Reach reach) {
   rocksdb::ReadOptions options;
   if (reach == OffsetIndex::Reach::kMemory) options.read_tier = rocksdb::kBlockCacheTier;
   return options;
-}
-
-// The last key that begins with `prefix` and is at most `key`.
-std::unique_ptr<rocksdb::Iterator> floor_key(rocksdb::DB& db, const rocksdb::ReadOptions& options,
-                                             const std::string& prefix, const std::string& key) {
-  std::unique_ptr<rocksdb::Iterator> iterator(db.NewIterator(options));
-  iterator->SeekForPrev(key);
-  if (iterator->Valid() && !iterator->key().starts_with(prefix)) return nullptr;
-  return iterator;
 }
 
 }  // namespace
@@ -332,7 +352,9 @@ Result<> OffsetIndex::remove_entries_from(const SegmentKey& key, int64_t offset)
   std::string from = prefix;
   put_u64(from, static_cast<uint64_t>(offset));
   rocksdb::WriteBatch batch;
-  if (const auto last = floor_key(*db_, {}, prefix, from); last && last->Valid()) {
+  const PrefixIterator last(*db_, prefix);
+  last->SeekForPrev(from);
+  if (last->Valid()) {
     size_t kept = last->value().size() / kEntrySize;
     while (kept > 0 && entry_at(last->value(), kept - 1).offset >= offset) --kept;
     // Where it begins at `offset` it goes with the others.
@@ -344,7 +366,7 @@ Result<> OffsetIndex::remove_entries_from(const SegmentKey& key, int64_t offset)
 
 Result<> OffsetIndex::remove_segment(const SegmentKey& key) {
   rocksdb::WriteBatch batch;
-  batch.Delete(segment_prefix(key, Kind::kSummary));
+  remove_all(*db_, batch, segment_prefix(key, Kind::kSummary));
   remove_all(*db_, batch, segment_prefix(key, Kind::kBlock));
   remove_all(*db_, batch, segment_prefix(key, Kind::kTime));
   return write(batch, IfStalled::kWait);
@@ -374,8 +396,8 @@ Result<std::vector<OffsetIndex::ProducerSnapshot>> OffsetIndex::producers(
     const TopicIdPartition& partition) const {
   const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kProducers);
   std::vector<ProducerSnapshot> found;
-  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
-  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+  const PrefixIterator iterator(*db_, prefix);
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
     const Bytes value = as_bytes(iterator->value().ToStringView());
     if (iterator->key().size() != prefix.size() + sizeof(int64_t)) continue;
     found.push_back({get_i64(iterator->key().data() + prefix.size()), Buffer(value.begin(), value.end())});
@@ -396,8 +418,8 @@ Result<std::optional<IndexEntry>> OffsetIndex::floor_offset(const SegmentKey& ke
   const std::string prefix = segment_prefix(key, Kind::kBlock);
   std::string wanted = prefix;
   put_u64(wanted, static_cast<uint64_t>(offset));
-  const auto found = floor_key(*db_, read_options(reach), prefix, wanted);
-  if (!found) return std::nullopt;
+  const PrefixIterator found(*db_, prefix, read_options(reach));
+  found->SeekForPrev(wanted);
   if (!found->Valid()) {
     if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
     return std::nullopt;
@@ -424,8 +446,8 @@ Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey&
   const std::string prefix = segment_prefix(key, Kind::kTime);
   std::string wanted = prefix;
   put_u64(wanted, ordered(timestamp_ms));  // before all keys of this timestamp: they go on with an offset
-  const auto found = floor_key(*db_, read_options(reach), prefix, wanted);
-  if (!found) return std::nullopt;
+  const PrefixIterator found(*db_, prefix, read_options(reach));
+  found->SeekForPrev(wanted);
   if (!found->Valid()) {
     if (auto status = checked(found->status()); !status) return std::unexpected(status.error());
     return std::nullopt;
@@ -448,8 +470,8 @@ Result<std::optional<IndexEntry>> OffsetIndex::floor_timestamp(const SegmentKey&
 Result<std::vector<SegmentSummary>> OffsetIndex::summaries(const TopicIdPartition& partition) const {
   const std::string prefix = partition_prefix(partition) + static_cast<char>(Kind::kSummary);
   std::vector<SegmentSummary> found;
-  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
-  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+  const PrefixIterator iterator(*db_, prefix);
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
     if (iterator->value().size() == kSummarySize) found.push_back(decode_summary(iterator->value()));
   }
   if (auto status = checked(iterator->status()); !status) return std::unexpected(status.error());
@@ -459,8 +481,8 @@ Result<std::vector<SegmentSummary>> OffsetIndex::summaries(const TopicIdPartitio
 Result<std::vector<IndexEntry>> OffsetIndex::entries(const SegmentKey& key) const {
   const std::string prefix = segment_prefix(key, Kind::kBlock);
   std::vector<IndexEntry> found;
-  std::unique_ptr<rocksdb::Iterator> iterator(db_->NewIterator(rocksdb::ReadOptions()));
-  for (iterator->Seek(prefix); iterator->Valid() && iterator->key().starts_with(prefix); iterator->Next()) {
+  const PrefixIterator iterator(*db_, prefix);
+  for (iterator->SeekToFirst(); iterator->Valid(); iterator->Next()) {
     for (size_t i = 0; i < iterator->value().size() / kEntrySize; ++i)
       found.push_back(entry_at(iterator->value(), i));
   }
