@@ -88,9 +88,9 @@ void GroupCoordinator::handle_request(uint64_t ticket, const OffsetCommit& reque
     to.positions.resize(topic.partitions.size());
     auto* next = to.positions.data();
     for (const OffsetCommit::Partition& partition : topic.partitions) {
-      ErrorCode& error = result.errors[asked++];
+      ErrorCode& code = result.errors[asked++];
       if (partition.metadata_bytes() > static_cast<size_t>(settings_.offset_metadata_max_bytes)) {
-        error = ErrorCode::kOffsetMetadataTooLarge;
+        code = ErrorCode::kOffsetMetadataTooLarge;
         continue;
       }
       next->partition = partition.partition;

@@ -34,10 +34,12 @@ thread_local protocol::Writer record_memory;
 runtime::RateLimitedLog refusals_log(runtime::LogLevel::kWarning, 1);
 runtime::RateLimitedLog append_log(runtime::LogLevel::kError, 1);
 
-std::string_view what_to_do(ErrorCode error) {
+std::string what_to_do(ErrorCode error, const Write& write) {
   if (error != ErrorCode::kMessageTooLarge && error != ErrorCode::kRecordListTooLarge) return "";
-  return ". It holds more than one batch may: have the group's members subscribe to fewer topics and send "
-         "less user data, or raise max.message.bytes of __consumer_offsets";
+  return fmt::format(
+      ". It holds more than one batch may: have the {}, or raise max.message.bytes of __consumer_offsets",
+      write.commit ? "client commit fewer positions at once, or less metadata"
+                   : "group's members subscribe to fewer topics and send less user data");
 }
 
 size_t estimated_bytes(const Write& write) {
@@ -249,7 +251,8 @@ void GroupPartition::append(std::span<Write> writes) {
     if (base.error().code != ErrorCode::kKafkaStorageError) {
       append_log.write(shard_.clock(), "{}: can't append {} records of group {}: {} {}{}", name_,
                        writes.front().record_count(), loggable(writes.front().group()),
-                       error_name(base.error().code), base.error().message, what_to_do(base.error().code));
+                       error_name(base.error().code), base.error().message,
+                       what_to_do(base.error().code, writes.front()));
     }
     return process(machine_.failed(writes.front(), base.error().code, now));
   }

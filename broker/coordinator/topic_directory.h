@@ -52,7 +52,7 @@ class FormerTopics {
 
  private:
   const TopicDirectory& topics_;
-  std::optional<std::string_view> name_;
+  std::string_view name_;  // empty at first: there is no topic of that name
   std::optional<TopicDirectory::Topic> now_;
 };
 

@@ -1,8 +1,8 @@
 // One client connection: reads frames, starts requests in order, sends responses in order, and ends for a
 // reason.
 //
-// A request starts when all before it have finished, except where the handler lets consecutive ones overlap
-// (Produce, commits). What the client doesn't read piles up to a limit, then nothing more is started,
+// A request starts when all before it have finished, except where the handler lets it overlap them (Produce,
+// commits). What the client doesn't read piles up to a limit, then nothing more is started,
 // then nothing more is read.
 #pragma once
 

@@ -293,7 +293,8 @@ TEST_CASE("A member that waits for the others to join may commit what it has han
   const auto is_rebalancing = [&] {
     return client.call<HeartbeatResponse>(heartbeat, 3).error_code == ErrorCode::kRebalanceInProgress;
   };
-  while (!is_rebalancing()) std::this_thread::yield();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!is_rebalancing()) REQUIRE(std::chrono::steady_clock::now() < until);
   join.member_id = leader;
   client.send(join, 3);
   const auto joined = client.receive<JoinGroupResponse>(ApiKey::kJoinGroup, 3);
@@ -327,7 +328,6 @@ TEST_CASE("A member that waits for the others to join may commit what it has han
     const auto fetched = watcher.call<OffsetFetchResponse>(request, 7);
     return fetched.topics.empty() ? -1 : fetched.topics[0].partitions[0].committed_offset;
   };
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (committed() != 3 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
   CHECK(committed() == 3);
   join.member_id = follower;
