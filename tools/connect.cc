@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <memory>
 #include <set>
+#include <utility>
 
+#include "tools/interrupt.h"
 #include "tools/quantity.h"
 
 namespace millrace::tools {
 namespace {
 
 constexpr size_t kLongestTopicName = 249;
+constexpr int64_t kMsPerSecond = 1'000;
 // Brokers allow fewer; this only keeps "0-2000000000" from filling memory.
 constexpr int32_t kMostPartitions = 1'000'000;
 
@@ -81,15 +85,16 @@ std::unique_ptr<Cluster> connect(const Arguments& arguments, Console& console, s
   options.timeout_ms = parse_duration_ms(arguments.text("timeout")).value_or(options.timeout_ms);
   options.connect_timeout_ms = std::min(options.connect_timeout_ms, options.timeout_ms);
   // One for all connections to the cluster that the command may make.
-  options.on_outage = [&console, command = std::string(command), told = std::make_shared<bool>(),
-                       limit = arguments.text("timeout")](const Error* error) {
+  options.on_outage = [&console, command = std::string(command), told = std::make_shared<bool>()](
+                          const Error* error, int64_t limit_ms) {
     if (std::exchange(*told, error != nullptr) == (error != nullptr)) return;
     if (error == nullptr) return console.note(fmt::format("millrace {}: the broker answers again", command));
-    console.note(fmt::format("millrace {}: {}\ntrying again for up to {}", command, error->message, limit));
+    console.note(fmt::format("millrace {}: {}\ntrying again for up to {} s", command, error->message,
+                             limit_ms / kMsPerSecond));
   };
   Result<std::unique_ptr<Cluster>> cluster = Cluster::connect(std::move(options));
   if (cluster) return std::move(*cluster);
-  console.complain(command, cluster.error().message);
+  if (!interrupted()) console.complain(command, cluster.error().message);
   return nullptr;
 }
 

@@ -109,6 +109,8 @@ def test_seek_stays_within_the_log(millrace, topic, group):
     assert "starts there" in done["partitions"][0]["note"]
     assert [p["to"] for p in millrace.json("group", "seek", group, "--to", "+100")["partitions"]] == [10, 10, 10]
     assert "ends there" in millrace.text("group", "seek", group, "--to", "1000")
+    assert "no record is so late" in millrace.text("group", "seek", group, "--to", "@2099-01-01")
+    assert "so late" not in millrace.text("group", "seek", group, "-o", "@2001-01-01")
 
 
 def test_seek_refuses_what_makes_no_sense(millrace, topic, group):

@@ -58,11 +58,12 @@ bool Cluster::Retry::wait() {
 }
 
 void Cluster::outage(const Error& error) {
-  if (options_.on_outage && !std::exchange(told_outage_, true)) options_.on_outage(&error);
+  if (options_.on_outage && !std::exchange(told_outage_, true))
+    options_.on_outage(&error, options_.timeout_ms);
 }
 
 void Cluster::outage_over() {
-  if (std::exchange(told_outage_, false)) options_.on_outage(nullptr);
+  if (std::exchange(told_outage_, false)) options_.on_outage(nullptr, 0);
 }
 
 Result<std::unique_ptr<Cluster>> Cluster::connect(ClientOptions options) {

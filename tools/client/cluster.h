@@ -96,15 +96,16 @@ class Cluster {
                              const std::function<ErrorCode(const Answer&)>& verdict = {},
                              bool refresh_between = true, int16_t limit = INT16_MAX) {
     Retry retry(one_try_until_ ? 0 : options_.timeout_ms);
+    const Depth depth(*this);
     while (true) {
       Result<Reply<Answer>> reply = call_once<Answer>(pick, request, limit);
       const ErrorCode code = !reply    ? reply.error().code
                              : verdict ? verdict(reply->message)
                                        : ErrorCode::kNone;
-      if (reply) outage_over();
-      if (code == ErrorCode::kNone || !is_retriable(code)) return reply;
+      // What is asked between two tries says nothing about what is tried.
+      if (reply && depth_ == 1) outage_over();
+      if (code == ErrorCode::kNone || !is_retriable(code) || !retry.wait()) return reply;
       if (!reply && retry.is_long()) outage(reply.error());
-      if (!retry.wait()) return reply;
       if (!refresh_between) continue;
       if (Result<void> refreshed = refresh(); !refreshed) return std::unexpected(refreshed.error());
     }
@@ -158,6 +159,16 @@ class Cluster {
     return reply;
   }
 
+  // How many calls are under way, each within the one before.
+  class Depth {
+   public:
+    explicit Depth(Cluster& cluster) : cluster_(cluster) { ++cluster_.depth_; }
+    ~Depth() { --cluster_.depth_; }
+    Depth(const Depth&) = delete;
+
+   private:
+    Cluster& cluster_;
+  };
   void outage(const Error& error);
   void outage_over();
   int64_t wait_limit_ms() const { return one_try_until_ ? one_try_until_->left_ms() : options_.timeout_ms; }
@@ -170,6 +181,7 @@ class Cluster {
   int32_t controller_id_ = -1;
   std::vector<BrokerInfo> brokers_;
   std::optional<Deadline> one_try_until_;
+  int depth_ = 0;
   bool told_outage_ = false;
   std::function<void(const Connection*)> closing_;
   // By broker id; -1 is the bootstrap connection, until the brokers are known.

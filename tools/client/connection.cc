@@ -46,7 +46,9 @@ Result<void> Connection::negotiate(Deadline deadline) {
     Result<Response> response = receive(std::min(deadline, Deadline::after_ms(wait_ms)));
     if (!response) {
       return fail(response.error().code,
-                  response.error().message + "; is this a Kafka broker's plain-text port?");
+                  response.error().message +
+                      "; is this a Kafka broker's plain-text port? (One that has just been started may "
+                      "still be reading its logs)");
     }
     // A broker that doesn't know our version says so in the layout of version 0 (KIP-511).
     const Bytes body = response->body();

@@ -29,8 +29,9 @@ struct ClientOptions {
   int64_t connect_timeout_ms = 5'000;
   // How long one answer may take, and how long a retriable failure is tried again.
   int64_t timeout_ms = 30'000;
-  // Hears of a failure that is tried again for longer than a moment, once, and of its end (null).
-  std::function<void(const Error*)> on_outage;
+  // Hears of a failure that is tried again for longer than a moment, and for how long it is at most; once,
+  // and then of its end (null).
+  std::function<void(const Error*, int64_t limit_ms)> on_outage;
 };
 
 // A decoded response, with the memory that its views point into.

@@ -67,8 +67,9 @@ Result<void> check_group_options(const Arguments& arguments) {
                     group, arguments.text("offset")));
   }
   if (arguments.has("from-beginning") && starts_new_group_at_end(arguments))
-    return conflict(
-        "--from-beginning and --reset end contradict each other: both say where a new group starts");
+    return conflict(fmt::format(
+        "--from-beginning and --reset {} contradict each other: both say where a new group starts",
+        arguments.text("reset")));
   if (arguments.has("partitions"))
     return conflict(
         "--partitions and --group both say what to read: a group shares all partitions among its members");
@@ -220,11 +221,12 @@ Result<void> pump_as_member(Cluster& cluster, const TopicInfo& topic, const Argu
   options.new_at_end = starts_new_group_at_end(arguments);
   Result<std::unique_ptr<GroupReader>> reader =
       GroupReader::join(cluster, topic, options, [&](const std::string& note) { console.note(note); });
+  if (!reader && interrupted()) return {};
   if (!reader) return std::unexpected(reader.error());
   const Result<void> pumped = pump(**reader, arguments, plan, console);
   const bool signalled = interrupted();
   clear_interrupt();
-  const Result<void> left = (*reader)->leave(signalled ? kLeaveMs : INT32_MAX);
+  const Result<void> left = (*reader)->leave(signalled || !pumped ? kLeaveMs : INT32_MAX);
   // Of a signal during the pump's last steps nothing is to be said.
   return !pumped && !signalled ? pumped : left;
 }
@@ -247,7 +249,10 @@ int run(const Arguments& arguments, Console& console) {
   if (!topic) return fail_with(topic.error());
   if (arguments.has("group")) {
     const Result<void> pumped = pump_as_member(*cluster, *topic, arguments, *plan, console);
-    return pumped ? kExitDone : fail_with(pumped.error());
+    if (pumped) return kExitDone;
+    // What a signal explains is none of it: a commit that failed is to be known.
+    console.complain(kName, pumped.error().message);
+    return kExitFailed;
   }
   const Result<std::vector<int32_t>> numbers = chosen_partitions(arguments, *topic);
   if (!numbers) return fail_with(numbers.error());

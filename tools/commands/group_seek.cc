@@ -128,6 +128,8 @@ Result<void> plan_topic(Cluster& cluster, const std::string& topic, const std::v
   if (!start) return std::unexpected(start.error());
   Result<Offsets> end = list_offsets(cluster, topic, numbers, kLatestTimestamp, Isolation::kReadUncommitted);
   if (!end) return std::unexpected(end.error());
+  const auto* position = std::get_if<Position>(&target);
+  const bool is_time = position != nullptr && position->kind == Position::Kind::kTimestamp;
   for (const auto& [partition, offset] : *to) {
     Move& move = moves.emplace_back();
     move.place = {topic, partition};
@@ -136,6 +138,7 @@ Result<void> plan_topic(Cluster& cluster, const std::string& topic, const std::v
     move.to = std::clamp(offset, (*start)[partition], (*end)[partition]);
     if (offset < move.to) move.note = "the log starts there";
     if (offset > move.to) move.note = "the log ends there";
+    if (is_time && move.to == (*end)[partition]) move.note = "no record is so late";
   }
   return {};
 }
@@ -245,7 +248,7 @@ Examples:
 )",
           .options = with_connection({
               group_argument(),
-              {.names = "--to",
+              {.names = "-o,--to",
                .value = "PLACE",
                .help = "Where to; see below",
                .check = seek_target_value(),
