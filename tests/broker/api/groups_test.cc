@@ -317,7 +317,7 @@ TEST_CASE("A member that waits for the others to join may commit what it has han
   client.send(join, 3);
   for (int64_t offset = 1; offset <= 3; ++offset) {
     partitions[0].committed_offset = offset;
-    partitions[0].committed_metadata = offset == 2 ? long_metadata : "";
+    partitions[0].committed_metadata = offset == 2 ? std::string_view(long_metadata) : std::string_view();
     client.send(member_commit("moving", leader, together, topics), 8);
   }
   TestClient watcher(broker.port());
