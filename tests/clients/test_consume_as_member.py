@@ -150,14 +150,19 @@ def test_it_ends_under_timeout(millrace, topic, group):
         assert millrace.json("group", "describe", group)[0]["members"] == []
 
 
+def follow_one(millrace, topic: str, group: str) -> Reader:
+    """A new topic's reader, which has read and committed one record, "0-before"."""
+    millrace("topic", "create", topic)
+    reader = Reader(millrace, topic, "-g", group, "-f")
+    produce(millrace, topic, ["0-before"])
+    wait_for(lambda: reader.values == ["0-before"] and committed(millrace, group) == {0: 1})
+    return reader
+
+
 def test_a_second_signal_kills(own_broker, group):
     """Of somebody who doesn't want to wait until the broker is there again."""
     broker = own_broker()
-    millrace = CommandLine(broker.address)
-    millrace("topic", "create", "stuck")
-    reader = Reader(millrace, "stuck", "-g", group, "-f")
-    produce(millrace, "stuck", ["0-a"])
-    wait_for(lambda: reader.values == ["0-a"] and committed(millrace, group) == {0: 1})
+    reader = follow_one(CommandLine(broker.address), "stuck", group)
     broker.signal(signal.SIGSTOP)
     try:
         reader.process.send_signal(signal.SIGINT)
@@ -301,10 +306,7 @@ def test_a_member_goes_on_with_a_topic_that_was_made_again(own_broker, group, be
 def test_a_member_says_that_it_waits_for_the_broker(own_broker, group):
     broker = own_broker()
     millrace = CommandLine(broker.address)
-    millrace("topic", "create", "away")
-    reader = Reader(millrace, "away", "-g", group, "-f")
-    produce(millrace, "away", ["0-before"])
-    wait_for(lambda: reader.values == ["0-before"] and committed(millrace, group) == {0: 1})
+    reader = follow_one(millrace, "away", group)
     broker.stop()
     time.sleep(6)
     broker.start()
@@ -327,11 +329,7 @@ def test_an_outage_is_told_once_though_another_address_answers(own_broker):
 def test_a_member_ends_though_the_broker_is_away(own_broker, group):
     """Sooner than it would give up: the patience here is less than the 30 seconds of --timeout."""
     broker = own_broker()
-    millrace = CommandLine(broker.address)
-    millrace("topic", "create", "away")
-    reader = Reader(millrace, "away", "-g", group, "-f")
-    produce(millrace, "away", ["0-a"])
-    wait_for(lambda: reader.values == ["0-a"] and committed(millrace, group) == {0: 1})
+    reader = follow_one(CommandLine(broker.address), "away", group)
     broker.stop()
     time.sleep(1)
     reader.process.send_signal(signal.SIGINT)
@@ -342,10 +340,7 @@ def test_a_member_ends_though_the_broker_is_away(own_broker, group):
 def test_a_member_that_was_silent_joins_again(own_broker, group):
     broker = own_broker(SHORT_SESSION)
     millrace = CommandLine(broker.address)
-    millrace("topic", "create", "silent", "-p", "1")
-    reader = Reader(millrace, "silent", "-g", group, "-f")
-    produce(millrace, "silent", ["0-before"])
-    wait_for(lambda: reader.values == ["0-before"] and committed(millrace, group) == {0: 1})
+    reader = follow_one(millrace, "silent", group)
     reader.process.send_signal(signal.SIGSTOP)
     wait_for(lambda: millrace.json("group", "describe", group)[0]["state"] == "Empty")
     reader.process.send_signal(signal.SIGCONT)
